@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: Apache-2.0
+// The seam between Invar and what drives hardware. A Backend finds Devices; a Device hands out Buffers and Streams and
+// loads Modules of kernels. Everything above works through these classes alone; allocator, disk cache, faults and
+// statistics are written once, above them.
+//
+// Threads: a Device may be used from any thread; a Stream by one thread at a time.
+// Errors: the typed ones of invar/error.h. A failure inside a stream poisons it: later calls on that stream and every
+// wait throw that error again, other streams go on.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <invar/device.h>
+#include <invar/error.h>
+#include <invar/export.h>
+
+#include "device/module.h"
+
+namespace invar {
+
+class Buffer;
+class Stream;
+
+// What a device can do beyond the least; asked with Device::supports.
+enum class Feature {
+    f64,
+    host_visible,  // buffers have a host pointer
+    wrap_host,     // wrap_host_memory works: mapped files are used in place
+    programs,      // compile() takes ProgramText
+    native,        // compile() takes NativeEntries
+    capture,       // streams capture and replay faster than step by step
+    arithmetic,    // kernels compute; the null device only counts them
+};
+
+// A piece of a buffer. Offsets are always explicit, so that arenas work where there are no sub-buffers.
+struct BufferRef {
+    Buffer* buffer = nullptr;
+    std::size_t offset = 0;  // bytes
+    std::size_t size = 0;    // bytes
+};
+
+class INVAR_API Buffer {
+public:
+    virtual ~Buffer();
+    std::size_t size() const noexcept { return size_; }  // bytes
+    // Where the host can read and write the bytes, or nullptr. Only valid while no stream works on them.
+    virtual std::byte* host() noexcept { return nullptr; }
+    BufferRef ref(std::size_t offset = 0) { return {this, offset, size_ - offset}; }
+
+protected:
+    explicit Buffer(std::size_t size) : size_(size) {}
+
+private:
+    std::size_t size_;
+};
+
+class INVAR_API Event {
+public:
+    virtual ~Event();
+    virtual bool done() const = 0;
+    virtual void wait() = 0;  // throws the stream's error if it was poisoned before reaching the event
+};
+
+class INVAR_API Kernel {
+public:
+    virtual ~Kernel();
+    const std::string& name() const noexcept { return name_; }
+
+protected:
+    explicit Kernel(std::string name) : name_(std::move(name)) {}
+
+private:
+    std::string name_;
+};
+
+// Kernels compiled for one device. Kernels live as long as their module.
+class INVAR_API LoadedModule {
+public:
+    virtual ~LoadedModule();
+    // Throws InvalidArgument that lists the module's entries when there is none of that name.
+    virtual Kernel& kernel(std::string_view entry) = 0;
+};
+
+struct Dim3 {
+    std::uint32_t x = 1, y = 1, z = 1;
+    friend bool operator==(const Dim3&, const Dim3&) = default;
+};
+
+struct LaunchConfig {
+    Dim3 grid;   // blocks
+    Dim3 block;  // threads of a block
+    std::uint32_t shared_bytes = 0;
+    friend bool operator==(const LaunchConfig&, const LaunchConfig&) = default;
+};
+
+// A recorded sequence of launches, replayed on the stream's device with the buffers it was recorded with.
+class INVAR_API CapturedGraph {
+public:
+    virtual ~CapturedGraph();
+};
+
+class INVAR_API Stream {
+public:
+    virtual ~Stream();
+    // Starts a kernel. buffers are in the order that the kernel declares; params is its block of scalar parameters,
+    // passed by value (at most kMaxParamsBytes). Neither span need outlive the call.
+    virtual void launch(Kernel& kernel, const LaunchConfig& config, std::span<const BufferRef> buffers,
+                        std::span<const std::byte> params) = 0;
+    // Copies min(dst.size, src.size) bytes, which must not overlap; also between devices' host-visible buffers.
+    virtual void copy(BufferRef dst, BufferRef src) = 0;
+    // Host memory must stay valid until the stream has passed the call (an event recorded after it is done).
+    virtual void upload(BufferRef dst, const void* src, std::size_t bytes) = 0;
+    virtual void download(void* dst, BufferRef src, std::size_t bytes) = 0;
+    virtual void fill(BufferRef dst, std::uint8_t value) = 0;
+    virtual std::unique_ptr<Event> record() = 0;
+    virtual void wait(const Event& event) = 0;
+    virtual void synchronize() = 0;  // waits for all work; throws the error that poisoned the stream
+    // Capture: launches and copies between begin and end are recorded instead of run. Throws Unsupported where
+    // supports(Feature::capture) is false.
+    virtual void begin_capture();
+    virtual std::unique_ptr<CapturedGraph> end_capture();
+    virtual void replay(CapturedGraph& graph);
+    virtual bool poisoned() const noexcept = 0;
+};
+
+inline constexpr std::size_t kMaxParamsBytes = 3072;
+
+class INVAR_API Device {
+public:
+    virtual ~Device();
+    virtual DeviceProperties properties() const = 0;
+    const std::string& name() const noexcept { return name_; }
+    virtual bool supports(Feature feature) const = 0;
+    // Memory straight from the driver, aligned to at least 256 bytes, contents undefined; bytes may be 0. Users take
+    // memory from allocator() instead. Throws OutOfMemory with sizes.
+    virtual std::unique_ptr<Buffer> allocate_raw(std::size_t bytes) = 0;
+    // A buffer over host memory that keep_alive owns, read in place; nullptr where the device cannot.
+    virtual std::unique_ptr<Buffer> wrap_host_memory(std::byte* data, std::size_t bytes,
+                                                     std::shared_ptr<const void> keep_alive);
+    virtual std::unique_ptr<Stream> make_stream() = 0;
+    // Throws CompileFailed with the compiler's log, Unsupported for a form that this device does not take.
+    virtual std::shared_ptr<LoadedModule> compile(const Module& module) = 0;
+    // The language in which kernel families hand their sources to this device; "native" for the cpu.
+    virtual std::string_view kernel_language() const = 0;
+
+    // The caching allocator of this device (src/device/allocator.h), made on first use.
+    class CachingAllocator& allocator();
+
+protected:
+    explicit Device(std::string name);
+
+private:
+    std::string name_;
+    struct Lazy;
+    std::unique_ptr<Lazy> lazy_;
+};
+
+class INVAR_API Backend {
+public:
+    virtual ~Backend();
+    virtual std::string_view name() const = 0;
+    // Empty when the backend works; otherwise what is missing and what would bring it.
+    virtual std::string unavailable_reason() const = 0;
+    virtual std::vector<std::shared_ptr<Device>> devices() = 0;
+    // Among the devices of all backends "auto" takes the first of the highest rank; 0 is never chosen by itself.
+    virtual int rank() const = 0;
+};
+
+}  // namespace invar

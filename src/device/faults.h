@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+// Fault injection, so that every way out of trouble is walked by a test. INVAR_FAULTS is a list of SITE@N or SITE@NAME
+// joined by commas ("oom@3,short_read@1"): the N-th visit of the site since the list was set fails.
+#pragma once
+
+#include <string_view>
+
+#include <invar/export.h>
+
+namespace invar {
+
+enum class FaultSite { oom, short_read, compile, launch, lost };
+
+// True when this visit of the site must fail. name is matched by SITE@NAME entries. Cheap when no fault is set.
+INVAR_API bool fault_fires(FaultSite site, std::string_view name = {});
+// Replaces the list (INVAR_FAULTS is read on first use) and restarts the counts; throws InvalidArgument for words that
+// it does not know. "" switches faults off.
+INVAR_API void set_faults(std::string_view list);
+
+}  // namespace invar

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a device compiles: a module is a variant of source text, bytes, canonical program text or native entries.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <variant>
+#include <vector>
+
+namespace invar {
+
+class ThreadPool;
+struct LaunchConfig;
+
+// Kernel source in the device's language ("cuda", "opencl", "metal").
+struct SourceText {
+    std::string language;
+    std::string text;
+    std::vector<std::string> options;
+};
+
+// Compiled code in a format that the device names ("cubin", ...).
+struct BinaryImage {
+    std::string format;
+    std::vector<std::byte> bytes;
+};
+
+// Kernel programs in canonical text form (src/program); one or more programs, each an entry by its name.
+struct ProgramText {
+    std::string text;
+};
+
+// One argument buffer as a native entry sees it; the offset of its BufferRef is already applied.
+struct NativeBuffer {
+    std::byte* data = nullptr;
+    std::size_t size = 0;  // bytes from data to the end of the reference
+};
+
+struct NativeLaunch {
+    const LaunchConfig& config;
+    std::span<const NativeBuffer> buffers;
+    std::span<const std::byte> params;
+    ThreadPool& pool;
+};
+
+// A function of a kernel family's cpu.cpp. It may throw the typed errors; the stream is then poisoned.
+using NativeFunction = void (*)(const NativeLaunch&);
+struct NativeEntry {
+    std::string name;
+    NativeFunction function;
+};
+struct NativeEntries {
+    std::vector<NativeEntry> entries;
+};
+
+struct Module {
+    std::string name;  // for messages and caches: "matvec", "region 0x12ab..."
+    std::variant<SourceText, BinaryImage, ProgramText, NativeEntries> body;
+};
+
+}  // namespace invar
