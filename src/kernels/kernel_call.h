@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a kernel family answers when it is asked for work on a device: which module, which entry, which launch. A call
+// is plain data of fixed size, so that a schedule can ask again for new lengths while it replays, without allocating.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstring>
+#include <span>
+#include <type_traits>
+
+#include "device/device.h"
+
+namespace invar::kernels {
+
+struct KernelCall {
+    const Module* module = nullptr;  // static lifetime: made once by the family for each language
+    const char* entry = nullptr;     // static lifetime
+    LaunchConfig config;
+    std::size_t workspace_bytes = 0;  // a scratch buffer of this size is appended to the buffers when not 0
+    std::size_t params_bytes = 0;
+    alignas(16) std::array<std::byte, 512> params_data{};
+
+    std::span<const std::byte> params() const { return {params_data.data(), params_bytes}; }
+    template <class P>
+    void set_params(const P& p) {
+        static_assert(std::is_trivially_copyable_v<P> && sizeof(P) <= 512);
+        std::memcpy(params_data.data(), &p, sizeof p);
+        params_bytes = sizeof p;
+    }
+};
+
+// Reads the parameter block of a native entry; throws LaunchFailed when its size is not that of P.
+template <class P>
+const P& params_of(const NativeLaunch& launch) {
+    static_assert(std::is_trivially_copyable_v<P>);
+    if (launch.params.size() != sizeof(P)) throw LaunchFailed("kernel parameters have the wrong size");
+    return *reinterpret_cast<const P*>(launch.params.data());
+}
+
+}  // namespace invar::kernels
