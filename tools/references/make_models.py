@@ -2,7 +2,7 @@
 """Writes the tiny random models of tests/data/models and what transformers computes from them.
 
 Each folder is an ordinary Hugging Face model folder plus expected.json and expected.safetensors; the README
-beside the folders gives the layout. Nothing at build or test time runs this: the files are committed, and this
+beside the folders gives the layout. Nothing at build or test time runs this: the files are committed, and the
 script is here so that they can be made again or extended.
 
 The weights are far larger than a trained model's initialisation, and norms and biases are off their defaults,
@@ -47,86 +47,86 @@ V5_ONLY = ("dtype", "rope_parameters", "layer_types", "transformers_version")
 
 
 def llama_like(**changes):
-    values = dict(
-        vocab_size=VOCAB,
-        hidden_size=48,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=6,
-        num_key_value_heads=2,
-        max_position_embeddings=128,
-        bos_token_id=0,
-        eos_token_id=EOS,
-        pad_token_id=None,
-        tie_word_embeddings=False,
-    )
+    values = {
+        "vocab_size": VOCAB,
+        "hidden_size": 48,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 6,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 128,
+        "bos_token_id": 0,
+        "eos_token_id": EOS,
+        "pad_token_id": None,
+        "tie_word_embeddings": False,
+    }
     values.update(changes)
     return values
 
 
-LLAMA3_ROPE = dict(
-    rope_type="llama3",
-    rope_theta=10000.0,
-    factor=4.0,
-    low_freq_factor=1.0,
-    high_freq_factor=4.0,
-    original_max_position_embeddings=32,
-)
+LLAMA3_ROPE = {
+    "rope_type": "llama3",
+    "rope_theta": 10000.0,
+    "factor": 4.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 32,
+}
 
 # config class, its arguments, how it is stored, and configuration changes that must be visible in the logits
 MODELS = {
     # Twelve-element heads, so that nothing may lean on a power of two.
-    "gpt2": dict(
-        config=transformers.GPT2Config,
-        values=dict(
-            vocab_size=VOCAB,
-            n_positions=72,
-            n_embd=48,
-            n_layer=2,
-            n_head=4,
-            n_inner=80,
-            layer_norm_epsilon=1e-3,
-            bos_token_id=EOS,
-            eos_token_id=EOS,
-        ),
-        storage="f32",
-        sensitivities=[
-            dict(layer_norm_epsilon=1e-5),
-            dict(activation_function="relu"),
-            dict(scale_attn_weights=False),
+    "gpt2": {
+        "config": transformers.GPT2Config,
+        "values": {
+            "vocab_size": VOCAB,
+            "n_positions": 72,
+            "n_embd": 48,
+            "n_layer": 2,
+            "n_head": 4,
+            "n_inner": 80,
+            "layer_norm_epsilon": 1e-3,
+            "bos_token_id": EOS,
+            "eos_token_id": EOS,
+        },
+        "storage": "f32",
+        "sensitivities": [
+            {"layer_norm_epsilon": 1e-5},
+            {"activation_function": "relu"},
+            {"scale_attn_weights": False},
         ],
-    ),
+    },
     # As on the hub: names without "transformer.", the causal masks stored as tensors, a config.json of 2019.
-    "gpt2-hub": dict(
-        config=transformers.GPT2Config,
-        values=dict(
-            vocab_size=VOCAB,
-            n_positions=80,
-            n_embd=48,
-            n_layer=2,
-            n_head=2,
-            bos_token_id=EOS,
-            eos_token_id=EOS,
-        ),
-        storage="f16",
-        hub_layout=True,
-        sensitivities=[dict(activation_function="relu")],
-    ),
-    "llama": dict(
-        config=transformers.LlamaConfig,
-        values=llama_like(
+    "gpt2-hub": {
+        "config": transformers.GPT2Config,
+        "values": {
+            "vocab_size": VOCAB,
+            "n_positions": 80,
+            "n_embd": 48,
+            "n_layer": 2,
+            "n_head": 2,
+            "bos_token_id": EOS,
+            "eos_token_id": EOS,
+        },
+        "storage": "f16",
+        "hub_layout": True,
+        "sensitivities": [{"activation_function": "relu"}],
+    },
+    "llama": {
+        "config": transformers.LlamaConfig,
+        "values": llama_like(
             intermediate_size=56,
             rms_norm_eps=1e-5,
-            rope_parameters=dict(rope_type="default", rope_theta=10000.0),
+            rope_parameters={"rope_type": "default", "rope_theta": 10000.0},
         ),
-        storage="f32",
-        packed_case=True,
-        sensitivities=[dict(rope_parameters=dict(rope_type="default", rope_theta=500000.0))],
-    ),
+        "storage": "f32",
+        "packed_case": True,
+        "sensitivities": [{"rope_parameters": {"rope_type": "default", "rope_theta": 500000.0}}],
+    },
     # All three branches of the llama3 scaling: pair 0 is kept, pair 1 is blended, the others are divided.
-    "llama3": dict(
-        config=transformers.LlamaConfig,
-        values=llama_like(
+    "llama3": {
+        "config": transformers.LlamaConfig,
+        "values": llama_like(
             num_hidden_layers=3,
             num_attention_heads=3,
             num_key_value_heads=1,
@@ -134,20 +134,20 @@ MODELS = {
             eos_token_id=[EOS, EOS - 2],
             rope_parameters=LLAMA3_ROPE,
         ),
-        storage="bf16",
-        shard_size="80KB",
-        shards=2,
-        sensitivities=[
-            dict(rope_parameters=dict(rope_type="default", rope_theta=10000.0)),
-            dict(rope_parameters=dict(LLAMA3_ROPE, low_freq_factor=2.0)),
-            dict(rope_parameters=dict(LLAMA3_ROPE, high_freq_factor=2.0)),
-            dict(rope_parameters=dict(LLAMA3_ROPE, original_max_position_embeddings=64)),
+        "storage": "bf16",
+        "shard_size": "80KB",
+        "shards": 2,
+        "sensitivities": [
+            {"rope_parameters": {"rope_type": "default", "rope_theta": 10000.0}},
+            {"rope_parameters": dict(LLAMA3_ROPE, low_freq_factor=2.0)},
+            {"rope_parameters": dict(LLAMA3_ROPE, high_freq_factor=2.0)},
+            {"rope_parameters": dict(LLAMA3_ROPE, original_max_position_embeddings=64)},
         ],
-    ),
+    },
     # Heads wider than hidden / heads, biases everywhere, an epsilon that shows.
-    "llama-bias": dict(
-        config=transformers.LlamaConfig,
-        values=llama_like(
+    "llama-bias": {
+        "config": transformers.LlamaConfig,
+        "values": llama_like(
             num_attention_heads=4,
             num_key_value_heads=2,
             head_dim=16,
@@ -155,32 +155,32 @@ MODELS = {
             mlp_bias=True,
             tie_word_embeddings=True,
             rms_norm_eps=1e-3,
-            rope_parameters=dict(rope_type="default", rope_theta=1000.0),
+            rope_parameters={"rope_type": "default", "rope_theta": 1000.0},
         ),
-        storage="f32",
-        sensitivities=[
-            dict(rms_norm_eps=1e-6),
-            dict(rope_parameters=dict(rope_type="default", rope_theta=10000.0)),
+        "storage": "f32",
+        "sensitivities": [
+            {"rms_norm_eps": 1e-6},
+            {"rope_parameters": {"rope_type": "default", "rope_theta": 10000.0}},
         ],
-    ),
-    "mistral": dict(
-        config=transformers.MistralConfig,
-        values=llama_like(
+    },
+    "mistral": {
+        "config": transformers.MistralConfig,
+        "values": llama_like(
             intermediate_size=60,
             num_attention_heads=4,
             num_key_value_heads=2,
             head_dim=12,
             sliding_window=16,
             rms_norm_eps=1e-5,
-            rope_parameters=dict(rope_type="default", rope_theta=10000.0),
+            rope_parameters={"rope_type": "default", "rope_theta": 10000.0},
         ),
-        storage="f32",
-        sensitivities=[dict(sliding_window=None), dict(sliding_window=15), dict(sliding_window=17)],
-    ),
+        "storage": "f32",
+        "sensitivities": [{"sliding_window": None}, {"sliding_window": 15}, {"sliding_window": 17}],
+    },
     # The spelling of transformers 4 has a window here that is switched off.
-    "qwen2": dict(
-        config=transformers.Qwen2Config,
-        values=llama_like(
+    "qwen2": {
+        "config": transformers.Qwen2Config,
+        "values": llama_like(
             num_attention_heads=4,
             num_key_value_heads=2,
             tie_word_embeddings=True,
@@ -188,43 +188,43 @@ MODELS = {
             use_sliding_window=False,
             sliding_window=16,
             max_window_layers=1,
-            rope_parameters=dict(rope_type="default", rope_theta=1000000.0),
+            rope_parameters={"rope_type": "default", "rope_theta": 1000000.0},
         ),
-        storage="f32",
-        v4=dict(sliding_window=16),
-        sensitivities=[dict(use_sliding_window=True, sliding_window=16, layer_types=None)],
-    ),
+        "storage": "f32",
+        "v4": {"sliding_window": 16},
+        "sensitivities": [{"use_sliding_window": True, "sliding_window": 16, "layer_types": None}],
+    },
     # Window on, but only from layer 1 on.
-    "qwen2-window": dict(
-        config=transformers.Qwen2Config,
-        values=llama_like(
+    "qwen2-window": {
+        "config": transformers.Qwen2Config,
+        "values": llama_like(
             num_attention_heads=4,
             num_key_value_heads=2,
             rms_norm_eps=1e-6,
             use_sliding_window=True,
             sliding_window=16,
             max_window_layers=1,
-            rope_parameters=dict(rope_type="default", rope_theta=10000.0),
+            rope_parameters={"rope_type": "default", "rope_theta": 10000.0},
         ),
-        storage="bf16",
-        sensitivities=[
-            dict(layer_types=["full_attention", "full_attention"]),
-            dict(layer_types=["sliding_attention", "sliding_attention"]),
+        "storage": "bf16",
+        "sensitivities": [
+            {"layer_types": ["full_attention", "full_attention"]},
+            {"layer_types": ["sliding_attention", "sliding_attention"]},
         ],
-    ),
-    "qwen3": dict(
-        config=transformers.Qwen3Config,
-        values=llama_like(
+    },
+    "qwen3": {
+        "config": transformers.Qwen3Config,
+        "values": llama_like(
             num_attention_heads=4,
             num_key_value_heads=2,
             head_dim=16,
             rms_norm_eps=1e-6,
             tie_word_embeddings=True,
-            rope_parameters=dict(rope_type="default", rope_theta=1000000.0),
+            rope_parameters={"rope_type": "default", "rope_theta": 1000000.0},
         ),
-        storage="f32",
-        sensitivities=[dict(rope_parameters=dict(rope_type="default", rope_theta=100.0))],
-    ),
+        "storage": "f32",
+        "sensitivities": [{"rope_parameters": {"rope_type": "default", "rope_theta": 100.0}}],
+    },
 }
 
 
@@ -326,7 +326,7 @@ def load(folder, **changes):
 
 @torch.no_grad()
 def forward(model, ids, positions=None, mask=None):
-    arguments = dict(input_ids=torch.tensor([ids]), use_cache=False)
+    arguments = {"input_ids": torch.tensor([ids]), "use_cache": False}
     if positions is not None:
         arguments["position_ids"] = torch.tensor([positions])
     if mask is not None:
@@ -412,7 +412,7 @@ def attempt(folder, spec, seed):
         )
         if cached[0, length:].tolist() != tokens:
             sys.exit(f"{folder}: transformers' own generate() differs from greedy steps without a cache")
-        runs.append(dict(prompt=prompt, tokens=tokens, min_margin=round(margin, 6)))
+        runs.append({"prompt": prompt, "tokens": tokens, "min_margin": round(margin, 6)})
     return model, rng, runs
 
 
@@ -443,15 +443,15 @@ def make(name, spec, out):
         if with_hidden:
             arrays[f"{case}.hidden"] = hidden
         listed.append(
-            dict(
-                name=case,
-                input_ids=ids,
-                position_ids=positions,
-                attention_mask=mask,
-                rows=rows,
-                logits=f"{case}.logits",
-                hidden=f"{case}.hidden" if with_hidden else None,
-            )
+            {
+                "name": case,
+                "input_ids": ids,
+                "position_ids": positions,
+                "attention_mask": mask,
+                "rows": rows,
+                "logits": f"{case}.logits",
+                "hidden": f"{case}.hidden" if with_hidden else None,
+            }
         )
         if case.startswith("positions"):  # one sequence, or two that do not see each other
             moved = forward(model, [ids[0] + 1] + ids[1:], positions, mask)[0]
@@ -490,19 +490,19 @@ def make(name, spec, out):
     save_arrays(arrays, os.path.join(folder, "expected.safetensors"))
     write_json(
         os.path.join(folder, "expected.json"),
-        dict(
-            format=1,
-            model_type=model.config.model_type,
-            architecture=type(model).__name__,
-            stored_dtype=spec["storage"],
-            vocab_size=VOCAB,
-            hidden_size=model.config.hidden_size,
-            seed=seed,
-            transformers=transformers.__version__,
-            torch=torch.__version__,
-            cases=listed,
-            greedy=runs,
-        ),
+        {
+            "format": 1,
+            "model_type": model.config.model_type,
+            "architecture": type(model).__name__,
+            "stored_dtype": spec["storage"],
+            "vocab_size": VOCAB,
+            "hidden_size": model.config.hidden_size,
+            "seed": seed,
+            "transformers": transformers.__version__,
+            "torch": torch.__version__,
+            "cases": listed,
+            "greedy": runs,
+        },
         indent=None,
     )
     size = sum(os.path.getsize(os.path.join(folder, f)) for f in os.listdir(folder))
