@@ -6,9 +6,9 @@ beside the folders gives the layout. Nothing at build or test time runs this: th
 script is here so that they can be made again or extended.
 
 The weights are far larger than a trained model's initialisation, and norms and biases are off their defaults,
-because with the usual 0.02 a wrong mask, a wrong rotation or a forgotten bias vanishes in the tolerance. Every
-folder is checked for that: `sensitivities` changes one thing at a time in the configuration and insists that
-the logits move by far more than a test's tolerance.
+because with the usual 0.02 a wrong mask, a wrong rotation or a forgotten bias vanishes in the tolerance.
+Every folder is checked for that: `sensitivities` changes one thing at a time in the configuration and insists
+that the logits move by far more than a test's tolerance.
 
     python3 -m venv venv && venv/bin/pip install torch transformers safetensors numpy
     venv/bin/python tools/references/make_models.py [--out tests/data/models] [name ...]
