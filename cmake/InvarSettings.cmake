@@ -1,4 +1,6 @@
 # Compiler settings that hold for every target.
+# lib/ on every system (Debian's own default under /usr is lib/<triplet>): the same layout in a build and in an install.
+set(CMAKE_INSTALL_LIBDIR lib CACHE PATH "Where libraries go, relative to the prefix")
 include(GNUInstallDirs)
 set(CMAKE_CXX_STANDARD 20)
 set(CMAKE_CXX_STANDARD_REQUIRED ON)
@@ -10,13 +12,15 @@ set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
 if(NOT CMAKE_BUILD_TYPE)
   set(CMAKE_BUILD_TYPE Release CACHE STRING "" FORCE)
 endif()
-# Everything that runs lies in bin/, every library and backend module in lib/: the same layout as an install.
+# Programs lie in bin/, libinvar in lib/, backend modules in lib/invar/: the same layout as an install, so that run paths
+# and the search for modules are the same in both.
 set(CMAKE_RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
-set(CMAKE_LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/lib)
+set(CMAKE_LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/${CMAKE_INSTALL_LIBDIR})
+set(INVAR_MODULE_FOLDER invar)  # beside libinvar
 if(APPLE)
-  set(CMAKE_INSTALL_RPATH "@loader_path/../lib;@loader_path")
+  set(CMAKE_INSTALL_RPATH "@loader_path/../${CMAKE_INSTALL_LIBDIR};@loader_path")
 else()
-  set(CMAKE_INSTALL_RPATH "$ORIGIN/../lib;$ORIGIN")
+  set(CMAKE_INSTALL_RPATH "$ORIGIN/../${CMAKE_INSTALL_LIBDIR};$ORIGIN")
 endif()
 set(CMAKE_BUILD_WITH_INSTALL_RPATH ON)
 
@@ -38,4 +42,10 @@ endif()
 if(INVAR_SANITIZE)
   add_compile_options(-fsanitize=${INVAR_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
   add_link_options(-fsanitize=${INVAR_SANITIZE})
+endif()
+if(INVAR_FUZZ)
+  if(NOT CMAKE_CXX_COMPILER_ID MATCHES "Clang")
+    message(FATAL_ERROR "INVAR_FUZZ needs clang, because GCC has no libFuzzer; use the preset `fuzz`")
+  endif()
+  add_compile_options(-fsanitize=fuzzer-no-link)  # coverage of libinvar too; the targets themselves bring the loop
 endif()

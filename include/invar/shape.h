@@ -45,7 +45,8 @@ public:
     // Exact division; throws InvalidArgument when b does not divide a.
     friend INVAR_API Dim operator/(Dim a, Dim b);
     friend constexpr bool operator==(const Dim& a, const Dim& b) {
-        return a.offset_ == b.offset_ && a.scale_ == b.scale_ && (a.scale_ == 0 || a.symbol_.id == b.symbol_.id);
+        return a.offset_ == b.offset_ && a.scale_ == b.scale_ &&
+               (a.scale_ == 0 || a.symbol_.id == b.symbol_.id);
     }
 
 private:
@@ -72,7 +73,7 @@ public:
     // Negative axes count from the end; throws InvalidArgument when out of range.
     int normalize_axis(int axis) const;
     bool is_constant() const;
-    void append(Dim d);  // throws InvalidArgument beyond kMaxRank
+    void append(Dim d);    // throws InvalidArgument beyond kMaxRank
     Dim elements() const;  // product of the dimensions, 1 for rank 0; overflow throws InvalidArgument
     std::int64_t max_elements() const;
     friend INVAR_API bool operator==(const Shape& a, const Shape& b);

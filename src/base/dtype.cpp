@@ -8,8 +8,8 @@
 
 namespace invar {
 namespace {
-constexpr std::array<std::string_view, kDTypeCount> kNames = {"pred", "i8",  "i16", "i32",  "i64", "u8", "u16",
-                                                              "u32",  "u64", "f16", "bf16", "f32", "f64"};
+constexpr std::array<std::string_view, kDTypeCount> kNames = {
+    "pred", "i8", "i16", "i32", "i64", "u8", "u16", "u32", "u64", "f16", "bf16", "f32", "f64"};
 }  // namespace
 
 std::string_view dtype_name(DType t) { return kNames[static_cast<int>(t)]; }
@@ -41,8 +41,8 @@ DType promote(DType a, DType b) {
         case DType::u32: return DType::i64;
         default: break;
     }
-    throw InvalidArgument("no common type of " + std::string(dtype_name(a)) + " and " + std::string(dtype_name(b)) +
-                          "; cast one of them");
+    throw InvalidArgument("no common type of " + std::string(dtype_name(a)) + " and " +
+                          std::string(dtype_name(b)) + "; cast one of them");
 }
 
 }  // namespace invar

@@ -20,8 +20,8 @@ std::int64_t env_int(const char* name, std::int64_t fallback, std::int64_t low, 
     std::int64_t value = 0;
     const auto [end, status] = std::from_chars(text.data(), text.data() + text.size(), value);
     if (status != std::errc{} || end != text.data() + text.size() || value < low || value > high)
-        throw InvalidArgument(std::string(name) + "='" + text + "' is not a whole number from " + std::to_string(low) +
-                              " to " + std::to_string(high));
+        throw InvalidArgument(std::string(name) + "='" + text + "' is not a whole number from " +
+                              std::to_string(low) + " to " + std::to_string(high));
     return value;
 }
 

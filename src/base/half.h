@@ -8,7 +8,9 @@
 
 namespace invar {
 
-inline float bf16_to_f32(std::uint16_t h) { return std::bit_cast<float>(static_cast<std::uint32_t>(h) << 16); }
+inline float bf16_to_f32(std::uint16_t h) {
+    return std::bit_cast<float>(static_cast<std::uint32_t>(h) << 16);
+}
 
 inline std::uint16_t f32_to_bf16(float f) {
     const auto u = std::bit_cast<std::uint32_t>(f);
@@ -31,7 +33,8 @@ inline std::uint16_t f32_to_f16(float f) {
     const std::uint32_t a = u & 0x7fffffffu;
     if (a > 0x7f800000u) return static_cast<std::uint16_t>(sign | 0x7e00u | ((a >> 13) & 0x3ffu));
     if (a >= 0x477ff000u) return static_cast<std::uint16_t>(sign | 0x7c00u);
-    if (a < 0x38800000u) {  // below the least normal f16: adding 0.5 leaves the rounded denormal in the low bits
+    if (a < 0x38800000u) {
+        // Below the least normal f16: adding 0.5 leaves the rounded denormal in the low bits.
         const float shifted = std::bit_cast<float>(a) + 0.5f;
         return static_cast<std::uint16_t>(sign | (std::bit_cast<std::uint32_t>(shifted) - 0x3f000000u));
     }

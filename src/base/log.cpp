@@ -35,7 +35,8 @@ void log(LogLevel level, std::string_view text) {
     line += ": ";
     line += text;
     line += '\n';
-    std::fwrite(line.data(), 1, line.size(), stderr);  // one call, so that lines of several threads do not mix
+    // One call, so that lines of several threads do not mix.
+    std::fwrite(line.data(), 1, line.size(), stderr);
 }
 
 }  // namespace invar

@@ -16,7 +16,8 @@ Dim linear(std::int64_t offset, std::int64_t scale, Symbol s) {
 
 std::int64_t Dim::value() const {
     if (scale_ != 0)
-        throw Unsupported("dimension " + to_string(*this) + " is symbolic and has no value while a graph is traced");
+        throw Unsupported("dimension " + to_string(*this) +
+                          " is symbolic and has no value while a graph is traced");
     return offset_;
 }
 
@@ -27,7 +28,8 @@ std::int64_t Dim::max() const {
 
 Dim operator+(Dim a, Dim b) {
     if (a.scale_ != 0 && b.scale_ != 0 && a.symbol_.id != b.symbol_.id)
-        throw Unsupported("dimensions " + to_string(a) + " and " + to_string(b) + " of two symbols cannot be added");
+        throw Unsupported("dimensions " + to_string(a) + " and " + to_string(b) +
+                          " of two symbols cannot be added");
     Dim r;
     r.offset_ = checked_add(a.offset_, b.offset_, "dimension");
     r.scale_ = checked_add(a.scale_, b.scale_, "dimension");
@@ -80,7 +82,8 @@ Shape::Shape(std::span<const std::int64_t> dims) {
 int Shape::normalize_axis(int axis) const {
     const int a = axis < 0 ? axis + rank_ : axis;
     if (a < 0 || a >= rank_)
-        throw InvalidArgument("axis " + std::to_string(axis) + " is out of range for shape " + to_string(*this));
+        throw InvalidArgument("axis " + std::to_string(axis) + " is out of range for shape " +
+                              to_string(*this));
     return a;
 }
 

@@ -28,7 +28,10 @@ TEST(ThreadPool, EveryTaskOnce) {
 TEST(ThreadPool, ExceptionComesBackAndPoolLives) {
     ThreadPool pool(3);
     for (int round = 0; round < 20; ++round) {
-        EXPECT_THROW(pool.parallel_for(50, [](std::int64_t i) { if (i == 17) throw std::runtime_error("task"); }),
+        EXPECT_THROW(pool.parallel_for(50,
+                                       [](std::int64_t i) {
+                                           if (i == 17) throw std::runtime_error("task");
+                                       }),
                      std::runtime_error);
         std::atomic<int> sum{0};
         pool.parallel_for(10, [&](std::int64_t i) { sum += static_cast<int>(i); });
@@ -39,7 +42,8 @@ TEST(ThreadPool, ExceptionComesBackAndPoolLives) {
 TEST(ThreadPool, NestedRunsInline) {
     ThreadPool pool(3);
     std::atomic<int> count{0};
-    pool.parallel_for(8, [&](std::int64_t) { pool.parallel_for(5, [&](std::int64_t) { count.fetch_add(1); }); });
+    pool.parallel_for(8,
+                      [&](std::int64_t) { pool.parallel_for(5, [&](std::int64_t) { count.fetch_add(1); }); });
     EXPECT_EQ(count.load(), 40);
 }
 
