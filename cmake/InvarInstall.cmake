@@ -2,17 +2,12 @@
 #   bin/invar  lib/libinvar.so*  lib/invar/*.so (backend modules)  include/invar/*.h  lib/cmake/invar (find_package)
 include(CMakePackageConfigHelpers)
 
-get_property(invar_products GLOBAL PROPERTY INVAR_PRODUCTS)  # backend modules, see invar_module()
-if(TARGET invar_cli)
-  list(APPEND invar_products invar_cli)
-endif()
 set(invar_cmake_dir ${CMAKE_INSTALL_LIBDIR}/cmake/invar)
-
 install(TARGETS invar EXPORT invarTargets LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
-foreach(target ${invar_products})
-  install(TARGETS ${target} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR}
-    LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}/${INVAR_MODULE_FOLDER})
-endforeach()
+# Backend modules are installed by invar_backend() in src/backends.
+if(TARGET invar_cli)
+  install(TARGETS invar_cli RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+endif()
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/invar DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.h")
 install(FILES ${PROJECT_SOURCE_DIR}/LICENSE DESTINATION ${CMAKE_INSTALL_DATADIR}/doc/invar RENAME copyright)
 install(EXPORT invarTargets NAMESPACE invar:: DESTINATION ${invar_cmake_dir})
@@ -21,9 +16,6 @@ configure_package_config_file(${CMAKE_CURRENT_LIST_DIR}/invarConfig.cmake.in ${C
 write_basic_package_version_file(${CMAKE_BINARY_DIR}/invarConfigVersion.cmake COMPATIBILITY SameMinorVersion)
 install(FILES ${CMAKE_BINARY_DIR}/invarConfig.cmake ${CMAKE_BINARY_DIR}/invarConfigVersion.cmake
   DESTINATION ${invar_cmake_dir})
-
-# `product`: everything that is installed, without tests and benchmarks; what `./dev demo` builds.
-add_custom_target(product DEPENDS invar ${invar_products})
 
 set(CPACK_PACKAGE_NAME invar)
 set(CPACK_PACKAGE_VENDOR "The Invar authors")

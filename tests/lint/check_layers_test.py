@@ -87,6 +87,9 @@ class LayerCheck(unittest.TestCase):
 
     def test_slow_headers_are_refused_in_headers(self):
         self.assert_refused({"src/io/config.h": "#include <nlohmann/json.hpp>\n"}, "only .cpp")
+        self.assert_refused({"src/io/json.h": "#include <nlohmann/json.hpp>\n", "src/io/config.h": '#include "io/json.h"\n'},
+                            "src/io/config.h:3:", "only .cpp")
+        self.assert_accepted({"src/io/json.h": "#include <nlohmann/json.hpp>\n", "src/io/config.cpp": '#include "io/json.h"\n'})
 
     def test_long_file_is_refused(self):
         self.assert_refused({"src/base/log.cpp": "int x;\n" * 799}, "801 lines")
