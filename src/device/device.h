@@ -4,8 +4,11 @@
 // statistics are written once, above them.
 //
 // Threads: a Device may be used from any thread; a Stream by one thread at a time.
-// Errors: the typed ones of invar/error.h. A failure inside a stream poisons it: later calls on that stream and every
-// wait throw that error again, other streams go on.
+// Errors: the typed ones of invar/error.h. Wrong arguments throw at the call and leave the stream as it was. A failure
+// of the work itself poisons the stream and never throws from the call that started it: later calls on that stream
+// (record apart) and every wait throw that error again; other streams go on, unless they wait for an event behind it.
+// Lifetimes: Buffers, Events and LoadedModules may outlive the Device object that made them. A buffer, and a host
+// pointer, must live until the stream has passed the work that uses it; those of a captured graph as long as the graph.
 #pragma once
 
 #include <cstddef>
@@ -24,7 +27,10 @@
 
 namespace invar {
 
+class BandwidthService;  // device/services.h
 class Buffer;
+class CachingAllocator;  // device/allocator.h
+class LaunchLog;         // device/services.h
 class Stream;
 
 // What a device can do beyond the least; asked with Device::supports.
@@ -63,8 +69,8 @@ private:
 class INVAR_API Event {
 public:
     virtual ~Event();
-    virtual bool done() const = 0;
-    virtual void wait() = 0;  // throws the stream's error if it was poisoned before reaching the event
+    virtual bool done() const = 0;  // true also when the stream failed before reaching the event
+    virtual void wait() const = 0;  // throws the stream's error if it was poisoned before reaching the event
 };
 
 class INVAR_API Kernel {
@@ -118,11 +124,14 @@ public:
     virtual void upload(BufferRef dst, const void* src, std::size_t bytes) = 0;
     virtual void download(void* dst, BufferRef src, std::size_t bytes) = 0;
     virtual void fill(BufferRef dst, std::uint8_t value) = 0;
+    // Never throws the stream's own error: an event recorded behind a failure carries it to whoever waits.
     virtual std::unique_ptr<Event> record() = 0;
+    // Later work of this stream starts after the event; a failed event poisons this stream too.
     virtual void wait(const Event& event) = 0;
     virtual void synchronize() = 0;  // waits for all work; throws the error that poisoned the stream
-    // Capture: launches and copies between begin and end are recorded instead of run. Throws Unsupported where
-    // supports(Feature::capture) is false.
+    // Capture: launches, copies, uploads, downloads and fills between begin and end are recorded instead of run (host
+    // memory is read or written at each replay); record, wait, synchronize and replay then throw InvalidArgument, as
+    // does an end without a begin. Throws Unsupported where supports(Feature::capture) is false.
     virtual void begin_capture();
     virtual std::unique_ptr<CapturedGraph> end_capture();
     virtual void replay(CapturedGraph& graph);
@@ -149,8 +158,12 @@ public:
     // The language in which kernel families hand their sources to this device; "native" for the cpu.
     virtual std::string_view kernel_language() const = 0;
 
+    // Optional services (device/services.h); nullptr where the device has none.
+    virtual BandwidthService* bandwidth() { return nullptr; }
+    virtual LaunchLog* launch_log() { return nullptr; }
+
     // The caching allocator of this device (src/device/allocator.h), made on first use.
-    class CachingAllocator& allocator();
+    CachingAllocator& allocator();
 
 protected:
     explicit Device(std::string name);
@@ -171,5 +184,8 @@ public:
     // Among the devices of all backends "auto" takes the first of the highest rank; 0 is never chosen by itself.
     virtual int rank() const = 0;
 };
+
+// Throws InvalidArgument unless ref lies inside its buffer; what names the argument in the message.
+INVAR_API void check_ref(const BufferRef& ref, std::string_view what);
 
 }  // namespace invar

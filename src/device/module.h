@@ -45,7 +45,8 @@ struct NativeLaunch {
     ThreadPool& pool;
 };
 
-// A function of a kernel family's cpu.cpp. It may throw the typed errors; the stream is then poisoned.
+// A function of a kernel family's cpu.cpp. It may throw the typed errors; the stream is then poisoned. params are aligned
+// to 16 bytes in a replay and as the caller's bytes are in a launch.
 using NativeFunction = void (*)(const NativeLaunch&);
 struct NativeEntry {
     std::string name;

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+// Key functions of the seam's classes (they anchor run-time type information in libinvar) and the parts of it that are
+// the same for every backend.
+#include "device/device.h"
+
+#include <mutex>
+#include <optional>
+
+#include "device/allocator.h"
+#include "device/services.h"
+
+namespace invar {
+
+Buffer::~Buffer() = default;
+Event::~Event() = default;
+Kernel::~Kernel() = default;
+LoadedModule::~LoadedModule() = default;
+CapturedGraph::~CapturedGraph() = default;
+Stream::~Stream() = default;
+Backend::~Backend() = default;
+BandwidthService::~BandwidthService() = default;
+LaunchLog::~LaunchLog() = default;
+
+namespace {
+[[noreturn]] void no_capture() {
+    throw Unsupported("stream: this device does not capture; run the steps one by one (Feature::capture tells)");
+}
+}  // namespace
+
+void Stream::begin_capture() { no_capture(); }
+std::unique_ptr<CapturedGraph> Stream::end_capture() { no_capture(); }
+void Stream::replay(CapturedGraph&) { no_capture(); }
+
+struct Device::Lazy {
+    std::once_flag once;
+    std::optional<CachingAllocator> allocator;
+};
+
+Device::Device(std::string name) : name_(std::move(name)), lazy_(std::make_unique<Lazy>()) {}
+Device::~Device() = default;
+
+std::unique_ptr<Buffer> Device::wrap_host_memory(std::byte*, std::size_t, std::shared_ptr<const void>) {
+    return nullptr;
+}
+
+CachingAllocator& Device::allocator() {
+    std::call_once(lazy_->once, [this] { lazy_->allocator.emplace(*this); });
+    return *lazy_->allocator;
+}
+
+void check_ref(const BufferRef& ref, std::string_view what) {
+    if (!ref.buffer) throw InvalidArgument(std::string(what) + ": no buffer; allocate it first");
+    const std::size_t size = ref.buffer->size();
+    if (ref.offset > size || ref.size > size - ref.offset)
+        throw InvalidArgument(std::string(what) + ": " + std::to_string(ref.size) + " bytes at offset " +
+                              std::to_string(ref.offset) + " reach past the end of a buffer of " +
+                              std::to_string(size) + " bytes");
+}
+
+}  // namespace invar

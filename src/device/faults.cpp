@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+// Fault injection. One atomic says whether any fault is set; only then is the list looked at, under a lock.
+#include "device/faults.h"
+
+#include <array>
+#include <atomic>
+#include <charconv>
+#include <cstdint>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include <invar/error.h>
+
+#include "base/env.h"
+#include "base/log.h"
+
+namespace invar {
+namespace {
+
+constexpr std::array<std::string_view, 5> kSites = {"oom", "short_read", "compile", "launch", "lost"};
+
+struct Fault {
+    FaultSite site;
+    std::uint64_t visit = 0;  // 0: by name
+    std::string name;
+};
+
+enum State : int { kUnread, kOff, kOn };
+std::atomic<int> state{kUnread};
+
+struct Table {
+    std::mutex mutex;
+    std::vector<Fault> faults;
+    std::array<std::uint64_t, kSites.size()> visits{};
+};
+
+Table& table() {
+    static Table* const t = new Table;  // never destroyed: work may still run while the process ends
+    return *t;
+}
+
+Fault parse_fault(std::string_view word) {
+    const auto wrong = [&](const std::string& why) {
+        return InvalidArgument("INVAR_FAULTS: '" + std::string(word) + "': " + why +
+                               "; write SITE@N or SITE@NAME with SITE one of oom, short_read, compile, launch, lost");
+    };
+    const std::size_t at = word.find('@');
+    if (at == std::string_view::npos) throw wrong("no '@'");
+    const std::string_view site = word.substr(0, at), when = word.substr(at + 1);
+    Fault fault{};
+    std::size_t index = 0;
+    while (index < kSites.size() && kSites[index] != site) ++index;
+    if (index == kSites.size()) throw wrong("no site of that name");
+    fault.site = static_cast<FaultSite>(index);
+    if (when.empty()) throw wrong("nothing after '@'");
+    if (when[0] < '0' || when[0] > '9') {
+        fault.name = when;
+        return fault;
+    }
+    const auto [end, status] = std::from_chars(when.data(), when.data() + when.size(), fault.visit);
+    if (status != std::errc{} || end != when.data() + when.size() || fault.visit == 0)
+        throw wrong("'" + std::string(when) + "' is not a visit number from 1");
+    return fault;
+}
+
+// Called under the table's lock.
+void replace_list(Table& t, std::string_view list) {
+    std::vector<Fault> faults;
+    while (!list.empty()) {
+        const std::size_t comma = list.find(',');
+        faults.push_back(parse_fault(list.substr(0, comma)));
+        if (comma == std::string_view::npos) break;
+        list.remove_prefix(comma + 1);
+        if (list.empty()) throw InvalidArgument("INVAR_FAULTS: the list ends with a comma; remove it");
+    }
+    t.faults = std::move(faults);
+    t.visits.fill(0);
+    state.store(t.faults.empty() ? kOff : kOn, std::memory_order_release);
+}
+
+}  // namespace
+
+bool fault_fires(FaultSite site, std::string_view name) {
+    if (state.load(std::memory_order_acquire) == kOff) return false;
+    Table& t = table();
+    const std::lock_guard lock(t.mutex);
+    if (state.load(std::memory_order_relaxed) == kUnread) replace_list(t, env_string("INVAR_FAULTS"));
+    if (state.load(std::memory_order_relaxed) == kOff) return false;
+    const std::uint64_t visit = ++t.visits[static_cast<std::size_t>(site)];
+    for (const Fault& fault : t.faults)
+        if (fault.site == site && (fault.visit == visit || (fault.visit == 0 && fault.name == name))) {
+            log(LogLevel::kInfo, "fault injected: " + std::string(kSites[static_cast<std::size_t>(site)]) + "@" +
+                                     std::to_string(visit) + " " + std::string(name));
+            return true;
+        }
+    return false;
+}
+
+void set_faults(std::string_view list) {
+    Table& t = table();
+    const std::lock_guard lock(t.mutex);
+    replace_list(t, list);
+}
+
+}  // namespace invar
