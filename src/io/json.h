@@ -29,9 +29,9 @@ struct JsonDocument {
 
 // Throws FormatError "FILE: line L column C: ..." (columns in bytes, both from 1).
 INVAR_API JsonDocument parse_json(std::string_view text, std::string file, const JsonLimits& limits = {});
-// "FILE: line L column C: what", for the byte offset in text; for other readers of JSON text.
-INVAR_API std::string json_error_text(std::string_view text, std::size_t offset, const std::string& file,
-                                      std::string_view what);
+// The FormatError for what a SAX handler of the JSON library is told through parse_error; text is the whole document.
+[[noreturn]] INVAR_API void throw_json_error(std::string_view text, std::size_t position, const std::string& file,
+                                             const nlohmann::json::exception& error);
 
 // An object inside a document, for typed access; path is empty or "rope_scaling.". References must outlive it.
 struct JsonObject {
