@@ -59,9 +59,7 @@ private:
 void read_exact(int fd, std::uint64_t offset, std::span<std::byte> into, const std::string& path) {
     std::size_t got = 0;
     std::size_t available = into.size();
-#ifdef INVAR_HAVE_FAULTS
     if (!into.empty() && fault_fires(FaultSite::short_read, path)) available = into.size() / 2;
-#endif
     while (got < available) {
         // Linux moves at most 0x7ffff000 bytes a call; macOS refuses more than INT_MAX.
         const std::size_t step = std::min<std::size_t>(available - got, 1u << 30);

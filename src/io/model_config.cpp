@@ -202,10 +202,11 @@ void read_window(const JsonObject& json, const ModelDefaults& d, ModelConfig& c)
         }
         for (std::size_t i = 0; i < layers; ++i) {
             const auto& type = (*types)[i];
-            if (type != "sliding_attention" && type != "full_attention") {
+            const std::string* name = type.get_ptr<const std::string*>();
+            if (name == nullptr || (*name != "sliding_attention" && *name != "full_attention")) {
                 json.fail("layer_types", type, "made of sliding_attention and full_attention");
             }
-            c.layer_uses_window[i] = type == "sliding_attention";
+            c.layer_uses_window[i] = *name == "sliding_attention";
         }
         return;
     }

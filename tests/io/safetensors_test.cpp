@@ -6,6 +6,7 @@
 
 #include <invar/error.h>
 
+#include "device/faults.h"
 #include "io/files.h"
 
 namespace invar::io {
@@ -218,6 +219,16 @@ TEST(SafetensorsFile, NoticesThatAFileShrankWhileOpen) {
     std::array<std::byte, 4> four{};
     expect_error<IoError>([&] { file->read(*file->info("a"), 0, four); },
                           {path.string(), "wanted 4 bytes, got 2"});
+}
+
+TEST(SafetensorsFile, InjectedShortReadsSurface) {
+    const TempFolder folder;
+    const auto path =
+        folder.write("m.safetensors", safetensors_bytes("{" + entry("a", "U8", "[4]", 0, 4) + "}", "abcd"));
+    set_faults("short_read@2");  // the first read is the header's length
+    expect_error<IoError>([&] { SafetensorsFile::open(path); }, {path.string(), "short read at byte 8", "wanted "});
+    set_faults("");
+    EXPECT_EQ(SafetensorsFile::open(path)->tensors().size(), 1u);
 }
 
 TEST(SafetensorsWriter, WritesWhatTheReaderReads) {
