@@ -34,6 +34,8 @@ void Stream::replay(CapturedGraph&) { no_capture(); }
 struct Device::Lazy {
     std::once_flag once;
     std::optional<CachingAllocator> allocator;
+    std::mutex executor_mutex;
+    std::shared_ptr<void> executor;
 };
 
 Device::Device(std::string name) : name_(std::move(name)), lazy_(std::make_unique<Lazy>()) {}
@@ -46,6 +48,12 @@ std::unique_ptr<Buffer> Device::wrap_host_memory(std::byte*, std::size_t, std::s
 CachingAllocator& Device::allocator() {
     std::call_once(lazy_->once, [this] { lazy_->allocator.emplace(*this); });
     return *lazy_->allocator;
+}
+
+std::shared_ptr<void> Device::executor_state(FunctionRef<std::shared_ptr<void>()> make) {
+    const std::lock_guard lock(lazy_->executor_mutex);
+    if (!lazy_->executor) lazy_->executor = make();
+    return lazy_->executor;
 }
 
 void check_ref(const BufferRef& ref, std::string_view what) {

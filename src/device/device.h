@@ -23,6 +23,7 @@
 #include <invar/error.h>
 #include <invar/export.h>
 
+#include "base/function_ref.h"
 #include "device/module.h"
 
 namespace invar {
@@ -164,6 +165,10 @@ public:
 
     // The caching allocator of this device (src/device/allocator.h), made on first use.
     CachingAllocator& allocator();
+
+    // The object that the executor keeps for this device (its stream and its caches), made on first use and living as
+    // long as the device. One floor uses it: src/graph/executor.
+    std::shared_ptr<void> executor_state(FunctionRef<std::shared_ptr<void>()> make);
 
 protected:
     explicit Device(std::string name);

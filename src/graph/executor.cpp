@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: Apache-2.0
+// Plays schedules.
+#include "graph/executor.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include <invar/error.h>
+
+#include "base/env.h"
+#include "base/log.h"
+#include "graph/plan.h"
+#include "program/pointwise.h"
+#include "program/program.h"
+
+namespace invar::graph {
+namespace {
+
+// Schedules of eager code that are kept; a decode loop needs two, a training step some dozens.
+constexpr std::size_t kMaxSchedules = 512;
+
+bool debug_graph() {
+    static const bool on = env_string("INVAR_DEBUG").find("graph") != std::string::npos;
+    return on;
+}
+
+}  // namespace
+
+Executable::Executable(Executor& executor, Schedule schedule, bool keep_arena)
+    : executor_(executor), schedule_(std::move(schedule)), keep_arena_(keep_arena), prepared_(schedule_.steps.size()) {
+    for (std::size_t i = 0; i < prepared_.size(); ++i) {
+        const Step& step = schedule_.steps[i];
+        Prepared& p = prepared_[i];
+        p.buffers.resize(step.arguments.size() + (step.workspace >= 0 ? 1 : 0));
+        p.lowest.resize(step.arguments.size(), 0);
+        p.symbolic = std::visit([](const auto& w) { return w.symbolic(); }, step.work);
+        if (const auto* pointwise = std::get_if<PointwiseWork>(&step.work)) {
+            p.kernel = &executor.program_kernel(pointwise->program, pointwise->entry);
+            p.params.resize(kMaxPointwiseParamsBytes);
+            numbers_.resize(std::max(numbers_.size(), pointwise->dims.size() * (pointwise->strides.size() + 1)));
+        } else {
+            p.params.resize(sizeof(kernels::KernelCall::params_data));
+        }
+    }
+    if (keep_arena_) arena_ = executor.device().allocator().allocate(schedule_.arena_bytes);
+}
+
+void Executable::prepare_pointwise(Prepared& p, const PointwiseWork& work, std::span<const double> scalars,
+                                   std::span<const std::int64_t> symbols) {
+    const std::size_t rank = work.dims.size();
+    const std::span<std::int64_t> dims(numbers_.data(), rank);
+    const std::span<std::int64_t> strides(numbers_.data() + rank, rank * work.strides.size());
+    for (std::size_t i = 0; i < rank; ++i) dims[i] = work.dims[i].resolve(symbols);
+    for (std::size_t b = 0; b < work.strides.size(); ++b)
+        for (std::size_t i = 0; i < rank; ++i) strides[b * rank + i] = work.strides[b][i].resolve(symbols);
+    std::array<std::uint64_t, kMaxProgramScalars> bits{};
+    for (std::size_t i = 0; i < work.scalars.size(); ++i) {
+        const auto [index, type] = work.scalars[i];
+        bits[i] = value_bits(type, scalars[static_cast<std::size_t>(index)]);
+    }
+    // A view with negative strides begins below its first element; references begin at the lowest.
+    std::size_t b = 0;
+    for (std::size_t i = 0; i < work.buffers.size(); ++i)
+        p.lowest[i] = work.buffers[i].strided
+                          ? offset_range(dims, strides.subspan(b++ * rank, rank)).lowest *
+                                static_cast<std::int64_t>(size_of(work.buffers[i].dtype))
+                          : 0;
+    p.params_bytes = write_pointwise_params(p.params, dims, strides, std::span(bits.data(), work.scalars.size()));
+}
+
+void Executable::prepare(std::size_t index, std::span<const double> scalars, std::span<const std::int64_t> symbols) {
+    const Step& step = schedule_.steps[index];
+    Prepared& p = prepared_[index];
+    if (const auto* pointwise = std::get_if<PointwiseWork>(&step.work))
+        return prepare_pointwise(p, *pointwise, scalars, symbols);
+    const kernels::KernelCall call = std::visit(
+        [&](const auto& work) -> kernels::KernelCall {
+            using W = std::decay_t<decltype(work)>;
+            if constexpr (std::is_same_v<W, PointwiseWork>) {
+                return {};
+            } else {
+                auto spec = work.resolve(symbols);
+                if constexpr (std::is_same_v<W, Sized<kernels::RandomSpec>>) {
+                    const double* s = scalars.data() + step.scalars;
+                    const auto word = [&](int i) {
+                        return static_cast<std::uint64_t>(s[i]) | static_cast<std::uint64_t>(s[i + 1]) << 32;
+                    };
+                    spec.seed = word(0);
+                    spec.stream = word(2);
+                    spec.low = static_cast<float>(s[4]);
+                    spec.high = static_cast<float>(s[5]);
+                }
+                return plan(executor_.device(), spec);
+            }
+        },
+        step.work);
+    if (step.workspace >= 0 && call.workspace_bytes > schedule_.values[static_cast<std::size_t>(step.workspace)].max_bytes)
+        throw LaunchFailed(step.label + ": needs more workspace than was planned for the largest sizes");
+    if (p.module != call.module || p.entry != call.entry) {
+        p.kernel = &executor_.kernel(*call.module, call.entry);
+        p.module = call.module;
+        p.entry = call.entry;
+    }
+    p.config = call.config;
+    p.params_bytes = call.params_bytes;
+    std::memcpy(p.params.data(), call.params_data.data(), call.params_bytes);
+}
+
+void Executable::bind(std::size_t index, std::span<const BufferRef> inputs, std::span<const BufferRef> outputs,
+                      const BufferRef& arena, std::span<const std::int64_t> symbols) {
+    const Step& step = schedule_.steps[index];
+    Prepared& p = prepared_[index];
+    const auto base = [&](int value) -> BufferRef {
+        const Value& v = schedule_.values[static_cast<std::size_t>(value)];
+        switch (v.kind) {
+            case Value::Kind::input: return inputs[static_cast<std::size_t>(v.index)];
+            case Value::Kind::output: return outputs[static_cast<std::size_t>(v.index)];
+            case Value::Kind::scratch: break;
+        }
+        return {arena.buffer, arena.offset + v.arena_offset, v.max_bytes};
+    };
+    for (std::size_t i = 0; i < step.arguments.size(); ++i) {
+        BufferRef ref = base(step.arguments[i].value);
+        const auto offset = static_cast<std::size_t>(step.arguments[i].offset.resolve(symbols) + p.lowest[i]);
+        if (offset > ref.size) throw LaunchFailed(step.label + ": an argument begins outside its buffer");
+        ref.offset += offset;
+        ref.size -= offset;
+        p.buffers[i] = ref;
+    }
+    if (step.workspace >= 0) p.buffers.back() = base(step.workspace);
+}
+
+void Executable::run(std::span<const BufferRef> inputs, std::span<const BufferRef> outputs,
+                     std::span<const double> scalars, std::span<const std::int64_t> symbols) {
+    if (inputs.size() != static_cast<std::size_t>(schedule_.inputs) ||
+        outputs.size() != static_cast<std::size_t>(schedule_.outputs) ||
+        scalars.size() != static_cast<std::size_t>(schedule_.scalars))
+        throw InvalidArgument("run: the number of inputs, outputs or scalars is not that of the schedule");
+    const std::lock_guard lock(executor_.mutex());
+    Allocation own;
+    if (!keep_arena_) own = executor_.device().allocator().allocate(schedule_.arena_bytes);
+    const BufferRef arena = keep_arena_ ? arena_.ref() : own.ref();
+
+    const bool new_symbols = fresh_ || !std::equal(symbols.begin(), symbols.end(), symbols_.begin(), symbols_.end());
+    const bool new_scalars = fresh_ || !std::equal(scalars.begin(), scalars.end(), scalars_.begin(), scalars_.end());
+    Stream& stream = executor_.stream();
+    for (std::size_t i = 0; i < prepared_.size(); ++i) {
+        Prepared& p = prepared_[i];
+        const Step& step = schedule_.steps[i];
+        const auto* pointwise = std::get_if<PointwiseWork>(&step.work);
+        const bool has_scalars = pointwise ? !pointwise->scalars.empty() : step.scalars >= 0;
+        if (fresh_ || (new_symbols && p.symbolic) || (new_scalars && has_scalars)) prepare(i, scalars, symbols);
+        bind(i, inputs, outputs, arena, symbols);
+        stream.launch(*p.kernel, p.config, p.buffers, {p.params.data(), p.params_bytes});
+    }
+    executor_.statistics_.steps_launched += prepared_.size();
+    if (new_symbols) symbols_.assign(symbols.begin(), symbols.end());
+    if (new_scalars) scalars_.assign(scalars.begin(), scalars.end());
+    fresh_ = false;
+    // Memory that goes back to the allocator must not be handed out while the stream may still use it.
+    if (!keep_arena_ && schedule_.arena_bytes > 0) executor_.synchronize();
+}
+
+Executor::Executor(Device& device) : device_(device), stream_(device.make_stream()) {}
+
+std::shared_ptr<Executor> Executor::of(Device& device) {
+    return std::static_pointer_cast<Executor>(
+        device.executor_state([&]() -> std::shared_ptr<void> { return std::make_shared<Executor>(device); }));
+}
+
+Stream& Executor::stream() {
+    const std::lock_guard lock(mutex_);
+    return *stream_;
+}
+
+void Executor::synchronize() {
+    const std::lock_guard lock(mutex_);
+    try {
+        stream_->synchronize();
+    } catch (...) {
+        stream_ = device_.make_stream();  // the poison stays with the work that caused it
+        throw;
+    }
+}
+
+Kernel& Executor::kernel(const Module& module, const char* entry) {
+    std::shared_ptr<LoadedModule>& loaded = modules_[&module];
+    if (!loaded) {
+        loaded = device_.compile(module);
+        ++statistics_.kernels_loaded;
+    }
+    return loaded->kernel(entry);
+}
+
+Kernel& Executor::program_kernel(const std::string& text, const std::string& entry) {
+    std::shared_ptr<LoadedModule>& loaded = programs_[text];
+    if (!loaded) {
+        loaded = device_.compile({entry, ProgramText{text}});
+        ++statistics_.kernels_loaded;
+    }
+    return loaded->kernel(entry);
+}
+
+std::shared_ptr<Executable> Executor::executable(const GraphView& graph) {
+    if (const auto it = by_key_.find(graph.key); it != by_key_.end()) {
+        schedules_.splice(schedules_.begin(), schedules_, it->second);
+        ++statistics_.schedules_reused;
+        return it->second->executable;
+    }
+    Schedule schedule = lower(graph, device_);
+    if (debug_graph()) log(LogLevel::kError, "graph\n" + to_text(schedule));
+    schedules_.push_front({graph.key, std::make_shared<Executable>(*this, std::move(schedule), false)});
+    by_key_[schedules_.front().key] = schedules_.begin();
+    ++statistics_.schedules_lowered;
+    if (schedules_.size() > kMaxSchedules) {
+        by_key_.erase(schedules_.back().key);
+        schedules_.pop_back();
+    }
+    return schedules_.front().executable;
+}
+
+Executor::Statistics Executor::statistics() const { return statistics_; }
+
+}  // namespace invar::graph

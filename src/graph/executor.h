@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+// Plays schedules on a device. An Executor is what one device keeps: its stream, the kernels it has loaded, and the
+// schedules of graphs it has seen, found again by structure. An Executable is one schedule bound to kernels and
+// memory; running it again plans nothing and allocates nothing.
+//
+// Threads: runs on one device are serialised by the executor's lock.
+#pragma once
+
+#include <list>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "graph/schedule.h"
+
+namespace invar::graph {
+
+class Executor;
+
+class INVAR_API Executable {
+public:
+    // keep_arena: hold the arena between runs (fixed addresses); otherwise it is taken from the allocator at each run.
+    Executable(Executor& executor, Schedule schedule, bool keep_arena);
+    // inputs and outputs in the order of the graph; outputs of donations and states may be empty references. Starts the
+    // steps on the executor's stream; errors surface at its next wait, or here for what is found before a launch.
+    void run(std::span<const BufferRef> inputs, std::span<const BufferRef> outputs, std::span<const double> scalars,
+             std::span<const std::int64_t> symbols);
+    const Schedule& schedule() const noexcept { return schedule_; }
+
+private:
+    struct Prepared {
+        const Module* module = nullptr;
+        const char* entry = nullptr;
+        Kernel* kernel = nullptr;
+        LaunchConfig config;
+        std::size_t params_bytes = 0;
+        std::vector<std::byte> params;
+        std::vector<BufferRef> buffers;
+        std::vector<std::int64_t> lowest;  // pointwise: least element offset of each buffer's view, in bytes
+        bool symbolic = false;
+    };
+    void prepare(std::size_t step, std::span<const double> scalars, std::span<const std::int64_t> symbols);
+    void prepare_pointwise(Prepared& p, const PointwiseWork& work, std::span<const double> scalars,
+                           std::span<const std::int64_t> symbols);
+    void bind(std::size_t step, std::span<const BufferRef> inputs, std::span<const BufferRef> outputs,
+              const BufferRef& arena, std::span<const std::int64_t> symbols);
+
+    Executor& executor_;
+    Schedule schedule_;
+    const bool keep_arena_;
+    Allocation arena_;
+    std::vector<Prepared> prepared_;
+    std::vector<std::int64_t> symbols_;  // of the last run
+    std::vector<double> scalars_;
+    std::vector<std::int64_t> numbers_;  // scratch for dimensions and strides
+    bool fresh_ = true;
+};
+
+class INVAR_API Executor {
+public:
+    // The executor of this device, made on first use.
+    static std::shared_ptr<Executor> of(Device& device);
+
+    explicit Executor(Device& device);
+    Device& device() noexcept { return device_; }
+    Stream& stream();  // made anew after it was poisoned and its error was thrown
+    std::recursive_mutex& mutex() noexcept { return mutex_; }
+
+    // The schedule for a graph of this structure, lowered on first sight. The caller holds mutex().
+    std::shared_ptr<Executable> executable(const GraphView& graph);
+    // Waits for the stream. A poisoned stream is replaced, its error thrown once.
+    void synchronize();
+
+    Kernel& kernel(const Module& module, const char* entry);
+    Kernel& program_kernel(const std::string& text, const std::string& entry);
+
+    struct Statistics {
+        std::uint64_t schedules_lowered = 0, schedules_reused = 0, kernels_loaded = 0, steps_launched = 0;
+    };
+    Statistics statistics() const;
+
+private:
+    friend class Executable;
+    struct CachedSchedule {
+        std::string key;
+        std::shared_ptr<Executable> executable;
+    };
+    Device& device_;
+    std::recursive_mutex mutex_;
+    std::unique_ptr<Stream> stream_;
+    std::unordered_map<const Module*, std::shared_ptr<LoadedModule>> modules_;
+    std::unordered_map<std::string, std::shared_ptr<LoadedModule>> programs_;
+    std::list<CachedSchedule> schedules_;  // most recently used first
+    std::unordered_map<std::string_view, std::list<CachedSchedule>::iterator> by_key_;
+    Statistics statistics_;
+};
+
+}  // namespace invar::graph

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+// A schedule: the steps that compute a graph on one device, with the memory they need. It holds no pointers to data;
+// an Executable binds it to buffers. Sizes may hold symbols, which are given their values at each run.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "graph/node.h"
+#include "kernels/attention/family.h"
+#include "kernels/gather/family.h"
+#include "kernels/matmul/family.h"
+#include "kernels/random/family.h"
+#include "kernels/reduce/family.h"
+
+namespace invar::graph {
+
+// A piece of memory that steps read and write.
+struct Value {
+    enum class Kind { input, output, scratch };
+    Kind kind = Kind::scratch;
+    int index = 0;                 // which input or output
+    std::size_t max_bytes = 0;     // at the largest values of the symbols
+    int first_step = -1, last_step = -1;  // lifetime of scratch
+    std::size_t arena_offset = 0;  // of scratch, bytes
+};
+
+struct Argument {
+    int value = 0;
+    Dim offset;  // bytes
+};
+
+// A kernel family's specification whose sizes may be symbolic: fields lists the int64 members (by byte offset) that
+// take the value of a dimension at each run.
+template <class Spec>
+struct Sized {
+    Spec spec;
+    std::vector<std::pair<std::size_t, Dim>> fields;
+
+    void set(std::int64_t Spec::*member, Dim d) { set_at(reinterpret_cast<std::byte*>(&(spec.*member)) - reinterpret_cast<std::byte*>(&spec), d); }
+    void set_at(std::ptrdiff_t offset, Dim d) {
+        auto& field = *reinterpret_cast<std::int64_t*>(reinterpret_cast<std::byte*>(&spec) + offset);
+        field = d.max();
+        if (!d.is_constant()) fields.emplace_back(static_cast<std::size_t>(offset), d);
+    }
+    Spec resolve(std::span<const std::int64_t> symbols) const {
+        Spec s = spec;
+        for (const auto& [offset, d] : fields)
+            *reinterpret_cast<std::int64_t*>(reinterpret_cast<std::byte*>(&s) + offset) = d.resolve(symbols);
+        return s;
+    }
+    bool symbolic() const { return !fields.empty(); }
+};
+
+struct PointwiseWork {
+    std::string program;  // canonical text
+    std::string entry;
+    std::vector<Dim> dims;                  // index space
+    struct BufferKind {
+        DType dtype;
+        bool strided;
+    };
+    std::vector<BufferKind> buffers;        // one an argument
+    std::vector<std::vector<Dim>> strides;  // of each strided buffer, in elements
+    std::vector<std::pair<int, DType>> scalars;  // index into the graph's scalars, type of the parameter
+    bool symbolic() const;
+};
+
+using Work = std::variant<PointwiseWork, Sized<kernels::MatmulSpec>, Sized<kernels::ReduceSpec>,
+                          Sized<kernels::RowSpec>, Sized<kernels::GatherSpec>, Sized<kernels::KvAppendSpec>,
+                          Sized<kernels::AttentionSpec>, Sized<kernels::SampleSpec>, Sized<kernels::RandomSpec>>;
+
+struct Step {
+    std::string label;  // "region 3: silu multiply", "matmul + residual"
+    Work work;
+    std::vector<Argument> arguments;
+    std::vector<int> writes;  // values that this step writes
+    int workspace = -1;       // scratch value appended to the buffers, or -1
+    int scalars = -1;         // random: first of its scalars
+};
+
+struct Schedule {
+    std::vector<Step> steps;
+    std::vector<Value> values;
+    int inputs = 0, outputs = 0, scalars = 0;
+    std::vector<std::pair<int, int>> donations;  // output, input whose memory it takes
+    // Memory (MEM-3): what the plan takes, the most that lives at once, and the sum without reuse.
+    std::size_t arena_bytes = 0, live_bytes = 0, naive_bytes = 0;
+};
+
+// One line a step; the form of golden tests and of INVAR_DEBUG=graph.
+INVAR_API std::string to_text(const Schedule& schedule);
+
+// What a graph is lowered from: outputs, and the leaves and placeholders in the order in which they will be bound.
+struct GraphView {
+    std::vector<NodePtr> outputs;
+    std::vector<const Node*> nodes;   // every node that is needed, in order of creation
+    std::vector<const Node*> inputs;  // leaves and placeholders among them, in order
+    std::vector<double> scalars;      // attributes.scalars of the nodes, in order
+    std::string key;                  // structure: equal keys give equal schedules
+};
+INVAR_API GraphView collect(std::vector<NodePtr> outputs);
+
+struct LowerOptions {
+    bool fuse = true;
+    std::vector<std::pair<int, int>> donations;
+};
+// Outputs must not be views or leaves. Throws Unsupported for what no kernel of the device does.
+INVAR_API Schedule lower(const GraphView& graph, const Device& device, const LowerOptions& options = {});
+
+// Gives every scratch value its place in the arena from the lifetimes in the schedule.
+INVAR_API void plan_memory(Schedule& schedule);
+
+}  // namespace invar::graph
