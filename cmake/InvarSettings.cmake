@@ -34,6 +34,9 @@ target_compile_options(invar_flags INTERFACE -Wall -Wextra -Werror -ffp-contract
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
   target_compile_options(invar_flags INTERFACE -Wno-restrict)  # false alarms of GCC 12 on std::string (bug 105651)
 endif()
+if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
+  target_compile_options(invar_flags INTERFACE -Wno-deprecated-declarations)  # std::stable_sort of libstdc++ 12
+endif()
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
   # v2 so that Highway's baseline is SSE4 and never its scalar target.
   target_compile_options(invar_flags INTERFACE -march=x86-64-v2)
