@@ -15,6 +15,7 @@
 namespace invar {
 namespace {
 
+constexpr const char* kCacheKind = "bandwidth";
 constexpr int kFormatVersion = 1;
 constexpr double kSampleSeconds = 2e-3;  // at least
 constexpr double kTotalSeconds = 0.4;    // about, for one measurement
@@ -48,70 +49,84 @@ double best_rate(Stream& stream, double bytes, Pass pass) {
     return bytes / best;
 }
 
-std::size_t whole_size(Device& device, std::size_t bytes) {
-    if (bytes == 0) bytes = memory_measurement_bytes(device);
-    return std::max<std::size_t>(bytes / 64 * 64, 64);
+// One buffer for both measurements, since first use of fresh pages takes longer than all the passes: it is read as a
+// whole, and its first half is copied over the second.
+class Measurement {
+public:
+    Measurement(Device& device, std::size_t bytes)
+        : service_(service_of(device)),
+          bytes_(std::max<std::size_t>((bytes ? bytes : memory_measurement_bytes(device)) / 128 * 128, 128)),
+          buffer_(device.allocate_raw(bytes_)),
+          result_(device.allocate_raw(64)),
+          stream_(device.make_stream()) {
+        stream_->fill(buffer_->ref(), 1);  // pages that were never written are all the same page of zeros
+    }
+
+    double read_rate() const {
+        return best_rate(*stream_, static_cast<double>(bytes_),
+                         [&] { service_.read(*stream_, buffer_->ref(), {result_.get(), 0, 8}); });
+    }
+
+    double copy_rate() const {
+        const std::size_t half = bytes_ / 2;
+        return best_rate(*stream_, static_cast<double>(bytes_),
+                         [&] { service_.copy(*stream_, {buffer_.get(), half, half}, {buffer_.get(), 0, half}); });
+    }
+
+private:
+    BandwidthService& service_;
+    std::size_t bytes_;
+    std::unique_ptr<Buffer> buffer_, result_;
+    std::unique_ptr<Stream> stream_;
+};
+
+}  // namespace
+
+std::size_t memory_measurement_bytes(Device& device) {
+    constexpr std::size_t kMiB = std::size_t{1} << 20;
+    const std::size_t wanted = std::clamp(4 * service_of(device).cache_bytes(), 256 * kMiB, 1024 * kMiB);
+    const auto room = static_cast<std::size_t>(device.properties().memory_free / 4);
+    return room == 0 ? wanted : std::min(wanted, room);
 }
 
-std::string cache_key(Device& device, const DeviceProperties& p) {
-    return "bandwidth\n" + p.name + "\n" + p.description + "\n" + p.driver + "\nthreads " +
+double measure_read_bandwidth(Device& device, std::size_t bytes) {
+    const Measurement m(device, bytes);
+    return m.read_rate();
+}
+
+MeasuredBandwidth measure_bandwidth(Device& device, std::size_t bytes) {
+    const Measurement m(device, bytes);
+    return {m.read_rate(), m.copy_rate()};
+}
+
+std::string bandwidth_cache_key(Device& device) {
+    const DeviceProperties p = device.properties();
+    return p.name + "\n" + p.description + "\n" + p.driver + "\nthreads " +
            std::to_string(service_of(device).threads()) + "\nformat " + std::to_string(kFormatVersion);
 }
 
-DeviceProperties properties_with_bandwidth(Device& device, bool may_measure) {
+DeviceProperties known_properties(Device& device) {
     DeviceProperties p = device.properties();
     if (!device.bandwidth()) return p;
-    const std::string key = cache_key(device, p);
+    const auto entry = DiskCache::shared().load(kCacheKind, bandwidth_cache_key(device));
     std::array<double, 2> rates{};
-    const auto entry = DiskCache::shared().load("bandwidth", key);
-    const bool known = entry && entry->size() == sizeof rates;
-    if (known) {
-        std::memcpy(rates.data(), entry->data(), sizeof rates);
-    } else if (may_measure) {
-        log(LogLevel::kInfo, p.name + ": measuring the bandwidth of its memory, once for this machine");
-        const MeasuredBandwidth m = measure_bandwidth(device);
-        rates = {m.read, m.copy};
-        DiskCache::shared().store("bandwidth", key, std::as_bytes(std::span(rates)));
-    }
+    if (!entry || entry->size() != sizeof rates) return p;
+    std::memcpy(rates.data(), entry->data(), sizeof rates);
     p.read_bandwidth = rates[0];
     p.copy_bandwidth = rates[1];
     return p;
 }
 
-}  // namespace
-
-std::size_t memory_measurement_bytes(Device& device) {
-    constexpr std::size_t kGiB = std::size_t{1} << 30;
-    const std::size_t wanted = std::clamp(4 * service_of(device).cache_bytes(), kGiB, 2 * kGiB);
-    const std::size_t room = static_cast<std::size_t>(device.properties().memory_free / 8);
-    return room == 0 ? wanted : std::min(wanted, room);
+DeviceProperties measured_properties(Device& device, bool again) {
+    DeviceProperties p = known_properties(device);
+    if (!device.bandwidth() || (p.read_bandwidth > 0 && p.copy_bandwidth > 0 && !again)) return p;
+    log(LogLevel::kInfo, p.name + ": measuring the bandwidth of its memory, once for this machine");
+    const MeasuredBandwidth m = measure_bandwidth(device);
+    p.read_bandwidth = m.read;
+    p.copy_bandwidth = m.copy;
+    const std::array<double, 2> rates{m.read, m.copy};
+    DiskCache::shared().store(kCacheKind, bandwidth_cache_key(device), std::as_bytes(std::span(rates)));
+    return p;
 }
-
-double measure_read_bandwidth(Device& device, std::size_t bytes) {
-    BandwidthService& service = service_of(device);
-    bytes = whole_size(device, bytes);
-    const auto source = device.allocate_raw(bytes), result = device.allocate_raw(64);
-    const auto stream = device.make_stream();
-    stream->fill(source->ref(), 1);  // pages that were never written are all the same page of zeros
-    return best_rate(*stream, static_cast<double>(bytes),
-                     [&] { service.read(*stream, source->ref(), {result.get(), 0, 8}); });
-}
-
-MeasuredBandwidth measure_bandwidth(Device& device, std::size_t bytes) {
-    BandwidthService& service = service_of(device);
-    bytes = whole_size(device, bytes);
-    MeasuredBandwidth m;
-    m.read = measure_read_bandwidth(device, bytes);
-    const auto source = device.allocate_raw(bytes), target = device.allocate_raw(bytes);
-    const auto stream = device.make_stream();
-    stream->fill(source->ref(), 1);
-    stream->fill(target->ref(), 2);
-    m.copy = best_rate(*stream, 2.0 * static_cast<double>(bytes),
-                       [&] { service.copy(*stream, target->ref(), source->ref()); });
-    return m;
-}
-
-DeviceProperties measured_properties(Device& device) { return properties_with_bandwidth(device, true); }
-DeviceProperties known_properties(Device& device) { return properties_with_bandwidth(device, false); }
 
 }  // namespace invar

@@ -135,14 +135,16 @@ public:
 
     void upload(BufferRef dst, const void* src, std::size_t bytes) override {
         check_poison();
-        dst.size = checked_size(dst, bytes, "cpu: destination of an upload");
-        move(host_pointer(dst, "cpu: destination of an upload"), static_cast<const std::byte*>(src), bytes);
+        std::byte* to = host_pointer(dst, "cpu: destination of an upload");
+        check_room(dst, bytes, "cpu: destination of an upload");
+        move(to, static_cast<const std::byte*>(src), bytes);
     }
 
     void download(void* dst, BufferRef src, std::size_t bytes) override {
         check_poison();
-        src.size = checked_size(src, bytes, "cpu: source of a download");
-        move(static_cast<std::byte*>(dst), host_pointer(src, "cpu: source of a download"), bytes);
+        const std::byte* from = host_pointer(src, "cpu: source of a download");
+        check_room(src, bytes, "cpu: source of a download");
+        move(static_cast<std::byte*>(dst), from, bytes);
     }
 
     void fill(BufferRef dst, std::uint8_t value) override {
@@ -234,11 +236,10 @@ private:
         return host + ref.offset;
     }
 
-    static std::size_t checked_size(const BufferRef& ref, std::size_t bytes, const char* what) {
+    static void check_room(const BufferRef& ref, std::size_t bytes, const char* what) {
         if (bytes > ref.size)
             throw InvalidArgument(std::string(what) + ": " + std::to_string(bytes) + " bytes do not fit a piece of " +
                                   std::to_string(ref.size));
-        return bytes;
     }
 
     void move(std::byte* to, const std::byte* from, std::size_t bytes) {

@@ -14,7 +14,7 @@
 
 namespace invar {
 
-// A kernel of the cpu device: whatever can run on argument buffers. Called by one stream at a time or by several.
+// A kernel of the cpu device: whatever can run on argument buffers. Several streams may run it at once.
 class CpuKernel : public Kernel {
 public:
     using Kernel::Kernel;
