@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Any text as config.json and generation_config.json: parsed or refused with a typed error, and what is accepted has
-// sizes that multiply without overflow.
+// Any text as config.json and generation_config.json: parsed or refused with a typed error, and what is
+// accepted has sizes that multiply without overflow.
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -22,11 +22,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
             std::abort();
         }
     } catch (const invar::FormatError&) {
-    } catch (const invar::Unsupported&) {
-    }
+    } catch (const invar::Unsupported&) {}
     try {
         (void)invar::io::parse_generation_config(text, "f");
-    } catch (const invar::FormatError&) {
-    }
+    } catch (const invar::FormatError&) {}
     return 0;
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Any bytes as a safetensors file: parsed or refused with FormatError, and no accepted tensor lies outside the bytes.
+// Any bytes as a safetensors file: parsed or refused with FormatError, and no accepted tensor lies outside
+// the bytes.
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -20,7 +21,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
             at = t.end;
         }
         if (at != size) std::abort();
-    } catch (const invar::FormatError&) {
-    }
+    } catch (const invar::FormatError&) {}
     return 0;
 }

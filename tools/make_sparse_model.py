@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Write a model folder of a named shape whose weights take no disk space.
 
-The safetensors files have true headers and sparse data (all zeros), so that loading, mapping and memory use can be
-tried at full size: an 8B folder is 16 GB long and occupies some tens of kilobytes. Needs only Python's own library.
+The safetensors files have true headers and sparse data (all zeros), so that loading, mapping and memory
+use can be tried at full size: an 8B folder is 16 GB long and occupies some tens of kilobytes. Needs only
+Python's own library.
 """
 import argparse
 import json
@@ -142,9 +143,9 @@ def write_file(path, tensors, dtype, item):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", required=True, help="folder to write; made if missing, must hold no weights yet")
+    parser.add_argument("--out", required=True, help="folder to write (must hold no weights yet)")
     parser.add_argument("--shape", required=True, choices=sorted(SHAPES), help="which model's sizes")
-    parser.add_argument("--dtype", default="bf16", choices=sorted(DTYPES), help="type of the weights (default bf16)")
+    parser.add_argument("--dtype", default="bf16", choices=sorted(DTYPES), help="weight type (default bf16)")
     parser.add_argument("--shards", type=int, default=0, help="number of files (default: one for each 5 GB)")
     args = parser.parse_args()
 

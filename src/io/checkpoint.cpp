@@ -23,7 +23,8 @@ constexpr JsonLimits kIndexLimits{64u << 20, 8};
 std::string shard_name_fault(const std::string& name) {
     if (name.empty()) return "is empty";
     if (name.find('\0') != name.npos) return "holds a zero byte";
-    if (name.find_first_of("/\\") != name.npos || name == "." || name == "..") return "points outside the folder";
+    if (name.find_first_of("/\\") != name.npos || name == "." || name == "..")
+        return "points outside the folder";
     if (!name.ends_with(".safetensors")) return "is not a .safetensors file";
     return {};
 }
@@ -32,7 +33,8 @@ std::string weights_hint(const fs::path& folder) {
     std::error_code ignored;
     for (const char* other : {"pytorch_model.bin", "pytorch_model.bin.index.json", "tf_model.h5"}) {
         if (fs::exists(folder / other, ignored)) {
-            return std::string("; it has ") + other + ": convert it to safetensors first (transformers' save_pretrained)";
+            return std::string("; it has ") + other +
+                   ": convert it to safetensors first (transformers' save_pretrained)";
         }
     }
     return "; give the folder of a model in safetensors format";
@@ -60,8 +62,8 @@ Checkpoint Checkpoint::open(const fs::path& folder) {
         out.files_.push_back(SafetensorsFile::open(folder / kSingle));
         for (const TensorInfo& t : out.files_[0]->tensors()) add(*out.files_[0], t);
     } else if (fs::exists(index_path, error)) {
-        const JsonDocument document = parse_json(read_text_file(index_path, kIndexLimits.max_bytes),
-                                                 index_path.string(), kIndexLimits);
+        const JsonDocument document =
+            parse_json(read_text_file(index_path, kIndexLimits.max_bytes), index_path.string(), kIndexLimits);
         const auto map = json_root(document).get_object("weight_map");
         if (!map) json_root(document).fail_missing("weight_map", "an object of tensor names and shard names");
         std::map<std::string, const SafetensorsFile*> shards;

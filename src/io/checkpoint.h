@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The weights of a model folder: model.safetensors, or model.safetensors.index.json with its shards. Tensors are
-// found by name and handed out as views into the mapped files; nothing is copied.
+// The weights of a model folder: model.safetensors, or model.safetensors.index.json with its shards. Tensors
+// are found by name and handed out as views into the mapped files; nothing is copied.
 #pragma once
 
 #include <cstdint>
@@ -19,12 +19,13 @@
 
 namespace invar::io {
 
-// Safe to use from several threads. Cheap to move; views keep the files alive by themselves (TensorView::owner).
+// Safe to use from several threads. Cheap to move; views keep the files alive by themselves
+// (TensorView::owner).
 class INVAR_API Checkpoint {
 public:
-    // folder holds model.safetensors (preferred where both exist, as transformers does) or the index and its shards.
-    // Throws IoError (no folder, no weights, a shard is missing) or FormatError (bad header or index: a shard name
-    // that leaves the folder, a tensor that its shard lacks).
+    // folder holds model.safetensors (preferred where both exist, as transformers does) or the index and its
+    // shards. Throws IoError (no folder, no weights, a shard is missing) or FormatError (bad header or index:
+    // a shard name that leaves the folder, a tensor that its shard lacks).
     static Checkpoint open(const std::filesystem::path& folder);
 
     const std::string& folder() const noexcept { return folder_; }
@@ -38,7 +39,8 @@ public:
     std::optional<TensorView> find(std::string_view name) const;
     // Throws FormatError that names the folder and the tensor.
     TensorView get(std::string_view name) const;
-    // Bytes of a tensor from `offset` bytes into it, by pread: for streaming to a device with flat resident memory.
+    // Bytes of a tensor from `offset` bytes into it, by pread: for streaming to a device with flat resident
+    // memory.
     void read(std::string_view name, std::uint64_t offset, std::span<std::byte> into) const;
 
 private:

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// JSON with limits: events of the JSON library build the tree here, so that depth and duplicate keys are checked
-// while it grows.
+// JSON with limits: events of the JSON library build the tree here, so that depth and duplicate keys are
+// checked while it grows.
 #include "io/json.h"
 
 #include <algorithm>
@@ -64,7 +64,9 @@ private:
     std::string key_;
 };
 
-std::string range_text(const std::string& low, const std::string& high) { return "from " + low + " to " + high; }
+std::string range_text(const std::string& low, const std::string& high) {
+    return "from " + low + " to " + high;
+}
 
 std::string number_text(double v) {
     std::string s = json(v).dump();
@@ -113,19 +115,23 @@ bool JsonObject::has(std::string_view key) const { return object.contains(key); 
 void JsonObject::fail(std::string_view key, const json& value, std::string_view want) const {
     std::string v = value.dump(-1, ' ', true);
     if (v.size() > 60) v = v.substr(0, 60) + "...";
-    throw FormatError(file + ": '" + path + std::string(key) + "' is " + v + "; it must be " + std::string(want));
+    throw FormatError(file + ": '" + path + std::string(key) + "' is " + v + "; it must be " +
+                      std::string(want));
 }
 
 void JsonObject::fail_missing(std::string_view key, std::string_view want) const {
-    throw FormatError(file + ": '" + path + std::string(key) + "' is missing; it must be " + std::string(want));
+    throw FormatError(file + ": '" + path + std::string(key) + "' is missing; it must be " +
+                      std::string(want));
 }
 
-std::optional<std::int64_t> JsonObject::get_int(std::string_view key, std::int64_t low, std::int64_t high) const {
+std::optional<std::int64_t> JsonObject::get_int(std::string_view key, std::int64_t low,
+                                                std::int64_t high) const {
     const json* v = find(key);
     if (v == nullptr) return std::nullopt;
-    const bool fits = v->is_number_unsigned()
-                          ? v->get<std::uint64_t>() <= static_cast<std::uint64_t>(std::max<std::int64_t>(high, 0))
-                          : v->is_number_integer();
+    const bool fits =
+        v->is_number_unsigned()
+            ? v->get<std::uint64_t>() <= static_cast<std::uint64_t>(std::max<std::int64_t>(high, 0))
+            : v->is_number_integer();
     if (fits) {
         const auto i = v->get<std::int64_t>();
         if (i >= low && i <= high) return i;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// POSIX files for io/mapped_file.h. All reads go through read_exact, so that a short read is noticed (and can be
-// provoked) in one place.
+// POSIX files for io/mapped_file.h. All reads go through read_exact, so that a short read is noticed (and can
+// be provoked) in one place.
 #include "io/mapped_file.h"
 
 #include <fcntl.h>
@@ -92,7 +92,8 @@ std::shared_ptr<const MappedFile> MappedFile::open(const std::filesystem::path& 
     if (fd.size() > 0) {
         void* p = ::mmap(nullptr, static_cast<std::size_t>(fd.size()), PROT_READ, MAP_SHARED, fd.get(), 0);
         if (p == MAP_FAILED) {
-            throw IoError(name + ": cannot map " + std::to_string(fd.size()) + " bytes: " + errno_text(errno));
+            throw IoError(name + ": cannot map " + std::to_string(fd.size()) +
+                          " bytes: " + errno_text(errno));
         }
         file->data_ = static_cast<const std::byte*>(p);
         file->size_ = static_cast<std::size_t>(fd.size());
@@ -146,8 +147,8 @@ void MappedFile::check_size() const {
 
 void MappedFile::read(std::uint64_t offset, std::span<std::byte> into) const {
     if (offset > size_ || into.size() > size_ - offset) {
-        throw IoError(path_ + ": wanted " + std::to_string(into.size()) + " bytes at byte " + std::to_string(offset) +
-                      " of a " + std::to_string(size_) + "-byte file");
+        throw IoError(path_ + ": wanted " + std::to_string(into.size()) + " bytes at byte " +
+                      std::to_string(offset) + " of a " + std::to_string(size_) + "-byte file");
     }
     read_exact(fd_, offset, into, path_);
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Reading config.json. What transformers assumes for a key that is left out stands in one table, a row a model type
-// (configuration_*.py of transformers 4.57 and 5).
+// Reading config.json. What transformers assumes for a key that is left out stands in one table, a row a
+// model type (configuration_*.py of transformers 4.57 and 5).
 #include "io/model_config.h"
 
 #include <array>
@@ -38,16 +38,16 @@ struct ModelDefaults {
     bool tie;
 };
 constexpr std::array<ModelDefaults, 5> kDefaults = {{
-    {"gpt2", "GPT2LMHeadModel", 50257, 768, kFromHeads, 12, 12, kFromHeads, kFromHeads, 1024, 1e-5, "gelu_new", 50256,
-     50256, kNone, true},
-    {"llama", "LlamaForCausalLM", 32000, 4096, 11008, 32, 32, kFromHeads, kFromHeads, 2048, 1e-6, "silu", 1, 2, kNone,
-     false},
-    {"mistral", "MistralForCausalLM", 32000, 4096, 14336, 32, 32, 8, kFromHeads, 131072, 1e-6, "silu", 1, 2, 4096,
-     false},
-    {"qwen2", "Qwen2ForCausalLM", 151936, 4096, 22016, 32, 32, 32, kFromHeads, 32768, 1e-6, "silu", kNone, kNone, 4096,
-     false},
-    {"qwen3", "Qwen3ForCausalLM", 151936, 4096, 22016, 32, 32, 32, 128, 32768, 1e-6, "silu", kNone, kNone, 4096,
-     false},
+    {"gpt2", "GPT2LMHeadModel", 50257, 768, kFromHeads, 12, 12, kFromHeads, kFromHeads, 1024, 1e-5,
+     "gelu_new", 50256, 50256, kNone, true},
+    {"llama", "LlamaForCausalLM", 32000, 4096, 11008, 32, 32, kFromHeads, kFromHeads, 2048, 1e-6, "silu", 1,
+     2, kNone, false},
+    {"mistral", "MistralForCausalLM", 32000, 4096, 14336, 32, 32, 8, kFromHeads, 131072, 1e-6, "silu", 1, 2,
+     4096, false},
+    {"qwen2", "Qwen2ForCausalLM", 151936, 4096, 22016, 32, 32, 32, kFromHeads, 32768, 1e-6, "silu", kNone,
+     kNone, 4096, false},
+    {"qwen3", "Qwen3ForCausalLM", 151936, 4096, 22016, 32, 32, 32, 128, 32768, 1e-6, "silu", kNone, kNone,
+     4096, false},
 }};
 
 const ModelDefaults& defaults_of(const JsonObject& json) {
@@ -87,7 +87,8 @@ void read_sizes(const JsonObject& json, const ModelDefaults& d, ModelConfig& c) 
     c.hidden_size = read_size(json, "hidden_size", "n_embd", gpt2, kMaxHidden, d.hidden);
     c.layers = read_size(json, "num_hidden_layers", "n_layer", gpt2, kMaxLayers, d.layers);
     c.heads = read_size(json, "num_attention_heads", "n_head", gpt2, kMaxHeads, d.heads);
-    c.max_positions = read_size(json, "max_position_embeddings", "n_positions", gpt2, kMaxPositions, d.positions);
+    c.max_positions =
+        read_size(json, "max_position_embeddings", "n_positions", gpt2, kMaxPositions, d.positions);
     c.intermediate_size = read_size(json, gpt2 ? "n_inner" : "intermediate_size", "", gpt2, kMaxIntermediate,
                                     gpt2 ? 4 * c.hidden_size : d.intermediate);
 
@@ -114,8 +115,8 @@ void read_sizes(const JsonObject& json, const ModelDefaults& d, ModelConfig& c) 
         }
         c.head_dim = c.hidden_size / c.heads;
         if (c.head_dim > kMaxHeadDim) {
-            throw FormatError(json.file + ": a head has " + std::to_string(c.head_dim) + " dimensions; from 1 to " +
-                              std::to_string(kMaxHeadDim) + " are accepted");
+            throw FormatError(json.file + ": a head has " + std::to_string(c.head_dim) +
+                              " dimensions; from 1 to " + std::to_string(kMaxHeadDim) + " are accepted");
         }
     }
     if (!gpt2 && c.head_dim % 2 != 0) {
@@ -123,8 +124,9 @@ void read_sizes(const JsonObject& json, const ModelDefaults& d, ModelConfig& c) 
                           "; it must be even for rotary positions");
     }
     if (c.heads * c.head_dim > kMaxIntermediate) {
-        throw FormatError(json.file + ": " + std::to_string(c.heads) + " heads of " + std::to_string(c.head_dim) +
-                          " dimensions are more than the limit of " + std::to_string(kMaxIntermediate));
+        throw FormatError(json.file + ": " + std::to_string(c.heads) + " heads of " +
+                          std::to_string(c.head_dim) + " dimensions are more than the limit of " +
+                          std::to_string(kMaxIntermediate));
     }
     c.norm_eps =
         json.get_number(gpt2 ? "layer_norm_epsilon" : "rms_norm_eps", 1e-20, 1.0).value_or(d.norm_eps);
@@ -133,8 +135,8 @@ void read_sizes(const JsonObject& json, const ModelDefaults& d, ModelConfig& c) 
 void require_whole_rotation(const JsonObject& json) {
     const auto partial = json.get_number("partial_rotary_factor", 0.0, 1.0);
     if (partial && *partial != 1.0) {
-        throw Unsupported(json.file + ": '" + json.path + "partial_rotary_factor' is " + std::to_string(*partial) +
-                          "; only 1 is supported");
+        throw Unsupported(json.file + ": '" + json.path + "partial_rotary_factor' is " +
+                          std::to_string(*partial) + "; only 1 is supported");
     }
 }
 
@@ -270,7 +272,8 @@ void read_rest(const JsonObject& json, const ModelDefaults& d, ModelConfig& c) {
 
 void refuse_features(const JsonObject& json, const ModelDefaults& d) {
     if (json.find("quantization_config") != nullptr) {
-        throw Unsupported(json.file + ": has a 'quantization_config'; quantised folders are not supported, use the " +
+        throw Unsupported(json.file +
+                          ": has a 'quantization_config'; quantised folders are not supported, use the " +
                           "model's float weights");
     }
     if (d.model_type != "gpt2") return;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// A model folder's config.json and generation_config.json as one struct, whatever spelling the file uses: that of
-// transformers 4 (rope_theta, rope_scaling) or 5 (rope_parameters), Llama's names or GPT-2's. Keys that a file leaves
-// out take transformers' default for the model type. Every number is checked against a range, so that code above may
-// multiply sizes without a second look.
+// A model folder's config.json and generation_config.json as one struct, whatever spelling the file uses:
+// that of transformers 4 (rope_theta, rope_scaling) or 5 (rope_parameters), Llama's names or GPT-2's. Keys
+// that a file leaves out take transformers' default for the model type. Every number is checked against a
+// range, so that code above may multiply sizes without a second look.
 #pragma once
 
 #include <cstdint>
@@ -27,6 +27,8 @@ struct RopeConfig {
     double low_freq_factor = 1.0;
     double high_freq_factor = 4.0;
     std::int64_t original_max_positions = 0;
+
+    bool operator==(const RopeConfig&) const = default;
 };
 
 // generation_config.json; nothing where the file or the key is absent.
@@ -36,6 +38,8 @@ struct GenerationConfig {
     std::optional<bool> do_sample;
     std::optional<double> temperature, top_p, min_p, repetition_penalty;
     std::optional<std::int64_t> top_k;
+
+    bool operator==(const GenerationConfig&) const = default;
 };
 
 struct ModelConfig {
@@ -55,7 +59,7 @@ struct ModelConfig {
     std::optional<std::int64_t> sliding_window;
     std::vector<bool> layer_uses_window;  // (layers); all false without sliding_window
     bool tie_word_embeddings = false;
-    bool qkv_bias = false;          // q, k and v projections have a bias
+    bool qkv_bias = false;            // q, k and v projections have a bias
     bool attention_out_bias = false;  // the output projection has one
     bool mlp_bias = false;
     std::string hidden_act;  // "silu", "gelu_new", ...
@@ -68,10 +72,13 @@ struct ModelConfig {
     const std::vector<std::int64_t>& stop_ids() const {
         return generation.eos_ids.empty() ? eos_ids : generation.eos_ids;
     }
+
+    bool operator==(const ModelConfig&) const = default;
 };
 
-// json is the text of the file; file names it in errors. Throws FormatError (not JSON, a value of the wrong type or out
-// of range: names file, key, value and range) or Unsupported (a model type, rope type or feature that is not there).
+// json is the text of the file; file names it in errors. Throws FormatError (not JSON, a value of the wrong
+// type or out of range: names file, key, value and range) or Unsupported (a model type, rope type or feature
+// that is not there).
 INVAR_API ModelConfig parse_model_config(std::string_view json, const std::string& file);
 INVAR_API GenerationConfig parse_generation_config(std::string_view json, const std::string& file);
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Reading safetensors. The header is parsed from events, never as a tree, so that a header of the largest accepted
-// size costs no more memory than the list of its tensors.
+// Reading safetensors. The header is parsed from events, never as a tree, so that a header of the largest
+// accepted size costs no more memory than the list of its tensors.
 #include "io/safetensors.h"
 
 #include <algorithm>
@@ -45,8 +45,8 @@ std::string known_dtypes() {
     return out;
 }
 
-// Receives the events of {"NAME": {"dtype": S, "shape": [..], "data_offsets": [B, E]}, "__metadata__": {S: S}} and
-// accepts nothing else. Offsets are left relative to the data section.
+// Receives the events of {"NAME": {"dtype": S, "shape": [..], "data_offsets": [B, E]}, "__metadata__": {S:
+// S}} and accepts nothing else. Offsets are left relative to the data section.
 class HeaderReader {
 public:
     HeaderReader(const std::string& file, std::string_view text, SafetensorsHeader& out)
@@ -101,7 +101,9 @@ public:
     bool end_object() {
         if (state_ == State::tensor) {
             if (!has_dtype_ || !has_shape_ || !has_offsets_) {
-                fail(std::string("has no ") + (!has_dtype_ ? "dtype" : !has_shape_ ? "shape" : "data_offsets"));
+                fail(std::string("has no ") + (!has_dtype_   ? "dtype"
+                                               : !has_shape_ ? "shape"
+                                                             : "data_offsets"));
             }
             out_.tensors.push_back(std::move(tensor_));
             tensor_ = {};
@@ -131,7 +133,8 @@ public:
             has_dtype_ = has_shape_ = has_offsets_ = false;
             state_ = State::tensor_value;
         } else if (state_ == State::metadata) {
-            if (out_.metadata.contains(k)) throw FormatError(file_ + ": metadata " + quote(k) + " occurs twice");
+            if (out_.metadata.contains(k))
+                throw FormatError(file_ + ": metadata " + quote(k) + " occurs twice");
             key_ = std::move(k);
         } else if (k == "dtype") {
             begin_field(k, has_dtype_, State::dtype);
@@ -150,7 +153,17 @@ public:
 
 private:
     enum class State {
-        start, top, metadata_value, metadata, tensor_value, tensor, dtype, shape_value, shape, offsets_value, offsets,
+        start,
+        top,
+        metadata_value,
+        metadata,
+        tensor_value,
+        tensor,
+        dtype,
+        shape_value,
+        shape,
+        offsets_value,
+        offsets,
         end
     };
 
@@ -168,7 +181,8 @@ private:
             case State::metadata_value:
             case State::metadata:
                 throw FormatError(file_ + ": __metadata__ must be an object of strings, found " + found);
-            case State::tensor_value: fail("must be an object with dtype, shape and data_offsets, found " + found);
+            case State::tensor_value:
+                fail("must be an object with dtype, shape and data_offsets, found " + found);
             case State::dtype: fail("has a dtype that is not a string: " + found);
             case State::shape_value:
             case State::shape: fail("has a shape that is not a list of sizes, found " + found);
@@ -198,20 +212,22 @@ void check_layout(SafetensorsHeader& header, std::uint64_t file_size, const std:
                               std::to_string(t.begin));
         }
         const auto want = tensor_bytes(t.dtype, t.shape);
-        if (!want) throw FormatError(who + "has shape " + shape_text(t.shape) + ", whose size overflows 64 bits");
+        if (!want)
+            throw FormatError(who + "has shape " + shape_text(t.shape) + ", whose size overflows 64 bits");
         if (*want != t.end - t.begin) {
             throw FormatError(who + "has " + std::to_string(t.end - t.begin) + " bytes, but " + name +
                               shape_text(t.shape) + " needs " + std::to_string(*want));
         }
         if (t.end > data_size) {
             const auto end = try_add(t.end, header.data_begin);
-            throw FormatError(who + "ends at byte " + (end ? std::to_string(*end) : "2^64 or more") + " of a " +
-                              std::to_string(file_size) + "-byte file; the file is cut off: fetch it again");
+            throw FormatError(who + "ends at byte " + (end ? std::to_string(*end) : "2^64 or more") +
+                              " of a " + std::to_string(file_size) +
+                              "-byte file; the file is cut off: fetch it again");
         }
         if (t.begin % size_of(t.dtype) != 0) {
             throw FormatError(who + "is misaligned: it begins at offset " + std::to_string(t.begin) +
-                              ", which is no multiple of the " + std::to_string(size_of(t.dtype)) + " bytes of " +
-                              name);
+                              ", which is no multiple of the " + std::to_string(size_of(t.dtype)) +
+                              " bytes of " + name);
         }
         t.begin += header.data_begin;
         t.end += header.data_begin;
@@ -276,11 +292,13 @@ std::optional<DType> safetensors_dtype(std::string_view name) {
 std::uint64_t safetensors_header_length(std::span<const std::byte> first, std::uint64_t file_size,
                                         const std::string& file) {
     if (first.size() < 8 || file_size < 8) {
-        throw FormatError(file + ": " + std::to_string(file_size) +
-                          " bytes are too few for a safetensors file, which begins with an 8-byte header length");
+        throw FormatError(
+            file + ": " + std::to_string(file_size) +
+            " bytes are too few for a safetensors file, which begins with an 8-byte header length");
     }
     std::uint64_t n = 0;
-    for (int i = 7; i >= 0; --i) n = n << 8 | std::to_integer<std::uint64_t>(first[static_cast<std::size_t>(i)]);
+    for (int i = 7; i >= 0; --i)
+        n = n << 8 | std::to_integer<std::uint64_t>(first[static_cast<std::size_t>(i)]);
     if (n > kMaxSafetensorsHeader) {
         throw FormatError(file + ": header length " + std::to_string(n) + " is over the limit of " +
                           std::to_string(kMaxSafetensorsHeader) + " bytes; is this a safetensors file?");
@@ -289,17 +307,20 @@ std::uint64_t safetensors_header_length(std::span<const std::byte> first, std::u
         throw FormatError(file + ": header ends at byte " + std::to_string(8 + n) + " of a " +
                           std::to_string(file_size) + "-byte file; the file is cut off: fetch it again");
     }
-    if (n < 2) throw FormatError(file + ": header length " + std::to_string(n) + " is too small for a header ({})");
+    if (n < 2)
+        throw FormatError(file + ": header length " + std::to_string(n) + " is too small for a header ({})");
     return n;
 }
 
-SafetensorsHeader parse_safetensors_header(std::string_view json, std::uint64_t file_size, const std::string& file) {
+SafetensorsHeader parse_safetensors_header(std::string_view json, std::uint64_t file_size,
+                                           const std::string& file) {
     if (json.size() > kMaxSafetensorsHeader || file_size < 8 || json.size() > file_size - 8) {
         throw FormatError(file + ": header of " + std::to_string(json.size()) + " bytes does not fit a " +
                           std::to_string(file_size) + "-byte file");
     }
     if (json.empty() || json.front() != '{') {
-        throw FormatError(file + ": the safetensors header does not begin with '{'; is this a safetensors file?");
+        throw FormatError(file +
+                          ": the safetensors header does not begin with '{'; is this a safetensors file?");
     }
     SafetensorsHeader header;
     header.data_begin = 8 + json.size();
@@ -313,12 +334,13 @@ SafetensorsHeader parse_safetensors_header(std::string_view json, std::uint64_t 
 
 SafetensorsHeader parse_safetensors(std::span<const std::byte> bytes, const std::string& file) {
     const std::uint64_t n = safetensors_header_length(bytes, bytes.size(), file);
-    return parse_safetensors_header({reinterpret_cast<const char*>(bytes.data()) + 8, static_cast<std::size_t>(n)},
-                                    bytes.size(), file);
+    return parse_safetensors_header(
+        {reinterpret_cast<const char*>(bytes.data()) + 8, static_cast<std::size_t>(n)}, bytes.size(), file);
 }
 
 std::shared_ptr<const SafetensorsFile> SafetensorsFile::open(const std::filesystem::path& path) {
-    static_assert(std::endian::native == std::endian::little, "tensor bytes are used as they lie in the file");
+    static_assert(std::endian::native == std::endian::little,
+                  "tensor bytes are used as they lie in the file");
     std::shared_ptr<SafetensorsFile> out(new SafetensorsFile);
     out->map_ = MappedFile::open(path);
     const MappedFile& map = *out->map_;
@@ -329,7 +351,8 @@ std::shared_ptr<const SafetensorsFile> SafetensorsFile::open(const std::filesyst
     map.read(8, std::as_writable_bytes(std::span(json.data(), json.size())));
     out->header_ = parse_safetensors_header(json, map.size(), map.path());
     out->index_.reserve(out->header_.tensors.size());
-    for (std::size_t i = 0; i < out->header_.tensors.size(); ++i) out->index_.emplace(out->header_.tensors[i].name, i);
+    for (std::size_t i = 0; i < out->header_.tensors.size(); ++i)
+        out->index_.emplace(out->header_.tensors[i].name, i);
     return out;
 }
 
@@ -365,9 +388,9 @@ std::optional<TensorView> SafetensorsFile::find(std::string_view name) const {
 
 void SafetensorsFile::read(const TensorInfo& tensor, std::uint64_t offset, std::span<std::byte> into) const {
     if (offset > tensor.bytes() || into.size() > tensor.bytes() - offset) {
-        throw InvalidArgument(path() + ": bytes " + std::to_string(offset) + " and " + std::to_string(into.size()) +
-                              " more were asked of tensor " + quote(tensor.name) + ", which has " +
-                              std::to_string(tensor.bytes()));
+        throw InvalidArgument(path() + ": bytes " + std::to_string(offset) + " and " +
+                              std::to_string(into.size()) + " more were asked of tensor " +
+                              quote(tensor.name) + ", which has " + std::to_string(tensor.bytes()));
     }
     map_->read(tensor.begin + offset, into);
 }

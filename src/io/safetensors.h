@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// The safetensors format (https://github.com/huggingface/safetensors): u64 header length, JSON header, tensor bytes.
-// Parsing works on bytes and knows no files, so that it can be fuzzed; SafetensorsFile adds the map. Everything that
-// the reference implementation refuses is refused here too: a header that does not fit, unknown types, sizes that
-// differ from shape and type, overlaps, holes and bytes that belong to no tensor; beyond it duplicate names and
-// tensors that are misaligned within the data section.
+// The safetensors format (https://github.com/huggingface/safetensors): u64 header length, JSON header, tensor
+// bytes. Parsing works on bytes and knows no files, so that it can be fuzzed; SafetensorsFile adds the map.
+// Everything that the reference implementation refuses is refused here too: a header that does not fit,
+// unknown types, sizes that differ from shape and type, overlaps, holes and bytes that belong to no tensor;
+// beyond it duplicate names and tensors that are misaligned within the data section.
 #pragma once
 
 #include <cstddef>
@@ -48,8 +48,8 @@ INVAR_API std::string_view safetensors_dtype_name(DType dtype);
 INVAR_API std::optional<DType> safetensors_dtype(std::string_view name);
 
 struct SafetensorsHeader {
-    std::uint64_t data_begin = 0;       // 8 + header length
-    std::vector<TensorInfo> tensors;    // in the order of their bytes
+    std::uint64_t data_begin = 0;                 // 8 + header length
+    std::vector<TensorInfo> tensors;              // in the order of their bytes
     std::map<std::string, std::string> metadata;  // "__metadata__"
 };
 
@@ -63,8 +63,8 @@ INVAR_API SafetensorsHeader parse_safetensors_header(std::string_view json, std:
 // The same on a whole file in memory.
 INVAR_API SafetensorsHeader parse_safetensors(std::span<const std::byte> bytes, const std::string& file);
 
-// A tensor in host memory, not copied: data points into a map. data is aligned to the element size (and to no more
-// than that). owner keeps it alive; a view that outlives it must hold a copy of owner.
+// A tensor in host memory, not copied: data points into a map. data is aligned to the element size (and to no
+// more than that). owner keeps it alive; a view that outlives it must hold a copy of owner.
 struct TensorView {
     std::string name;
     DType dtype = DType::f32;
@@ -76,9 +76,9 @@ struct TensorView {
 
 // One mapped safetensors file. Safe to use from several threads.
 //
-// Writers of 2022 did not pad the header, so that in some files still in wide use (the published GPT-2 among them:
-// data begins at byte 14291) every tensor lies at an odd address. find() gives an aligned copy there, made when it is
-// asked for and freed with the last view of it.
+// Writers of 2022 did not pad the header, so that in some files still in wide use (the published GPT-2 among
+// them: data begins at byte 14291) every tensor lies at an odd address. find() gives an aligned copy there,
+// made when it is asked for and freed with the last view of it.
 class INVAR_API SafetensorsFile {
 public:
     // Throws IoError or FormatError, both naming the file.
@@ -91,8 +91,8 @@ public:
 
     const TensorInfo* info(std::string_view name) const;  // nullptr when there is no such tensor
     std::optional<TensorView> find(std::string_view name) const;
-    // Copies bytes of a tensor, from `offset` bytes into it, without touching the map. Throws InvalidArgument for a
-    // range outside the tensor, IoError for a short read.
+    // Copies bytes of a tensor, from `offset` bytes into it, without touching the map. Throws InvalidArgument
+    // for a range outside the tensor, IoError for a short read.
     void read(const TensorInfo& tensor, std::uint64_t offset, std::span<std::byte> into) const;
 
 private:
@@ -110,8 +110,8 @@ struct TensorSpec {
     std::vector<std::int64_t> shape;
 };
 
-// Writes a file in pieces, so that no tensor need be in memory whole. The bytes go to a temporary name beside the
-// target, which finish() renames; without finish() the destructor removes it.
+// Writes a file in pieces, so that no tensor need be in memory whole. The bytes go to a temporary name beside
+// the target, which finish() renames; without finish() the destructor removes it.
 class INVAR_API SafetensorsWriter {
 public:
     // Throws InvalidArgument for bad names or shapes, IoError when the file cannot be created.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Writing safetensors: layout as the reference implementation's (widest types first, header padded to 8 bytes), so
-// that every tensor is aligned; data in pieces, in place by rename.
+// Writing safetensors: layout as the reference implementation's (widest types first, header padded to 8
+// bytes), so that every tensor is aligned; data in pieces, in place by rename.
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -68,24 +68,28 @@ SafetensorsWriter::SafetensorsWriter(const std::filesystem::path& path, std::vec
     for (const TensorSpec& t : tensors) {
         const auto bytes = tensor_bytes(t.dtype, t.shape);
         if (!bytes || t.shape.size() > static_cast<std::size_t>(kMaxRank)) {
-            throw InvalidArgument(path_ + ": tensor " + quote(t.name) + " cannot have shape " + shape_text(t.shape));
+            throw InvalidArgument(path_ + ": tensor " + quote(t.name) + " cannot have shape " +
+                                  shape_text(t.shape));
         }
         const std::uint64_t end = checked_add(at, *bytes, "safetensors data");
         if (t.name == "__metadata__" || !slots_.emplace(t.name, Slot{at, end}).second) {
-            throw InvalidArgument(path_ + ": the tensor name " + quote(t.name) + " is reserved or used twice");
+            throw InvalidArgument(path_ + ": the tensor name " + quote(t.name) +
+                                  " is reserved or used twice");
         }
         if (header.size() > 1) header += ',';
-        header += json_string(t.name, path_) + ":{\"dtype\":\"" + std::string(safetensors_dtype_name(t.dtype)) +
-                  "\",\"shape\":[";
-        for (std::size_t i = 0; i < t.shape.size(); ++i) header += (i ? "," : "") + std::to_string(t.shape[i]);
+        header += json_string(t.name, path_) + ":{\"dtype\":\"" +
+                  std::string(safetensors_dtype_name(t.dtype)) + "\",\"shape\":[";
+        for (std::size_t i = 0; i < t.shape.size(); ++i)
+            header += (i ? "," : "") + std::to_string(t.shape[i]);
         header += "],\"data_offsets\":[" + std::to_string(at) + "," + std::to_string(end) + "]}";
         at = end;
     }
     header += '}';
     header.resize((header.size() + 7) / 8 * 8, ' ');
     if (header.size() > kMaxSafetensorsHeader) {
-        throw InvalidArgument(path_ + ": header of " + std::to_string(header.size()) + " bytes is over the limit of " +
-                              std::to_string(kMaxSafetensorsHeader) + "; write several files");
+        throw InvalidArgument(path_ + ": header of " + std::to_string(header.size()) +
+                              " bytes is over the limit of " + std::to_string(kMaxSafetensorsHeader) +
+                              "; write several files");
     }
     const std::uint64_t data_begin = 8 + header.size();
     for (auto& [name, slot] : slots_) {
@@ -131,8 +135,8 @@ void SafetensorsWriter::finish() {
     if (fd_ < 0) throw InvalidArgument(path_ + ": is already finished");
     for (const auto& [name, slot] : slots_) {
         if (slot.next != slot.end) {
-            throw InvalidArgument(path_ + ": tensor " + quote(name) + " lacks " + std::to_string(slot.end - slot.next) +
-                                  " bytes");
+            throw InvalidArgument(path_ + ": tensor " + quote(name) + " lacks " +
+                                  std::to_string(slot.end - slot.next) + " bytes");
         }
     }
     if (::fsync(fd_) != 0) fail_write(temporary_, "cannot write to the disk", errno);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Model folders: one file, shards with an index, and indexes that lie. The sparse folder of an 8B shape comes from
-// tools/make_sparse_model.py and must open without anonymous memory.
+// Model folders: one file, shards with an index, and indexes that lie. The sparse folder of an 8B shape comes
+// from tools/make_sparse_model.py and must open without anonymous memory.
 #include "io/checkpoint.h"
 
 #include <cstdlib>
@@ -19,13 +19,15 @@ using test::safetensors_bytes;
 using test::TempFolder;
 
 std::string one_tensor(const std::string& name, const std::string& bytes) {
-    return safetensors_bytes("{\"" + name + "\":{\"dtype\":\"U8\",\"shape\":[" + std::to_string(bytes.size()) +
-                                 "],\"data_offsets\":[0," + std::to_string(bytes.size()) + "]}}",
+    return safetensors_bytes("{\"" + name + "\":{\"dtype\":\"U8\",\"shape\":[" +
+                                 std::to_string(bytes.size()) + "],\"data_offsets\":[0," +
+                                 std::to_string(bytes.size()) + "]}}",
                              bytes);
 }
 
 void write_index(const TempFolder& folder, const std::string& weight_map) {
-    folder.write("model.safetensors.index.json", R"({"metadata":{"total_size":5},"weight_map":)" + weight_map + "}");
+    folder.write("model.safetensors.index.json",
+                 R"({"metadata":{"total_size":5},"weight_map":)" + weight_map + "}");
 }
 
 std::string text(const TensorView& v) { return {reinterpret_cast<const char*>(v.data), v.bytes}; }
@@ -67,7 +69,8 @@ TEST(Checkpoint, FollowsSymbolicLinksOfADownloadCache) {
 TEST(Checkpoint, RefusesIndexesThatPointOutside) {
     const TempFolder folder;
     folder.write("s.safetensors", one_tensor("a", "x"));
-    for (const char* name : {"../s.safetensors", "/etc/passwd", "sub/s.safetensors", "..", ".", "x\\\\s.safetensors"}) {
+    for (const char* name :
+         {"../s.safetensors", "/etc/passwd", "sub/s.safetensors", "..", ".", "x\\\\s.safetensors"}) {
         write_index(folder, std::string(R"({"a":")") + name + "\"}");
         expect_error<FormatError>([&] { Checkpoint::open(folder.path()); },
                                   {"index.json: tensor 'a'", "points outside the folder"});
@@ -112,7 +115,8 @@ TEST(Checkpoint, SaysWhatAFolderWithoutWeightsLacks) {
     folder.write("pytorch_model.bin", "x");
     expect_error<IoError>([&] { Checkpoint::open(folder.path()); }, {"convert it to safetensors"});
     expect_error<IoError>([&] { Checkpoint::open(folder.path() / "none"); }, {"none: no such folder"});
-    expect_error<IoError>([&] { Checkpoint::open(folder.path() / "pytorch_model.bin"); }, {"is not a folder"});
+    expect_error<IoError>([&] { Checkpoint::open(folder.path() / "pytorch_model.bin"); },
+                          {"is not a folder"});
 }
 
 // Kilobytes of this process in anonymous memory.
@@ -126,7 +130,8 @@ long rss_anon_kb() {
 
 std::string sparse_model(const TempFolder& folder, const std::string& arguments) {
     const std::string out = (folder.path() / "model").string();
-    const std::string command = "python3 " INVAR_SOURCE_DIR "/tools/make_sparse_model.py --out " + out + " " + arguments;
+    const std::string command =
+        "python3 " INVAR_SOURCE_DIR "/tools/make_sparse_model.py --out " + out + " " + arguments;
     EXPECT_EQ(std::system(command.c_str()), 0) << command;
     return out;
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Files for the tests of floor 6: a folder that disappears with the test, and safetensors files written byte by byte,
-// so that broken ones can be made.
+// Files for the tests of floor 6: a folder that disappears with the test, and safetensors files written byte
+// by byte, so that broken ones can be made.
 #pragma once
 
 #include <cstdint>
@@ -56,7 +56,8 @@ void expect_error(F&& statement, std::initializer_list<std::string> texts) {
         ADD_FAILURE() << "nothing was thrown; wanted " << *texts.begin();
     } catch (const E& e) {
         const std::string what = e.what();
-        for (const std::string& t : texts) EXPECT_NE(what.find(t), what.npos) << "missing: " << t << "\nin: " << what;
+        for (const std::string& t : texts)
+            EXPECT_NE(what.find(t), what.npos) << "missing: " << t << "\nin: " << what;
     } catch (const std::exception& e) {
         ADD_FAILURE() << "another type was thrown: " << e.what();
     }

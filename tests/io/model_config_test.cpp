@@ -6,6 +6,7 @@
 
 #include <invar/error.h>
 
+#include "io/checkpoint.h"
 #include "io/files.h"
 
 namespace invar::io {
@@ -19,7 +20,8 @@ ModelConfig parse(const std::string& json) { return parse_model_config(json, "co
 ModelConfig of(const std::string& type, const std::string& rest = "") {
     return parse("{\"model_type\":\"" + type + "\"" + (rest.empty() ? "" : "," + rest) + "}");
 }
-void expect_refused(const std::string& type, const std::string& rest, std::initializer_list<std::string> texts) {
+void expect_refused(const std::string& type, const std::string& rest,
+                    std::initializer_list<std::string> texts) {
     SCOPED_TRACE(rest);
     expect_error<FormatError>([&] { of(type, rest); }, {"config.json: "});
     expect_error<FormatError>([&] { of(type, rest); }, texts);
@@ -29,7 +31,8 @@ std::ptrdiff_t windowed(const ModelConfig& c) {
 }
 
 TEST(ModelConfig, Version4Spelling) {
-    const ModelConfig c = of("llama", R"("architectures":["LlamaForCausalLM"],"vocab_size":128256,"hidden_size":2048,
+    const ModelConfig c =
+        of("llama", R"("architectures":["LlamaForCausalLM"],"vocab_size":128256,"hidden_size":2048,
         "num_hidden_layers":16,"num_attention_heads":32,"num_key_value_heads":8,"head_dim":64,
         "intermediate_size":8192,"max_position_embeddings":131072,"rms_norm_eps":1e-05,"rope_theta":500000.0,
         "rope_scaling":{"factor":32.0,"high_freq_factor":4.0,"low_freq_factor":1.0,
@@ -59,14 +62,16 @@ TEST(ModelConfig, Version4Spelling) {
 }
 
 TEST(ModelConfig, Version5Spelling) {
-    const ModelConfig c = of("llama", R"("dtype":"float16","rope_parameters":{"factor":8.0,"high_freq_factor":4.0,
+    const ModelConfig c =
+        of("llama", R"("dtype":"float16","rope_parameters":{"factor":8.0,"high_freq_factor":4.0,
         "low_freq_factor":1.0,"original_max_position_embeddings":8192,"rope_theta":500000.0,"rope_type":"llama3"})");
     EXPECT_EQ(c.dtype, DType::f16);
     EXPECT_EQ(c.rope.type, RopeType::llama3);
     EXPECT_EQ(c.rope.theta, 500000.0);
     EXPECT_EQ(c.rope.factor, 8.0);
     EXPECT_EQ(c.rope.original_max_positions, 8192);
-    const ModelConfig plain = of("qwen3", R"("rope_parameters":{"rope_theta":1000000,"rope_type":"default"})");
+    const ModelConfig plain =
+        of("qwen3", R"("rope_parameters":{"rope_theta":1000000,"rope_type":"default"})");
     EXPECT_EQ(plain.rope.type, RopeType::standard);
     EXPECT_EQ(plain.rope.theta, 1e6);
 }
@@ -81,9 +86,10 @@ TEST(ModelConfig, RopeSpellingsMeet) {
     EXPECT_EQ(of("llama", R"("rope_theta":7e3,"rope_parameters":{"rope_type":"default"})").rope.theta, 7e3);
     EXPECT_EQ(of("llama", R"("rope_theta":7e3,"rope_parameters":{"rope_theta":9e3})").rope.theta, 9e3);
     EXPECT_EQ(of("llama", R"("rope_scaling":null,"rope_parameters":{"rope_theta":9e3})").rope.theta, 9e3);
-    EXPECT_EQ(of("llama", R"("rope_scaling":{"type":"linear","factor":2},"rope_parameters":{"type":"default"})")
-                  .rope.type,
-              RopeType::linear);
+    EXPECT_EQ(
+        of("llama", R"("rope_scaling":{"type":"linear","factor":2},"rope_parameters":{"type":"default"})")
+            .rope.type,
+        RopeType::linear);
     // Without its own, llama3 takes the model's length.
     EXPECT_EQ(of("llama", R"("max_position_embeddings":777,"rope_scaling":{"rope_type":"llama3","factor":2,
                   "low_freq_factor":1,"high_freq_factor":4})")
@@ -117,16 +123,101 @@ TEST(ModelConfig, DefaultsOfEachModelType) {
         std::vector<std::int64_t> eos;
     };
     const Row rows[] = {
-        {"gpt2", "GPT2LMHeadModel", 50257, 768, 3072, 12, 12, 12, 64, 1024, 1e-5, "gelu_new", true, true, true, true,
-         50256, {}, {50256}},
-        {"llama", "LlamaForCausalLM", 32000, 4096, 11008, 32, 32, 32, 128, 2048, 1e-6, "silu", false, false, false,
-         false, 1, {}, {2}},
-        {"mistral", "MistralForCausalLM", 32000, 4096, 14336, 32, 32, 8, 128, 131072, 1e-6, "silu", false, false,
-         false, false, 1, 4096, {2}},
-        {"qwen2", "Qwen2ForCausalLM", 151936, 4096, 22016, 32, 32, 32, 128, 32768, 1e-6, "silu", false, true, false,
-         false, {}, {}, {}},
-        {"qwen3", "Qwen3ForCausalLM", 151936, 4096, 22016, 32, 32, 32, 128, 32768, 1e-6, "silu", false, false, false,
-         false, {}, {}, {}},
+        {"gpt2",
+         "GPT2LMHeadModel",
+         50257,
+         768,
+         3072,
+         12,
+         12,
+         12,
+         64,
+         1024,
+         1e-5,
+         "gelu_new",
+         true,
+         true,
+         true,
+         true,
+         50256,
+         {},
+         {50256}},
+        {"llama",
+         "LlamaForCausalLM",
+         32000,
+         4096,
+         11008,
+         32,
+         32,
+         32,
+         128,
+         2048,
+         1e-6,
+         "silu",
+         false,
+         false,
+         false,
+         false,
+         1,
+         {},
+         {2}},
+        {"mistral",
+         "MistralForCausalLM",
+         32000,
+         4096,
+         14336,
+         32,
+         32,
+         8,
+         128,
+         131072,
+         1e-6,
+         "silu",
+         false,
+         false,
+         false,
+         false,
+         1,
+         4096,
+         {2}},
+        {"qwen2",
+         "Qwen2ForCausalLM",
+         151936,
+         4096,
+         22016,
+         32,
+         32,
+         32,
+         128,
+         32768,
+         1e-6,
+         "silu",
+         false,
+         true,
+         false,
+         false,
+         {},
+         {},
+         {}},
+        {"qwen3",
+         "Qwen3ForCausalLM",
+         151936,
+         4096,
+         22016,
+         32,
+         32,
+         32,
+         128,
+         32768,
+         1e-6,
+         "silu",
+         false,
+         false,
+         false,
+         false,
+         {},
+         {},
+         {}},
     };
     for (const Row& r : rows) {
         SCOPED_TRACE(r.type);
@@ -173,22 +264,26 @@ TEST(ModelConfig, BiasesAndHeadDim) {
     EXPECT_TRUE(of("qwen2", R"("attention_bias":false)").qkv_bias) << "Qwen2 has no such switch";
     EXPECT_FALSE(of("mistral", R"("attention_bias":true)").qkv_bias) << "nor has Mistral";
     // Qwen3-0.6B: heads * head_dim is twice hidden_size; and a hidden size that heads do not divide.
-    EXPECT_EQ(of("qwen3", R"("hidden_size":1024,"num_attention_heads":16,"num_key_value_heads":8)").head_dim, 128);
+    EXPECT_EQ(of("qwen3", R"("hidden_size":1024,"num_attention_heads":16,"num_key_value_heads":8)").head_dim,
+              128);
     EXPECT_EQ(of("mistral", R"("hidden_size":100,"head_dim":16)").head_dim, 16);
 }
 
 TEST(ModelConfig, QwenWindows) {
     EXPECT_EQ(of("qwen2", R"("use_sliding_window":false,"sliding_window":-3)").sliding_window, std::nullopt);
-    const ModelConfig upper = of("qwen2", R"("use_sliding_window":true,"sliding_window":128,"max_window_layers":30)");
+    const ModelConfig upper =
+        of("qwen2", R"("use_sliding_window":true,"sliding_window":128,"max_window_layers":30)");
     EXPECT_EQ(upper.sliding_window, 128);
     EXPECT_EQ(windowed(upper), 2);
     EXPECT_FALSE(upper.layer_uses_window[29]);
     EXPECT_TRUE(upper.layer_uses_window[30]);
-    EXPECT_EQ(windowed(of("qwen3", R"("use_sliding_window":true)")), 4) << "defaults: window 4096 from layer 28";
+    EXPECT_EQ(windowed(of("qwen3", R"("use_sliding_window":true)")), 4)
+        << "defaults: window 4096 from layer 28";
     const ModelConfig list = of("qwen3", R"("use_sliding_window":true,"num_hidden_layers":2,
         "layer_types":["sliding_attention","full_attention"])");
     EXPECT_EQ(list.layer_uses_window, (std::vector<bool>{true, false}));
-    expect_refused("qwen3", R"("use_sliding_window":true,"num_hidden_layers":2,"layer_types":["full_attention"])",
+    expect_refused("qwen3",
+                   R"("use_sliding_window":true,"num_hidden_layers":2,"layer_types":["full_attention"])",
                    {"'layer_types'", "a list of 2 names"});
     expect_refused("qwen3", R"("use_sliding_window":true,"num_hidden_layers":1,"layer_types":["mamba"])",
                    {"'layer_types' is \"mamba\""});
@@ -198,21 +293,24 @@ TEST(ModelConfig, QwenWindows) {
 
 TEST(ModelConfig, RefusesAbsurdValues) {
     const std::pair<const char*, const char*> keys[] = {
-        {"vocab_size", "16777216"},       {"hidden_size", "1048576"},       {"num_hidden_layers", "4096"},
-        {"num_attention_heads", "65536"}, {"num_key_value_heads", "65536"}, {"head_dim", "8192"},
+        {"vocab_size", "16777216"},        {"hidden_size", "1048576"},
+        {"num_hidden_layers", "4096"},     {"num_attention_heads", "65536"},
+        {"num_key_value_heads", "65536"},  {"head_dim", "8192"},
         {"intermediate_size", "16777216"}, {"max_position_embeddings", "2147483648"}};
     for (const auto& [key, high] : keys) {
         const std::string k = std::string("\"") + key + "\":";
         for (const char* value : {"0", "-1", "1.5", "1e3", "\"12\"", "true", "[]", "9223372036854775808",
                                   "-9223372036854775809", "18446744073709551616", "1e308"}) {
-            expect_refused("llama", k + value, {std::string("'") + key + "' is ", "from 1 to " + std::string(high)});
+            expect_refused("llama", k + value,
+                           {std::string("'") + key + "' is ", "from 1 to " + std::string(high)});
         }
         expect_refused("llama", k + std::to_string(std::stoll(high) + 1), {key, high});
     }
     expect_refused("mistral", R"("sliding_window":0)", {"'sliding_window' is 0", "from 1 to 2147483648"});
     expect_refused("mistral", R"("sliding_window":-4096)", {"'sliding_window' is -4096"});
     for (const char* eps : {"0", "-1e-6", "2.0", "\"tiny\""}) {
-        expect_refused("llama", std::string("\"rms_norm_eps\":") + eps, {"'rms_norm_eps' is ", "a number from"});
+        expect_refused("llama", std::string("\"rms_norm_eps\":") + eps,
+                       {"'rms_norm_eps' is ", "a number from"});
     }
     for (const char* eps : {"NaN", "Infinity", "1e999", "-Infinity"}) {
         expect_refused("llama", std::string("\"rms_norm_eps\":") + eps, {"line 1 column"});
@@ -221,41 +319,51 @@ TEST(ModelConfig, RefusesAbsurdValues) {
     expect_refused("llama", R"("rope_theta":-10000)", {"'rope_theta' is -10000"});
     expect_refused("gpt2", R"("n_embd":-768)", {"'n_embd' is -768", "from 1 to 1048576"});
     expect_refused("gpt2", R"("n_layer":5000)", {"'n_layer' is 5000"});
-    expect_refused("llama", R"("tie_word_embeddings":"yes")", {"'tie_word_embeddings' is \"yes\"", "true or false"});
+    expect_refused("llama", R"("tie_word_embeddings":"yes")",
+                   {"'tie_word_embeddings' is \"yes\"", "true or false"});
     expect_refused("llama", R"("hidden_act":3)", {"'hidden_act' is 3", "a string"});
     expect_refused("llama", R"("eos_token_id":-1)", {"'eos_token_id' is -1", "a token id"});
     expect_refused("llama", R"("eos_token_id":[1,"2"])", {"'eos_token_id' is [1,\"2\"]"});
     expect_refused("llama", R"("bos_token_id":16777216)", {"'bos_token_id' is 16777216"});
-    expect_refused("llama", R"("architectures":"LlamaForCausalLM")", {"'architectures' is ", "a list of names"});
+    expect_refused("llama", R"("architectures":"LlamaForCausalLM")",
+                   {"'architectures' is ", "a list of names"});
     expect_refused("llama", R"("architectures":[1])", {"'architectures' is [1]"});
 }
 
 TEST(ModelConfig, RefusesSizesThatDoNotFitTogether) {
     expect_refused("llama", R"("num_attention_heads":8,"num_key_value_heads":3)",
                    {"'num_key_value_heads' is 3", "must divide", "which is 8"});
-    expect_refused("llama", R"("num_attention_heads":4,"num_key_value_heads":8)", {"'num_key_value_heads' is 8"});
-    expect_refused("llama", R"("hidden_size":100,"num_attention_heads":32)", {"'hidden_size' is 100", "multiple"});
+    expect_refused("llama", R"("num_attention_heads":4,"num_key_value_heads":8)",
+                   {"'num_key_value_heads' is 8"});
+    expect_refused("llama", R"("hidden_size":100,"num_attention_heads":32)",
+                   {"'hidden_size' is 100", "multiple"});
     expect_refused("gpt2", R"("n_embd":100)", {"'n_embd' is 100", "multiple of the 12"});
     expect_refused("llama", R"("num_attention_heads":65536,"head_dim":8192)", {"65536 heads of 8192"});
-    expect_refused("llama", R"("hidden_size":1048576,"num_attention_heads":1)", {"a head has 1048576 dimensions"});
+    expect_refused("llama", R"("hidden_size":1048576,"num_attention_heads":1)",
+                   {"a head has 1048576 dimensions"});
     expect_refused("llama", R"("head_dim":33)", {"'head_dim' is 33", "even"});
 }
 
 TEST(ModelConfig, RefusesRopeThatItCannotDo) {
     for (const char* type : {"yarn", "dynamic", "longrope", ""}) {
-        expect_error<Unsupported>([&] { of("llama", std::string(R"("rope_scaling":{"factor":2,"type":")") + type + "\"}"); },
-                                  {"'rope_scaling.type' is '" + std::string(type), "default, linear, llama3"});
+        expect_error<Unsupported>(
+            [&] { of("llama", std::string(R"("rope_scaling":{"factor":2,"type":")") + type + "\"}"); },
+            {"'rope_scaling.type' is '" + std::string(type), "default, linear, llama3"});
     }
-    expect_error<Unsupported>([&] { of("llama", R"("rope_parameters":{"full_attention":{"rope_theta":1e4}})"); },
-                              {"rope_parameters.full_attention", "not supported"});
-    expect_error<Unsupported>([&] { of("llama", R"("partial_rotary_factor":0.5)"); }, {"partial_rotary_factor"});
+    expect_error<Unsupported>(
+        [&] { of("llama", R"("rope_parameters":{"full_attention":{"rope_theta":1e4}})"); },
+        {"rope_parameters.full_attention", "not supported"});
+    expect_error<Unsupported>([&] { of("llama", R"("partial_rotary_factor":0.5)"); },
+                              {"partial_rotary_factor"});
     expect_error<Unsupported>([&] { of("llama", R"("rope_parameters":{"partial_rotary_factor":0.5})"); },
                               {"'rope_parameters.partial_rotary_factor'"});
     expect_refused("llama", R"("rope_scaling":{"type":"linear"})", {"'rope_scaling.factor' is missing"});
     expect_refused("llama", R"("rope_scaling":{"type":"linear","factor":0})", {"'rope_scaling.factor' is 0"});
-    expect_refused("llama", R"("rope_scaling":{"type":"llama3","factor":8,"low_freq_factor":4,"high_freq_factor":4})",
+    expect_refused("llama",
+                   R"("rope_scaling":{"type":"llama3","factor":8,"low_freq_factor":4,"high_freq_factor":4})",
                    {"'rope_scaling.high_freq_factor' is 4", "greater than low_freq_factor"});
-    expect_refused("llama", R"("rope_scaling":{"type":"llama3","factor":8,"low_freq_factor":1,"high_freq_factor":4,
+    expect_refused("llama",
+                   R"("rope_scaling":{"type":"llama3","factor":8,"low_freq_factor":1,"high_freq_factor":4,
                    "original_max_position_embeddings":0})",
                    {"'rope_scaling.original_max_position_embeddings' is 0"});
     expect_refused("llama", R"("rope_scaling":"linear")", {"'rope_scaling' is \"linear\"", "an object"});
@@ -264,10 +372,14 @@ TEST(ModelConfig, RefusesRopeThatItCannotDo) {
 TEST(ModelConfig, RefusesUnknownModelsAndFeatures) {
     expect_error<Unsupported>([] { of("mamba"); }, {"'mamba'", "gpt2, llama, mistral, qwen2, qwen3"});
     expect_error<FormatError>([] { parse("{}"); }, {"'model_type' is missing", "gpt2, llama"});
-    expect_error<Unsupported>([] { of("llama", R"("quantization_config":{"bits":4})"); }, {"quantization_config"});
-    expect_error<Unsupported>([] { of("llama", R"("torch_dtype":"float8_e4m3fn")"); }, {"'torch_dtype'", "bfloat16"});
-    expect_error<Unsupported>([] { of("gpt2", R"("scale_attn_weights":false)"); }, {"'scale_attn_weights' is false"});
-    expect_error<Unsupported>([] { of("gpt2", R"("add_cross_attention":true)"); }, {"'add_cross_attention' is true"});
+    expect_error<Unsupported>([] { of("llama", R"("quantization_config":{"bits":4})"); },
+                              {"quantization_config"});
+    expect_error<Unsupported>([] { of("llama", R"("torch_dtype":"float8_e4m3fn")"); },
+                              {"'torch_dtype'", "bfloat16"});
+    expect_error<Unsupported>([] { of("gpt2", R"("scale_attn_weights":false)"); },
+                              {"'scale_attn_weights' is false"});
+    expect_error<Unsupported>([] { of("gpt2", R"("add_cross_attention":true)"); },
+                              {"'add_cross_attention' is true"});
     EXPECT_EQ(of("llama", R"("architectures":["LlamaForSequenceClassification"])").architecture,
               "LlamaForSequenceClassification");
 }
@@ -284,6 +396,23 @@ TEST(ModelConfig, RefusesWhatIsNotJson) {
     refused("{\"vocab_size\":1,\"vocab_size\":2}", {"'vocab_size' occurs twice"});
     refused(std::string(100, '['), {"nested deeper than 32"});
     refused("{\"a\":" + std::string(2 << 20, ' ') + "1}", {"at most 1048576"});
+}
+
+// The reference models carry their config in both spellings.
+TEST(ModelConfig, BothSpellingsOfTheReferenceModelsAgree) {
+    int pairs = 0;
+    for (const auto& folder : std::filesystem::directory_iterator(INVAR_SOURCE_DIR "/tests/data/models")) {
+        if (!folder.is_directory()) continue;
+        SCOPED_TRACE(folder.path().string());
+        ModelConfig c = load_model_config(folder.path());
+        EXPECT_GT(Checkpoint::open(folder.path()).size(), 10u);
+        const auto v4 = folder.path() / "config.v4.json";
+        if (!std::filesystem::exists(v4)) continue;
+        c.generation = {};
+        EXPECT_TRUE(parse_model_config(read_text_file(v4, 1 << 20), v4.string()) == c);
+        ++pairs;
+    }
+    EXPECT_GE(pairs, 5);
 }
 
 TEST(ModelConfig, LoadsAFolderWithItsGenerationConfig) {

@@ -27,18 +27,18 @@ void expect_refused(const std::string& bytes, std::initializer_list<std::string>
     expect_error<FormatError>([&] { parse(bytes); }, texts);
 }
 
-std::string entry(const std::string& name, const std::string& dtype, const std::string& shape, std::uint64_t begin,
-                  std::uint64_t end) {
+std::string entry(const std::string& name, const std::string& dtype, const std::string& shape,
+                  std::uint64_t begin, std::uint64_t end) {
     return "\"" + name + "\":{\"dtype\":\"" + dtype + "\",\"shape\":" + shape + ",\"data_offsets\":[" +
            std::to_string(begin) + "," + std::to_string(end) + "]}";
 }
 
 TEST(Safetensors, ReadsTensorsInTheOrderOfTheirBytes) {
-    const auto h = parse(safetensors_bytes("{\"__metadata__\":{\"format\":\"pt\"}," + entry("b", "BF16", "[2,3]", 8, 20) +
-                                               "," + entry("a", "F32", "[2]", 0, 8) + "," +
-                                               entry("scalar", "U8", "[]", 20, 21) + "," +
-                                               entry("empty", "I64", "[0,5]", 8, 8) + "}",
-                                           std::string(21, 'x')));
+    const auto h = parse(safetensors_bytes(
+        "{\"__metadata__\":{\"format\":\"pt\"}," + entry("b", "BF16", "[2,3]", 8, 20) + "," +
+            entry("a", "F32", "[2]", 0, 8) + "," + entry("scalar", "U8", "[]", 20, 21) + "," +
+            entry("empty", "I64", "[0,5]", 8, 8) + "}",
+        std::string(21, 'x')));
     ASSERT_EQ(h.tensors.size(), 4u);
     EXPECT_EQ(h.tensors[0].name, "a");
     EXPECT_EQ(h.tensors[1].name, "empty");
@@ -62,7 +62,8 @@ TEST(Safetensors, RefusesTruncatedFiles) {
     expect_refused("", {"0 bytes are too few"});
     expect_refused("1234567", {"7 bytes are too few"});
     expect_refused(u64_bytes(100) + "{}", {"header ends at byte 108 of a 10-byte file", "cut off"});
-    const std::string whole = safetensors_bytes("{" + entry("h.0.attn", "F32", "[4]", 0, 16) + "}", std::string(16, 0));
+    const std::string whole =
+        safetensors_bytes("{" + entry("h.0.attn", "F32", "[4]", 0, 16) + "}", std::string(16, 0));
     EXPECT_EQ(parse(whole).tensors.size(), 1u);
     const std::string cut = whole.substr(0, whole.size() - 5);
     expect_refused(cut, {"tensor 'h.0.attn' ends at byte " + std::to_string(whole.size()) + " of a " +
@@ -80,15 +81,18 @@ TEST(Safetensors, RefusesOversizedHeaders) {
 }
 
 TEST(Safetensors, RefusesOverlapsAndHoles) {
-    expect_refused(safetensors_bytes("{" + entry("a", "F32", "[2]", 0, 8) + "," + entry("b", "F32", "[2]", 4, 12) + "}",
-                                     std::string(12, 0)),
-                   {"tensors 'a' and 'b' overlap"});
-    expect_refused(safetensors_bytes("{" + entry("a", "F32", "[2]", 0, 8) + "," + entry("b", "F32", "[2]", 0, 8) + "}",
-                                     std::string(8, 0)),
-                   {"tensors 'a' and 'b' overlap"});
-    expect_refused(safetensors_bytes("{" + entry("a", "F32", "[1]", 0, 4) + "," + entry("b", "F32", "[1]", 8, 12) + "}",
-                                     std::string(12, 0)),
-                   {"before tensor 'b', belong to no tensor"});
+    expect_refused(
+        safetensors_bytes("{" + entry("a", "F32", "[2]", 0, 8) + "," + entry("b", "F32", "[2]", 4, 12) + "}",
+                          std::string(12, 0)),
+        {"tensors 'a' and 'b' overlap"});
+    expect_refused(
+        safetensors_bytes("{" + entry("a", "F32", "[2]", 0, 8) + "," + entry("b", "F32", "[2]", 0, 8) + "}",
+                          std::string(8, 0)),
+        {"tensors 'a' and 'b' overlap"});
+    expect_refused(
+        safetensors_bytes("{" + entry("a", "F32", "[1]", 0, 4) + "," + entry("b", "F32", "[1]", 8, 12) + "}",
+                          std::string(12, 0)),
+        {"before tensor 'b', belong to no tensor"});
     expect_refused(safetensors_bytes("{" + entry("a", "F32", "[1]", 4, 8) + "}", std::string(8, 0)),
                    {"before tensor 'a', belong to no tensor"});
     expect_refused(safetensors_bytes("{" + entry("a", "F32", "[1]", 0, 4) + "}", std::string(5, 0)),
@@ -96,15 +100,16 @@ TEST(Safetensors, RefusesOverlapsAndHoles) {
 }
 
 TEST(Safetensors, RefusesMisalignedTensors) {
-    expect_refused(safetensors_bytes("{" + entry("a", "U8", "[2]", 0, 2) + "," + entry("b", "F32", "[1]", 2, 6) + "}",
-                                     std::string(6, 0)),
-                   {"tensor 'b' is misaligned", "offset 2", "4 bytes of F32"});
+    expect_refused(
+        safetensors_bytes("{" + entry("a", "U8", "[2]", 0, 2) + "," + entry("b", "F32", "[1]", 2, 6) + "}",
+                          std::string(6, 0)),
+        {"tensor 'b' is misaligned", "offset 2", "4 bytes of F32"});
 }
 
 TEST(Safetensors, RefusesOverflows) {
     const auto one = [](const std::string& shape, const std::string& begin, const std::string& end) {
-        return safetensors_bytes("{\"a\":{\"dtype\":\"F32\",\"shape\":" + shape + ",\"data_offsets\":[" + begin + "," +
-                                     end + "]}}",
+        return safetensors_bytes("{\"a\":{\"dtype\":\"F32\",\"shape\":" + shape + ",\"data_offsets\":[" +
+                                     begin + "," + end + "]}}",
                                  std::string(4, 0));
     };
     expect_refused(one("[4294967296,4294967296]", "0", "0"), {"whose size overflows"});
@@ -174,10 +179,10 @@ TEST(SafetensorsFile, ViewsPointIntoTheMap) {
 
 TEST(SafetensorsFile, ReadsPiecesAndRefusesRangesOutside) {
     const TempFolder folder;
-    const auto file = SafetensorsFile::open(
-        folder.write("m.safetensors", safetensors_bytes("{" + entry("a", "U8", "[4]", 0, 4) + "," +
-                                                            entry("b", "U8", "[2]", 4, 6) + "}",
-                                                        "abcdef")));
+    const auto file = SafetensorsFile::open(folder.write(
+        "m.safetensors",
+        safetensors_bytes("{" + entry("a", "U8", "[4]", 0, 4) + "," + entry("b", "U8", "[2]", 4, 6) + "}",
+                          "abcdef")));
     std::array<std::byte, 2> two{};
     file->read(*file->info("a"), 2, two);
     EXPECT_EQ(std::memcmp(two.data(), "cd", 2), 0);
@@ -193,7 +198,8 @@ TEST(SafetensorsFile, UnpaddedHeadersGiveAlignedCopies) {
     const float values[2] = {1.5f, -2.0f};
     std::string data(8, 0);
     std::memcpy(data.data(), values, 8);
-    const auto file = SafetensorsFile::open(folder.write("m.safetensors", u64_bytes(json.size()) + json + data));
+    const auto file =
+        SafetensorsFile::open(folder.write("m.safetensors", u64_bytes(json.size()) + json + data));
     const auto one = file->find("a").value(), two = file->find("a").value();
     EXPECT_EQ(reinterpret_cast<std::uintptr_t>(one.data) % 64, 0u);
     EXPECT_EQ(one.data, two.data) << "one copy serves all views";
@@ -226,7 +232,8 @@ TEST(SafetensorsFile, InjectedShortReadsSurface) {
     const auto path =
         folder.write("m.safetensors", safetensors_bytes("{" + entry("a", "U8", "[4]", 0, 4) + "}", "abcd"));
     set_faults("short_read@2");  // the first read is the header's length
-    expect_error<IoError>([&] { SafetensorsFile::open(path); }, {path.string(), "short read at byte 8", "wanted "});
+    expect_error<IoError>([&] { SafetensorsFile::open(path); },
+                          {path.string(), "short read at byte 8", "wanted "});
     set_faults("");
     EXPECT_EQ(SafetensorsFile::open(path)->tensors().size(), 1u);
 }
@@ -235,9 +242,9 @@ TEST(SafetensorsWriter, WritesWhatTheReaderReads) {
     const TempFolder folder;
     const auto path = folder.path() / "m.safetensors";
     {
-        SafetensorsWriter writer(path,
-                                 {{"u", DType::u8, {3}}, {"w", DType::f32, {1, 2}}, {"naïve \"x\"", DType::bf16, {}}},
-                                 {{"format", "pt"}});
+        SafetensorsWriter writer(
+            path, {{"u", DType::u8, {3}}, {"w", DType::f32, {1, 2}}, {"naïve \"x\"", DType::bf16, {}}},
+            {{"format", "pt"}});
         writer.append("u", std::as_bytes(std::span("ab", 2)));
         const float w[2] = {3.0f, 4.0f};
         writer.append("w", std::as_bytes(std::span(w)));
