@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+// The operators on tensors. Pointwise operators broadcast as NumPy does and promote as the array API says; each row of
+// pointwise_ops.def is one function here.
+#pragma once
+
+#include <initializer_list>
+#include <span>
+#include <vector>
+
+#include <invar/tensor.h>
+
+namespace invar {
+
+#define INVAR_UNARY(name, rule, body, doc) INVAR_API Tensor name(const Tensor& x);
+#define INVAR_UNARY_1(name, rule, s, body, doc) INVAR_API Tensor name(const Tensor& x, double s);
+#define INVAR_UNARY_2(name, rule, s, t, body, doc) INVAR_API Tensor name(const Tensor& x, double s, double t);
+#define INVAR_BINARY(name, rule, body, doc) INVAR_API Tensor name(const Tensor& a, const Tensor& b);
+#define INVAR_TERNARY(name, rule, body, doc) \
+    INVAR_API Tensor name(const Tensor& a, const Tensor& b, const Tensor& c);
+#include <invar/pointwise_ops.def>
+#undef INVAR_UNARY
+#undef INVAR_UNARY_1
+#undef INVAR_UNARY_2
+#undef INVAR_BINARY
+#undef INVAR_TERNARY
+
+// A number beside a tensor takes the tensor's dtype (f32 beside integers when it has a fraction).
+INVAR_API Tensor scalar_like(double value, const Tensor& like);
+inline Tensor operator-(const Tensor& x) { return negative(x); }
+inline Tensor operator+(const Tensor& a, const Tensor& b) { return add(a, b); }
+inline Tensor operator-(const Tensor& a, const Tensor& b) { return subtract(a, b); }
+inline Tensor operator*(const Tensor& a, const Tensor& b) { return multiply(a, b); }
+inline Tensor operator/(const Tensor& a, const Tensor& b) { return divide(a, b); }
+inline Tensor operator+(const Tensor& a, double b) { return add(a, scalar_like(b, a)); }
+inline Tensor operator-(const Tensor& a, double b) { return subtract(a, scalar_like(b, a)); }
+inline Tensor operator*(const Tensor& a, double b) { return multiply(a, scalar_like(b, a)); }
+inline Tensor operator/(const Tensor& a, double b) { return divide(a, scalar_like(b, a)); }
+inline Tensor operator+(double a, const Tensor& b) { return add(scalar_like(a, b), b); }
+inline Tensor operator-(double a, const Tensor& b) { return subtract(scalar_like(a, b), b); }
+inline Tensor operator*(double a, const Tensor& b) { return multiply(scalar_like(a, b), b); }
+inline Tensor operator/(double a, const Tensor& b) { return divide(scalar_like(a, b), b); }
+
+// (..., m, k) x (..., k, n) -> (..., m, n), leading axes broadcast. Sums are f32; the result has the promoted dtype or
+// the one given (f32, f16, bf16).
+INVAR_API Tensor matmul(const Tensor& a, const Tensor& b);
+INVAR_API Tensor matmul(const Tensor& a, const Tensor& b, DType result);
+// x (..., in) times weight (out, in) transposed, plus bias (out) where defined -> (..., out).
+INVAR_API Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias = {});
+
+// Reductions of one axis (negative counts from the end); keep_dims leaves it with length 1.
+INVAR_API Tensor sum(const Tensor& x, int axis, bool keep_dims = false);
+INVAR_API Tensor mean(const Tensor& x, int axis, bool keep_dims = false);
+INVAR_API Tensor prod(const Tensor& x, int axis, bool keep_dims = false);
+INVAR_API Tensor max(const Tensor& x, int axis, bool keep_dims = false);
+INVAR_API Tensor min(const Tensor& x, int axis, bool keep_dims = false);
+INVAR_API Tensor argmax(const Tensor& x, int axis, bool keep_dims = false);  // i64, the first of equals
+INVAR_API Tensor argmin(const Tensor& x, int axis, bool keep_dims = false);
+INVAR_API Tensor any(const Tensor& x, int axis, bool keep_dims = false);
+INVAR_API Tensor all(const Tensor& x, int axis, bool keep_dims = false);
+INVAR_API Tensor var(const Tensor& x, int axis, double correction = 0, bool keep_dims = false);
+INVAR_API Tensor logsumexp(const Tensor& x, int axis, bool keep_dims = false);
+
+INVAR_API Tensor softmax(const Tensor& x, int axis = -1);
+INVAR_API Tensor log_softmax(const Tensor& x, int axis = -1);
+// Over the last axis; weight and bias have its length and may be undefined.
+INVAR_API Tensor rms_norm(const Tensor& x, const Tensor& weight, double eps);
+INVAR_API Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps);
+
+// table (rows, ...), index of any shape, i32 or i64 -> index.shape + table.shape[1:]. Negative indices count from the
+// end; one out of range throws InvalidArgument when the result is read.
+INVAR_API Tensor gather(const Tensor& table, const Tensor& index);
+INVAR_API Tensor cat(std::span<const Tensor> tensors, int axis);
+INVAR_API Tensor cat(std::initializer_list<Tensor> tensors, int axis);
+INVAR_API Tensor stack(std::span<const Tensor> tensors, int axis);
+// Equal pieces of one axis.
+INVAR_API std::vector<Tensor> split(const Tensor& x, std::int64_t pieces, int axis);
+
+// start, start + step, ... below stop.
+INVAR_API Tensor arange(std::int64_t start, std::int64_t stop, std::int64_t step = 1, DType dtype = DType::i64);
+// Random numbers by counter: element i of (seed, stream) is the same on every device.
+INVAR_API Tensor random_uniform(const Shape& shape, double low, double high, std::uint64_t seed,
+                                std::uint64_t stream = 0, DType dtype = DType::f32);
+INVAR_API Tensor random_normal(const Shape& shape, double mean, double deviation, std::uint64_t seed,
+                               std::uint64_t stream = 0, DType dtype = DType::f32);
+
+}  // namespace invar

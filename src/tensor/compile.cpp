@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+// compile: a function traced once into an executable.
+#include <invar/compile.h>
+
+#include <algorithm>
+
+#include <invar/error.h>
+
+#include "graph/executor.h"
+#include "graph/node.h"
+#include "tensor/evaluate.h"
+
+namespace invar {
+
+using graph::NodePtr;
+using graph::Op;
+
+struct CompiledFunction::Impl {
+    std::shared_ptr<Device> device;
+    std::shared_ptr<graph::Executor> executor;
+    std::unique_ptr<graph::Executable> executable;
+    std::vector<InputSpec> inputs;
+    std::vector<DType> output_types;
+    std::vector<Shape> output_shapes;
+    std::vector<bool> donated;
+    std::vector<std::shared_ptr<graph::Storage>> kept;  // what the function uses besides its inputs
+    std::vector<int> input_slot;                        // where each input is bound
+    std::vector<double> scalars;
+    std::vector<std::int64_t> symbols;
+    std::vector<BufferRef> input_refs, output_refs;
+
+    // The values of the symbols that make the specs fit the inputs.
+    void read_symbols(std::span<const Tensor> given) {
+        std::fill(symbols.begin(), symbols.end(), -1);
+        for (std::size_t i = 0; i < inputs.size(); ++i) {
+            const Shape &want = inputs[i].shape, &got = given[i].shape();
+            bool fits = want.rank() == got.rank() && given[i].dtype() == inputs[i].dtype;
+            for (int d = 0; fits && d < want.rank(); ++d) {
+                if (want[d].is_constant()) {
+                    fits = want[d] == got[d];
+                    continue;
+                }
+                std::int64_t& symbol = symbols[static_cast<std::size_t>(want[d].symbol().id)];
+                const std::int64_t rest = got[d].value() - want[d].offset();
+                fits = rest % want[d].scale() == 0;
+                const std::int64_t value = rest / want[d].scale();
+                fits = fits && value >= 0 && value <= want[d].symbol().max && (symbol < 0 || symbol == value);
+                symbol = value;
+            }
+            if (!fits)
+                throw InvalidArgument("compiled function: input " + std::to_string(i) + " is " +
+                                      std::string(dtype_name(given[i].dtype())) + to_string(got) + ", needs " +
+                                      std::string(dtype_name(inputs[i].dtype)) + to_string(want));
+        }
+    }
+};
+
+CompiledFunction compile(const std::function<std::vector<Tensor>(std::span<const Tensor>)>& function,
+                         std::span<const InputSpec> specs, const std::shared_ptr<Device>& device,
+                         const CompileOptions& options) {
+    auto impl = std::make_shared<CompiledFunction::Impl>();
+    impl->device = device;
+    impl->executor = graph::Executor::of(*device);
+    impl->inputs.assign(specs.begin(), specs.end());
+    std::int32_t symbols = 0;
+    std::vector<Tensor> placeholders;
+    for (const InputSpec& s : specs) {
+        for (const Dim& d : s.shape)
+            if (!d.is_constant()) symbols = std::max(symbols, d.symbol().id + 1);
+        placeholders.emplace_back(graph::make_placeholder(s.dtype, s.shape, device));
+    }
+    impl->symbols.resize(static_cast<std::size_t>(symbols));
+
+    std::vector<NodePtr> outputs;
+    for (const Tensor& t : function(placeholders)) {
+        NodePtr n = t.node();
+        const bool taken = std::find(outputs.begin(), outputs.end(), n) != outputs.end();
+        // Outputs own their memory: views, inputs and repeated results are copied.
+        if (taken || graph::is_view(n->op) || n->op == Op::leaf || n->op == Op::placeholder) n = graph::make_copy(n);
+        outputs.push_back(std::move(n));
+    }
+    const std::lock_guard lock(impl->executor->mutex());
+    const graph::GraphView g = graph::collect(outputs);
+    impl->scalars = g.scalars;
+    impl->input_slot.assign(specs.size(), -1);
+    impl->input_refs.resize(g.inputs.size());
+    for (std::size_t i = 0; i < g.inputs.size(); ++i) {
+        const graph::Node* n = g.inputs[i];
+        if (n->op == Op::leaf) {
+            impl->kept.push_back(n->storage);
+            impl->input_refs[i] = n->storage->ref();
+            continue;
+        }
+        const auto it = std::find_if(placeholders.begin(), placeholders.end(), [&](const Tensor& p) { return p.node().get() == n; });
+        if (it == placeholders.end())
+            throw InvalidArgument("compile: the function uses an input of another function that is being compiled");
+        impl->input_slot[static_cast<std::size_t>(it - placeholders.begin())] = static_cast<int>(i);
+    }
+    graph::LowerOptions lowering;
+    impl->donated.assign(outputs.size(), false);
+    for (const auto& [output, input] : options.donations) {
+        if (output < 0 || static_cast<std::size_t>(output) >= outputs.size() || input < 0 ||
+            static_cast<std::size_t>(input) >= specs.size())
+            throw InvalidArgument("compile: a donation names output " + std::to_string(output) + " and input " + std::to_string(input) + ", which do not exist");
+        const int slot = impl->input_slot[static_cast<std::size_t>(input)];
+        if (slot < 0) throw InvalidArgument("compile: input " + std::to_string(input) + " of a donation is not used by the function");
+        lowering.donations.emplace_back(output, slot);
+        impl->donated[static_cast<std::size_t>(output)] = true;
+    }
+    for (const NodePtr& o : outputs) {
+        impl->output_types.push_back(o->dtype);
+        impl->output_shapes.push_back(o->shape);
+        if (o->op == Op::kv_append) impl->donated[impl->output_types.size() - 1] = true;
+    }
+    impl->output_refs.resize(outputs.size());
+    impl->executable = std::make_unique<graph::Executable>(*impl->executor, graph::lower(g, *device, lowering), true);
+    CompiledFunction f;
+    f.impl_ = std::move(impl);
+    return f;
+}
+
+void CompiledFunction::run(std::span<const Tensor> inputs, std::span<const Tensor> outputs) const {
+    if (!impl_) throw InvalidArgument("a compiled function without a value was run; make it with compile()");
+    Impl& f = *impl_;
+    if (inputs.size() != f.inputs.size() || outputs.size() != f.output_types.size())
+        throw InvalidArgument("compiled function: got " + std::to_string(inputs.size()) + " inputs and " + std::to_string(outputs.size()) +
+                              " outputs, needs " + std::to_string(f.inputs.size()) + " and " + std::to_string(f.output_types.size()));
+    const std::lock_guard lock(f.executor->mutex());
+    f.read_symbols(inputs);
+    const auto memory = [](const Tensor& t, const char* what, std::size_t i) {
+        const std::optional<BufferRef> ref = contiguous_memory(*t.node());
+        if (!ref) throw InvalidArgument(std::string("compiled function: ") + what + " " + std::to_string(i) + " is not evaluated and contiguous");
+        return *ref;
+    };
+    for (std::size_t i = 0; i < inputs.size(); ++i)
+        if (f.input_slot[i] >= 0) f.input_refs[static_cast<std::size_t>(f.input_slot[i])] = memory(inputs[i], "input", i);
+    for (std::size_t i = 0; i < outputs.size(); ++i) {
+        if (f.donated[i]) continue;
+        f.output_refs[i] = memory(outputs[i], "output", i);
+        std::size_t need = size_of(f.output_types[i]);
+        for (const Dim& d : f.output_shapes[i]) need *= static_cast<std::size_t>(d.resolve(f.symbols));
+        if (outputs[i].dtype() != f.output_types[i] || f.output_refs[i].size < need)
+            throw InvalidArgument("compiled function: output " + std::to_string(i) + " of " + std::to_string(f.output_refs[i].size) +
+                                  " bytes cannot hold " + std::to_string(need) + " bytes of " + std::string(dtype_name(f.output_types[i])));
+    }
+    f.executable->run(f.input_refs, f.output_refs, f.scalars, f.symbols);
+}
+
+std::vector<Tensor> CompiledFunction::operator()(std::span<const Tensor> inputs) const {
+    if (!impl_) throw InvalidArgument("a compiled function without a value was run; make it with compile()");
+    std::vector<Tensor> outputs;
+    {
+        const std::lock_guard lock(impl_->executor->mutex());
+        if (inputs.size() == impl_->inputs.size()) impl_->read_symbols(inputs);
+        for (std::size_t i = 0; i < impl_->output_types.size(); ++i) {
+            Shape shape;
+            for (const Dim& d : impl_->output_shapes[i]) shape.append(Dim(d.resolve(impl_->symbols)));
+            outputs.push_back(impl_->donated[i] ? Tensor() : Tensor::empty(impl_->output_types[i], shape, impl_->device));
+        }
+        run(inputs, outputs);
+    }
+    synchronize();
+    return outputs;
+}
+
+void CompiledFunction::synchronize() const { impl_->executor->synchronize(); }
+std::string CompiledFunction::to_text() const { return graph::to_text(impl_->executable->schedule()); }
+int CompiledFunction::steps() const { return static_cast<int>(impl_->executable->schedule().steps.size()); }
+std::size_t CompiledFunction::arena_bytes() const { return impl_->executable->schedule().arena_bytes; }
+
+}  // namespace invar
