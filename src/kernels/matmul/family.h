@@ -1,12 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
-// Matrix products. matvec (few rows, bound by reading the weights) and gemm (many rows, bound by arithmetic) are two
-// variants of one family with one specification; plan_matmul chooses between them by shape alone.
+// Matrix products: one specification for the product of few rows (decode, bound by reading the weights) and of many
+// rows (prefill, bound by arithmetic); plan_matmul chooses the variant by shape, types and the CPU's instructions.
 //
 //   y[b, i, j] = sum over p of x[b, i, p] * w[b, p, j]  (+ bias[j]) (+ residual[b, i, j])
 //
-// Products and sums are f32; x, w, y may each be f32, f16 or bf16. Where a matrix unit or bf16 dot-product
-// instructions serve, x is rounded to bf16 first if w is bf16 (the storage type of the weights).
-// The order in which a result is summed depends on k and on the variant only, never on m, the row, or the threads.
+// Products and sums are f32; x, w, y may each be f32, f16 or bf16. Bias and residual are added to the f32 sum, in this
+// order, and the result is rounded once, when y is stored. y may be the residual (same type and strides).
+// Where a matrix unit or bf16 dot-product instructions serve (bf16 weights, more than kFewRows rows), x is rounded to
+// bf16 first, and denormal inputs and sums count as zero, as those instructions do.
+//
+// Order of summation: it depends on k and the variant only, never on m, the row, the batch or the threads.
+//   (n, k) weights, f32 arithmetic: L partial sums for the L lanes of the CPU's vectors, each summed in ascending
+//     order of p with FMA (SSE4 has none: multiply, then add), then folded pairwise. For f32 and f16 weights lane l
+//     takes the p with p mod L == l, for bf16 weights those with p mod 2L in {2l, 2l + 1}. The same for every m.
+//   (k, n) weights: one sum in ascending order of p with FMA. The same for every m.
+//   matrix units: pairs of p within the order that the instruction defines.
 #pragma once
 
 #include <cstdint>
@@ -25,6 +33,7 @@ struct MatmulSpec {
     std::int64_t y_row = 0, y_batch = 0;
     std::int64_t residual_row = 0, residual_batch = 0;
     // w is (n, k) row-major when transposed (a linear layer's weight), else (k, n); w_row is the stride of its rows.
+    // It is read in place: only the alignment of its elements is asked for.
     bool w_transposed = true;
     std::int64_t w_row = 0, w_batch = 0;
     bool has_bias = false;      // bias: (n)
@@ -32,6 +41,8 @@ struct MatmulSpec {
 };
 
 // Buffers: x, w, y, then bias if there is one, then residual if there is one, then the workspace if there is one.
+// Throws InvalidArgument for a spec that makes no sense (negative or overflowing sizes, types that are no float) and
+// Unsupported on a device in whose language there is no matmul yet. Allocates nothing on success.
 INVAR_API KernelCall plan_matmul(const Device& device, const MatmulSpec& spec);
 
 }  // namespace invar::kernels
