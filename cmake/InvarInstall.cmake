@@ -8,7 +8,7 @@ install(TARGETS invar EXPORT invarTargets LIBRARY DESTINATION ${CMAKE_INSTALL_LI
 if(TARGET invar_cli)
   install(TARGETS invar_cli RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 endif()
-install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/invar DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.h")
+install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/invar DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 install(FILES ${PROJECT_SOURCE_DIR}/LICENSE DESTINATION ${CMAKE_INSTALL_DATADIR}/doc/invar RENAME copyright)
 install(EXPORT invarTargets NAMESPACE invar:: DESTINATION ${invar_cmake_dir})
 configure_package_config_file(${CMAKE_CURRENT_LIST_DIR}/invarConfig.cmake.in ${CMAKE_BINARY_DIR}/invarConfig.cmake

@@ -41,6 +41,10 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
   # v2 so that Highway's baseline is SSE4 and never its scalar target.
   target_compile_options(invar_flags INTERFACE -march=x86-64-v2)
 endif()
+if(CMAKE_SYSTEM_NAME STREQUAL "Linux" AND NOT INVAR_SANITIZE)
+  # What libinvar lacks is said when it is linked, not when something uses it (sanitizers define theirs in the program).
+  add_link_options(LINKER:--no-undefined)
+endif()
 if(INVAR_SANITIZE)
   add_compile_options(-fsanitize=${INVAR_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
   add_link_options(-fsanitize=${INVAR_SANITIZE})

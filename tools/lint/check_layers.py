@@ -44,6 +44,11 @@ PUBLIC = {
     "export.h": 0,
     "shape.h": 0,
     "device.h": 1,
+    "pointwise_ops.def": 5,
+    "compile.h": 6,
+    "ops.h": 6,
+    "state.h": 6,
+    "tensor.h": 6,
     "tokenizer.h": 7,
 }
 
@@ -65,7 +70,7 @@ SLOW_WRAPPERS = {"src/io/json.h", "src/text/tokenizer_raw.h"}
 # The list of backends that are part of libinvar, and the one file that may name them.
 BUILTIN_BACKENDS = "src/backends/builtin.cpp"
 
-SOURCES = {".h", ".hpp", ".cpp", ".mm", ".k", ".cu", ".cl", ".metal", ".inc"}
+SOURCES = {".h", ".hpp", ".cpp", ".mm", ".k", ".cu", ".cl", ".metal", ".inc", ".def"}
 SCRIPTS = {".py", ".sh"}
 FOLDERS = ["src", "include", "apps", "python", "tests", "fuzz", "bench", "examples", "tools"]
 INCLUDE = re.compile(r'^\s*#\s*include\s*(<[^>]+>|"[^"]+")')
