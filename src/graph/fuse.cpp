@@ -139,8 +139,15 @@ private:
         return region;
     }
 
+    // Every reader is a cat, whose store does the rounding.
+    bool only_stored(const Node* n) const {
+        const auto it = consumers_.find(n);
+        return it != consumers_.end() &&
+               std::all_of(it->second.begin(), it->second.end(), [](const Node* c) { return c->op == Op::cat; });
+    }
+
     bool join(const Node* n) {
-        if (rounds(n)) return false;
+        if (rounds(n) && !only_stored(n)) return false;
         const std::ptrdiff_t found = region_of_consumers(n);
         if (found < 0) return false;
         const auto index = static_cast<std::size_t>(found);
