@@ -24,11 +24,19 @@ std::optional<T> try_mul(T a, T b) {
     return r;
 }
 
-// a + b and a * b; what names the quantity in the InvalidArgument thrown when the result does not fit.
+// a + b, a - b and a * b; what names the quantity in the InvalidArgument thrown when the result does not fit.
 template <std::integral T>
 T checked_add(T a, T b, const char* what) {
     if (auto r = try_add(a, b)) return *r;
     throw InvalidArgument(std::string(what) + ": " + std::to_string(a) + " + " + std::to_string(b) +
+                          " overflows; use a smaller size");
+}
+
+template <std::integral T>
+T checked_sub(T a, T b, const char* what) {
+    T r;
+    if (!__builtin_sub_overflow(a, b, &r)) return r;
+    throw InvalidArgument(std::string(what) + ": " + std::to_string(a) + " - " + std::to_string(b) +
                           " overflows; use a smaller size");
 }
 

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "program/instructions.h"
+
+namespace invar {
+namespace {
+
+constexpr TypeSet kIntPred = kTypesInt | kTypesPred;
+
+constexpr InstructionInfo kTable[] = {
+    {Opcode::LDG, "LDG", 0, kTypesAll, "dst = element of a buffer, widened to the compute type", 1, 0},
+    {Opcode::STG, "STG", 1, kTypesAll, "element of a buffer = a, rounded once to the storage type", 1, 0},
+    {Opcode::MOV, "MOV", 1, kTypesCompute, "dst = a (a may be gid for i32, u32, i64, u64)", 1, 0},
+    {Opcode::CVT, "CVT", 1, kTypesCompute, "dst = a converted to the named type; float to integer saturates, NaN to 0", 1, 0},
+    {Opcode::ADD, "ADD", 2, kTypesNumber, "dst = a + b", 1, 0},
+    {Opcode::SUB, "SUB", 2, kTypesNumber, "dst = a - b", 1, 0},
+    {Opcode::MUL, "MUL", 2, kTypesNumber, "dst = a * b", 1, 0},
+    {Opcode::DIV, "DIV", 2, kTypesNumber, "dst = a / b; integers truncate, x / 0 = 0", 5, 0},
+    {Opcode::REM, "REM", 2, kTypesNumber, "dst = a - trunc(a / b) * b, exact; integers: x rem 0 = 0", 40, 0},
+    {Opcode::FMA, "FMA", 3, kTypesFloat, "dst = a * b + c, rounded once", 1, 0},
+    {Opcode::MAD, "MAD", 3, kTypesNumber, "dst = a * b + c, the product rounded first", 2, 0},
+    {Opcode::MIN, "MIN", 2, kTypesNumber, "dst = a where a < b or a is NaN, else b", 2, 0},
+    {Opcode::MAX, "MAX", 2, kTypesNumber, "dst = a where a > b or a is NaN, else b", 2, 0},
+    {Opcode::ABS, "ABS", 1, kTypesNumber, "dst = |a|", 1, 0},
+    {Opcode::NEG, "NEG", 1, kTypesNumber, "dst = -a", 1, 0},
+    {Opcode::FLOOR, "FLOOR", 1, kTypesNumber, "dst = greatest whole number <= a; integers unchanged", 1, 0},
+    {Opcode::CEIL, "CEIL", 1, kTypesNumber, "dst = least whole number >= a; integers unchanged", 1, 0},
+    {Opcode::TRUNC, "TRUNC", 1, kTypesNumber, "dst = a without its fraction; integers unchanged", 1, 0},
+    {Opcode::ROUND, "ROUND", 1, kTypesNumber, "dst = nearest whole number, halves to even; integers unchanged", 1, 0},
+    {Opcode::AND, "AND", 2, kIntPred, "dst = a & b", 1, 0},
+    {Opcode::OR, "OR", 2, kIntPred, "dst = a | b", 1, 0},
+    {Opcode::XOR, "XOR", 2, kIntPred, "dst = a ^ b", 1, 0},
+    {Opcode::NOT, "NOT", 1, kIntPred, "dst = ~a; pred: 1 - a", 1, 0},
+    {Opcode::SHL, "SHL", 2, kTypesInt, "dst = a << b; 0 where b is not below the width", 1, 0},
+    {Opcode::SHR, "SHR", 2, kTypesInt, "dst = a >> b, by sign for signed types; 0 or -1 where b is not below the width", 1, 0},
+    {Opcode::SET_EQ, "SET.eq", 2, kTypesCompute, "pred dst = a == b", 1, 0},
+    {Opcode::SET_NE, "SET.ne", 2, kTypesCompute, "pred dst = a != b; true with NaN", 1, 0},
+    {Opcode::SET_LT, "SET.lt", 2, kTypesCompute, "pred dst = a < b", 1, 0},
+    {Opcode::SET_LE, "SET.le", 2, kTypesCompute, "pred dst = a <= b", 1, 0},
+    {Opcode::SET_GT, "SET.gt", 2, kTypesCompute, "pred dst = a > b", 1, 0},
+    {Opcode::SET_GE, "SET.ge", 2, kTypesCompute, "pred dst = a >= b", 1, 0},
+    {Opcode::SEL, "SEL", 3, kTypesCompute, "dst = b where pred a, else c", 1, 0},
+    {Opcode::EXP, "EXP", 1, kTypesFloat, "dst = e to the a", 14, 1},
+    {Opcode::EXP2, "EXP2", 1, kTypesFloat, "dst = 2 to the a; exact for whole numbers", 14, 2},
+    {Opcode::LOG, "LOG", 1, kTypesFloat, "dst = natural logarithm; log(0) = -inf, below 0 NaN", 20, 1},
+    {Opcode::LOG2, "LOG2", 1, kTypesFloat, "dst = logarithm to base 2; exact for powers of two", 21, 2},
+    {Opcode::LOG10, "LOG10", 1, kTypesFloat, "dst = logarithm to base 10", 21, 2.5},
+    {Opcode::SQRT, "SQRT", 1, kTypesFloat, "dst = square root, correctly rounded", 5, 0},
+    {Opcode::RSQRT, "RSQRT", 1, kTypesFloat, "dst = 1 / sqrt(a), each step rounded", 10, 1},
+    {Opcode::SIN, "SIN", 1, kTypesFloat, "dst = sine of a in radians; NaN at infinity", 25, 2},
+    {Opcode::COS, "COS", 1, kTypesFloat, "dst = cosine of a in radians; NaN at infinity", 25, 2},
+    {Opcode::TAN, "TAN", 1, kTypesFloat, "dst = tangent of a in radians; NaN at infinity", 35, 4},
+    {Opcode::TANH, "TANH", 1, kTypesFloat, "dst = hyperbolic tangent", 28, 2},
+    {Opcode::ERF, "ERF", 1, kTypesFloat, "dst = error function", 32, 2},
+    {Opcode::SIGMOID, "SIGMOID", 1, kTypesFloat, "dst = 1 / (1 + exp(-a))", 22, 2.5},
+    {Opcode::RELU, "RELU", 1, kTypesNumber, "dst = a where a > 0 or a is NaN, else +0", 1, 0},
+};
+static_assert(sizeof kTable / sizeof kTable[0] == kOpcodeCount, "one row for each instruction");
+
+constexpr bool in_order() {
+    for (int i = 0; i < kOpcodeCount; ++i)
+        if (static_cast<int>(kTable[i].opcode) != i) return false;
+    return true;
+}
+static_assert(in_order(), "rows stand in the order of Opcode");
+
+}  // namespace
+
+std::span<const InstructionInfo> instruction_table() { return kTable; }
+
+const InstructionInfo& info(Opcode opcode) { return kTable[static_cast<std::size_t>(opcode)]; }
+
+const InstructionInfo* find_instruction(std::string_view name) {
+    for (const InstructionInfo& row : kTable)
+        if (row.name == name) return &row;
+    return nullptr;
+}
+
+}  // namespace invar
