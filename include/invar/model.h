@@ -71,10 +71,11 @@ public:
     // All tokens at once, nothing kept. Throws InvalidArgument for ids out of range or more tokens than context.
     ForwardResult forward(std::span<const std::int32_t> tokens, const ForwardOptions& options = {}) const;
 
+    struct Impl;
+
 private:
     friend class Session;
     friend class Sequence;
-    struct Impl;
     explicit Model(std::unique_ptr<Impl> impl);
     std::unique_ptr<Impl> impl_;
 };

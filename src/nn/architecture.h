@@ -35,6 +35,7 @@ public:
     // The matrix that turns hidden states into logits (vocab, hidden), and whether it is also the embedding.
     Tensor head;
     bool head_is_embedding = false;
+    std::uint64_t lookup_bytes = 0;  // tables of which a token reads one row
 };
 
 // What building an architecture needs to know besides the weights.

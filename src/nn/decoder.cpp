@@ -37,6 +37,7 @@ Decoder::Decoder(const BuildContext& context, const DecoderOptions& options)
     final_norm_ = w.get("model.norm.weight", {c.hidden_size});
     head_is_embedding = c.tie_word_embeddings;
     head = head_is_embedding ? embedding_ : w.get("lm_head.weight", {c.vocab_size, c.hidden_size});
+    if (!head_is_embedding) lookup_bytes = static_cast<std::uint64_t>(embedding_.elements()) * size_of(embedding_.dtype());
     rope_ = make_rope_tables(c.rope, c.head_dim, context.positions, w.device());
 }
 

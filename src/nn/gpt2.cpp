@@ -42,6 +42,8 @@ public:
         }
         final_ = norm(root + "ln_f");
         head_is_embedding = c.tie_word_embeddings;
+        lookup_bytes = static_cast<std::uint64_t>(positions_.elements()) * size_of(positions_.dtype());
+        if (!head_is_embedding) lookup_bytes += static_cast<std::uint64_t>(tokens_.elements()) * size_of(tokens_.dtype());
         head = head_is_embedding ? tokens_ : w.get("lm_head.weight", {c.vocab_size, h});
     }
 

@@ -1,0 +1,244 @@
+// SPDX-License-Identifier: Apache-2.0
+// Loading models, and running them whole.
+#include <invar/model.h>
+
+#include <algorithm>
+#include <numeric>
+
+#include <invar/error.h>
+#include <invar/ops.h>
+
+#include "io/checkpoint.h"
+#include "nn/model_impl.h"
+#include "nn/weights.h"
+
+namespace invar {
+namespace {
+
+constexpr std::int64_t kDefaultContext = 8192;
+
+// Shapes of well-known models, for measuring without their weights.
+struct NamedShape {
+    const char* name;
+    const char* model_type;
+    const char* architecture;
+    std::int64_t vocab, hidden, layers, heads, kv_heads, head_dim, intermediate, positions;
+    bool tied;
+};
+constexpr NamedShape kShapes[] = {
+    {"llama-1b", "llama", "LlamaForCausalLM", 128256, 2048, 16, 32, 8, 64, 8192, 131072, true},
+    {"llama-8b", "llama", "LlamaForCausalLM", 128256, 4096, 32, 32, 8, 128, 14336, 131072, false},
+    {"gpt2", "gpt2", "GPT2LMHeadModel", 50257, 768, 12, 12, 12, 64, 3072, 1024, true},
+    {"tiny", "llama", "LlamaForCausalLM", 6144, 320, 8, 5, 1, 64, 960, 1024, true},
+};
+
+io::ModelConfig config_of(const NamedShape& s) {
+    io::ModelConfig c;
+    c.architecture = s.architecture;
+    c.model_type = s.model_type;
+    c.vocab_size = s.vocab;
+    c.hidden_size = s.hidden;
+    c.layers = s.layers;
+    c.heads = s.heads;
+    c.kv_heads = s.kv_heads;
+    c.head_dim = s.head_dim;
+    c.intermediate_size = s.intermediate;
+    c.max_positions = s.positions;
+    c.norm_eps = 1e-5;
+    c.rope.theta = 500000.0;
+    c.layer_uses_window.assign(static_cast<std::size_t>(s.layers), false);
+    c.tie_word_embeddings = s.tied;
+    c.hidden_act = c.model_type == "gpt2" ? "gelu_new" : "silu";
+    c.dtype = DType::bf16;
+    return c;
+}
+
+// Parameters of a decoder of this shape, near enough for a progress bar.
+std::uint64_t rough_parameters(const io::ModelConfig& c) {
+    const std::int64_t attention = 2 * c.hidden_size * (c.heads + c.kv_heads) * c.head_dim;
+    const std::int64_t feed_forward = (c.model_type == "gpt2" ? 2 : 3) * c.hidden_size * c.intermediate_size;
+    return static_cast<std::uint64_t>(c.layers * (attention + feed_forward) + (c.tie_word_embeddings ? 1 : 2) * c.vocab_size * c.hidden_size);
+}
+
+std::unique_ptr<Model::Impl> build(io::ModelConfig config, nn::WeightSource& weights, const LoadOptions& options) {
+    const nn::ArchitectureRow& row = nn::find_architecture(config.architecture);
+    if (options.max_context < 0 || options.max_context > config.max_positions)
+        throw InvalidArgument("max_context is " + std::to_string(options.max_context) + "; this model has " +
+                              std::to_string(config.max_positions) + " positions");
+    const std::int64_t context = options.max_context > 0 ? options.max_context : std::min(config.max_positions, kDefaultContext);
+    auto impl = std::make_unique<Model::Impl>();
+    impl->device = weights.device();
+    impl->architecture = row.build({config, weights, context});
+
+    ModelInfo& i = impl->info;
+    i.architecture = config.architecture;
+    i.vocab_size = config.vocab_size;
+    i.hidden_size = config.hidden_size;
+    i.layers = config.layers;
+    i.heads = config.heads;
+    i.kv_heads = config.kv_heads;
+    i.head_dim = config.head_dim;
+    i.max_positions = config.max_positions;
+    i.context = context;
+    i.stop_ids = config.stop_ids();
+    i.dtype = weights.dtype();
+    i.parameters = weights.parameters();
+    i.weight_bytes = weights.bytes();
+    i.bytes_per_token = weights.bytes() - impl->architecture->lookup_bytes;
+    i.flops_per_token = 2 * (i.bytes_per_token / size_of(i.dtype));
+    impl->config = std::move(config);
+    return impl;
+}
+
+DType weight_type(const LoadOptions& options, const io::ModelConfig& config, DType saved) {
+    const DType t = options.dtype.value_or(config.dtype.value_or(saved));
+    if (t != DType::f32 && t != DType::f16 && t != DType::bf16)
+        throw InvalidArgument("models run in f32, f16 or bf16; dtype " + std::string(dtype_name(t)) + " was asked for");
+    return t;
+}
+
+}  // namespace
+
+void Model::Impl::check_tokens(std::span<const std::int32_t> tokens) const {
+    for (std::size_t i = 0; i < tokens.size(); ++i)
+        if (tokens[i] < 0 || tokens[i] >= info.vocab_size)
+            throw InvalidArgument("token " + std::to_string(tokens[i]) + " at place " + std::to_string(i) +
+                                  " is outside the vocabulary of " + std::to_string(info.vocab_size));
+}
+
+void Model::Impl::check_capacity(std::int64_t capacity) const {
+    if (capacity <= 0 || capacity > info.context)
+        throw InvalidArgument("a sequence of " + std::to_string(capacity) + " tokens was asked for; this model was loaded for 1 to " +
+                              std::to_string(info.context) + " (max_context; the model has " + std::to_string(info.max_positions) + " positions)");
+}
+
+Model::Model(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Model::~Model() = default;
+const ModelInfo& Model::info() const noexcept { return impl_->info; }
+const std::shared_ptr<Device>& Model::device() const noexcept { return impl_->device; }
+
+std::shared_ptr<Model> Model::load(const std::filesystem::path& folder, const LoadOptions& options) {
+    io::ModelConfig config = io::load_model_config(folder);
+    nn::find_architecture(config.architecture);
+    io::Checkpoint checkpoint = io::Checkpoint::open(folder);
+    const DType saved = checkpoint.size() > 0 ? checkpoint.info(checkpoint.names()[0])->dtype : DType::f32;
+    const DType dtype = weight_type(options, config, saved);
+    const auto weights = nn::checkpoint_weights(std::move(checkpoint), dtype, find_device(options.device), options.progress);
+    return std::shared_ptr<Model>(new Model(build(std::move(config), *weights, options)));
+}
+
+std::shared_ptr<Model> Model::random(std::string_view shape, const LoadOptions& options) {
+    for (const NamedShape& s : kShapes) {
+        if (shape != s.name) continue;
+        io::ModelConfig config = config_of(s);
+        const DType dtype = weight_type(options, config, DType::bf16);
+        const auto weights = nn::random_weights(dtype, find_device(options.device), options.progress,
+                                                rough_parameters(config) * size_of(dtype));
+        return std::shared_ptr<Model>(new Model(build(std::move(config), *weights, options)));
+    }
+    std::string known;
+    for (const NamedShape& s : kShapes) known += (known.empty() ? "" : ", ") + std::string(s.name);
+    throw InvalidArgument("shape '" + std::string(shape) + "' is not known; those that are: " + known);
+}
+
+std::vector<std::string> Model::architectures() {
+    std::vector<std::string> names;
+    for (const nn::ArchitectureRow& row : nn::architecture_table()) names.emplace_back(row.name);
+    return names;
+}
+
+std::vector<std::string> Model::shapes() {
+    std::vector<std::string> names;
+    for (const NamedShape& s : kShapes) names.emplace_back(s.name);
+    return names;
+}
+
+namespace nn {
+
+KvCache::KvCache(const Model::Impl& model, std::int64_t sequences, std::int64_t capacity) {
+    const std::int64_t per_sequence = (capacity + kKvBlockTokens - 1) / kKvBlockTokens;
+    std::vector<std::int32_t> table(static_cast<std::size_t>(sequences * per_sequence));
+    std::iota(table.begin(), table.end(), 0);
+    block_table_ = Tensor::from_bytes(std::as_bytes(std::span(table)), DType::i32, {sequences, per_sequence}, model.device);
+    for (std::int64_t i = 0; i < model.info.layers; ++i)
+        layers_.push_back(make_kv_cache(model.info.dtype, sequences * per_sequence, model.info.kv_heads, model.info.head_dim, model.device));
+}
+
+std::vector<State> KvCache::states() const {
+    std::vector<State> states;
+    for (const Tensor& t : layers_) states.emplace_back(t);
+    return states;
+}
+
+}  // namespace nn
+
+struct Sequence::Impl {
+    std::shared_ptr<const Model> model;
+    const Model::Impl& m;
+    nn::KvCache cache;
+    std::int64_t capacity, length = 0;
+    std::vector<std::int32_t> mask;  // (capacity) what later tokens may see
+    bool masked = false;
+
+    Impl(std::shared_ptr<const Model> owner, const Model::Impl& impl, std::int64_t size)
+        : model(std::move(owner)), m(impl), cache(impl, 1, size), capacity(size), mask(static_cast<std::size_t>(size), 1) {}
+};
+
+Sequence::Sequence(std::shared_ptr<const Model> model, std::int64_t capacity) {
+    const Model::Impl& m = *model->impl_;
+    m.check_capacity(capacity);
+    impl_ = std::make_unique<Impl>(std::move(model), m, capacity);
+}
+Sequence::~Sequence() = default;
+std::int64_t Sequence::length() const noexcept { return impl_->length; }
+
+ForwardResult Sequence::append(std::span<const std::int32_t> tokens, const ForwardOptions& options) {
+    Impl& s = *impl_;
+    const auto count = static_cast<std::int64_t>(tokens.size());
+    if (tokens.empty()) throw InvalidArgument("forward: no tokens; give at least one");
+    s.m.check_tokens(tokens);
+    if (count > s.capacity - s.length)
+        throw InvalidArgument("forward: " + std::to_string(count) + " tokens after " + std::to_string(s.length) +
+                              " overflow the sequence's " + std::to_string(s.capacity));
+    const auto need_length = [&](std::span<const std::int32_t> list, const char* what) {
+        if (!list.empty() && list.size() != tokens.size())
+            throw InvalidArgument(std::string("forward: ") + what + " has " + std::to_string(list.size()) + " numbers for " +
+                                  std::to_string(tokens.size()) + " tokens");
+    };
+    need_length(options.position_ids, "position_ids");
+    need_length(options.attention_mask, "attention_mask");
+    std::vector<std::int32_t> positions(tokens.size()), slots(tokens.size()), row(tokens.size(), 0);
+    std::iota(slots.begin(), slots.end(), static_cast<std::int32_t>(s.length));
+    positions = slots;
+    for (std::size_t i = 0; i < options.position_ids.size(); ++i) {
+        positions[i] = options.position_ids[i];
+        if (positions[i] < 0 || positions[i] >= s.m.info.context)
+            throw InvalidArgument("forward: position " + std::to_string(positions[i]) + " is outside the " + std::to_string(s.m.info.context) + " positions that the model was loaded for");
+    }
+    for (std::size_t i = 0; i < options.attention_mask.size(); ++i) {
+        s.mask[static_cast<std::size_t>(slots[i])] = options.attention_mask[i] != 0;
+        s.masked = s.masked || options.attention_mask[i] == 0;
+    }
+    const auto upload = [&](std::span<const std::int32_t> v, const Shape& shape) {
+        return Tensor::from_bytes(std::as_bytes(v), DType::i32, shape, s.m.device);
+    };
+    nn::ModelInputs inputs{upload(tokens, {count}), upload(positions, {count}),
+                           {s.cache.block_table(), upload(row, {count}), upload(slots, {count}), {}}};
+    if (s.masked) inputs.kv.key_mask = upload(s.mask, {1, s.capacity});
+    std::vector<State> states = s.cache.states();
+    ForwardResult result;
+    result.hidden = s.m.architecture->hidden(inputs, states);
+    result.logits = s.m.architecture->logits(result.hidden);
+    const Tensor both[] = {result.hidden, result.logits};
+    eval(both);
+    s.length += count;
+    return result;
+}
+
+ForwardResult Model::forward(std::span<const std::int32_t> tokens, const ForwardOptions& options) const {
+    // The sequence lives no longer than this call, so it need not own the model.
+    Sequence s(std::shared_ptr<const Model>(std::shared_ptr<const Model>(), this), std::max<std::int64_t>(1, static_cast<std::int64_t>(tokens.size())));
+    return s.append(tokens, options);
+}
+
+}  // namespace invar

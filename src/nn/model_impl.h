@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a Model holds, and the KV cache that Sequence and Session share.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include <invar/model.h>
+
+#include "io/model_config.h"
+#include "nn/architecture.h"
+
+namespace invar {
+
+struct Model::Impl {
+    io::ModelConfig config;
+    ModelInfo info;
+    std::shared_ptr<Device> device;
+    std::unique_ptr<nn::Architecture> architecture;
+
+    // Throws InvalidArgument naming the id, its place and the vocabulary.
+    void check_tokens(std::span<const std::int32_t> tokens) const;
+    void check_capacity(std::int64_t capacity) const;
+};
+
+namespace nn {
+
+// The caches of all layers for a number of sequences of one capacity; sequence i owns an equal run of blocks.
+class KvCache {
+public:
+    KvCache(const Model::Impl& model, std::int64_t sequences, std::int64_t capacity);
+    std::vector<State> states() const;  // one a layer, over the same memory each time
+    const Tensor& block_table() const noexcept { return block_table_; }
+
+private:
+    std::vector<Tensor> layers_;
+    Tensor block_table_;  // (sequences, blocks a sequence) i32
+};
+
+}  // namespace nn
+}  // namespace invar

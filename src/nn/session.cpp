@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: Apache-2.0
+// Generation: prefill in chunks and a decode step, each compiled once. The decode step feeds itself: the sampled token,
+// the next position and the next slot are written into its own inputs, so that between steps the host only reads.
+#include <invar/compile.h>
+#include <invar/error.h>
+#include <invar/ops.h>
+
+#include <algorithm>
+
+#include "nn/model_impl.h"
+
+namespace invar {
+
+struct Session::Impl {
+    std::shared_ptr<const Model> model;
+    const Model::Impl& m;
+    std::int64_t sequences, capacity, chunk;
+    nn::KvCache cache;
+    Tensor sampling_rows, sampler_memory, rows;  // rows: 0, 1, 2, ... (sequences) i32
+    Tensor chunk_tokens, chunk_slots, chunk_rows;  // (chunk) i32
+    std::vector<Tensor> decode_inputs;  // tokens, positions, slots (sequences) i32
+    std::vector<Tensor> no_outputs;
+    Tensor first_token;
+    CompiledFunction prefill, prefill_last, decode;
+    std::int64_t length = 0;  // of the longest sequence
+    bool started = false;
+
+    Impl(std::shared_ptr<const Model> owner, const Model::Impl& impl, const SessionOptions& o, std::int64_t size)
+        : model(std::move(owner)), m(impl), sequences(o.sequences), capacity(size), chunk(std::min(o.prefill_chunk, size)),
+          cache(impl, o.sequences, size) {
+        const auto ints = [&](std::int64_t n) { return Tensor::empty(DType::i32, {n}, m.device, true); };
+        chunk_tokens = ints(chunk);
+        chunk_slots = ints(chunk);
+        chunk_rows = ints(chunk);
+        decode_inputs = {ints(sequences), ints(sequences), ints(sequences)};
+        no_outputs.resize(3);
+        first_token = ints(1);
+        rows = arange(0, sequences, 1, DType::i32).to(m.device).eval();
+        sampling_rows = make_sampling_rows(std::vector<SamplingOptions>(static_cast<std::size_t>(sequences)), m.device);
+        sampler_memory = make_sampler_memory(sequences, capacity + 1, m.device);
+        compile_prefill();
+        compile_decode();
+    }
+
+    void compile_prefill() {
+        const Dim n = Symbol{0, chunk};
+        const std::vector<InputSpec> specs(3, InputSpec{DType::i32, {n}});
+        const auto forward = [this](std::span<const Tensor> in, std::vector<State>& states) {
+            // Positions are slots: prompts begin at the start of their sequence.
+            return m.architecture->hidden({in[0], in[1], {cache.block_table(), in[2], in[1], {}}}, states);
+        };
+        // Chunks before the last only fill the cache; nothing after the last layer's append is computed.
+        prefill = compile([&](std::span<const Tensor> in) {
+            std::vector<State> states = cache.states();
+            forward(in, states);
+            return std::vector<Tensor>{states.back().value()};
+        }, specs, m.device);
+        if (sequences == 1)
+            prefill_last = compile([&](std::span<const Tensor> in) {
+                std::vector<State> states = cache.states();
+                const Tensor last = forward(in, states).slice(0, n - Dim(1), n);
+                return std::vector<Tensor>{sample(m.architecture->logits(last), sampling_rows, State(sampler_memory))};
+            }, specs, m.device);
+    }
+
+    void compile_decode() {
+        const std::vector<InputSpec> specs(3, InputSpec{DType::i32, {sequences}});
+        decode = compile([&](std::span<const Tensor> in) {
+            std::vector<State> states = cache.states();
+            const Tensor h = m.architecture->hidden({in[0], in[1], {cache.block_table(), rows, in[2], {}}}, states);
+            const Tensor next = sample(m.architecture->logits(h), sampling_rows, State(sampler_memory));
+            return std::vector<Tensor>{next, in[1] + 1.0, in[2] + 1.0};
+        }, specs, m.device, {.donations = {{0, 0}, {1, 1}, {2, 2}}});
+    }
+
+    static void put(const Tensor& t, std::span<const std::int32_t> values) { t.write(std::as_bytes(values)); }
+
+    // Computes tokens[from, to) of one sequence; the last chunk also samples when sampling is asked for.
+    void run_prompt(std::span<const std::int32_t> tokens, std::int32_t row, bool sampling,
+                    const std::function<void(std::int64_t)>& progress) {
+        const auto size = static_cast<std::int64_t>(tokens.size());
+        std::vector<std::int32_t> slots, row_of;
+        for (std::int64_t at = 0; at < size; at += chunk) {
+            const std::int64_t n = std::min(chunk, size - at);
+            slots.clear();
+            for (std::int64_t i = 0; i < n; ++i) slots.push_back(static_cast<std::int32_t>(at + i));
+            row_of.assign(static_cast<std::size_t>(n), row);
+            const Tensor in[] = {chunk_tokens.slice(0, 0, n), chunk_slots.slice(0, 0, n), chunk_rows.slice(0, 0, n)};
+            put(in[0], tokens.subspan(static_cast<std::size_t>(at), static_cast<std::size_t>(n)));
+            put(in[1], slots);
+            put(in[2], row_of);
+            const bool last = at + n == size && sampling;
+            const CompiledFunction& f = last ? prefill_last : prefill;
+            f.run(in, std::span(last ? &first_token : no_outputs.data(), 1));
+            f.synchronize();
+            if (progress) progress(n);
+        }
+    }
+};
+
+Session::Session(std::shared_ptr<const Model> model, const SessionOptions& options) {
+    const Model::Impl& m = *model->impl_;
+    const std::int64_t capacity = options.capacity > 0 ? options.capacity : m.info.context;
+    m.check_capacity(capacity);
+    if (options.sequences < 1 || options.sequences > 4096)
+        throw InvalidArgument("a session of " + std::to_string(options.sequences) + " sequences; 1 to 4096 are possible");
+    if (options.prefill_chunk < 1) throw InvalidArgument("a prefill chunk of " + std::to_string(options.prefill_chunk) + " tokens; use at least 1");
+    impl_ = std::make_unique<Impl>(std::move(model), m, options, capacity);
+}
+Session::~Session() = default;
+std::int64_t Session::length() const noexcept { return impl_->length; }
+std::int64_t Session::capacity() const noexcept { return impl_->capacity; }
+std::string Session::decode_schedule() const { return impl_->decode.to_text(); }
+
+std::vector<std::int32_t> Session::start(std::span<const std::vector<std::int32_t>> prompts,
+                                         std::span<const SamplingOptions> sampling,
+                                         const std::function<void(std::int64_t, std::int64_t)>& progress) {
+    Impl& s = *impl_;
+    const auto count = static_cast<std::size_t>(s.sequences);
+    if (prompts.size() != count || sampling.size() != count)
+        throw InvalidArgument("start: " + std::to_string(prompts.size()) + " prompts and " + std::to_string(sampling.size()) +
+                              " sampling options for a session of " + std::to_string(count) + " sequences");
+    std::int64_t total = 0, longest = 0;
+    for (std::size_t r = 0; r < count; ++r) {
+        const auto size = static_cast<std::int64_t>(prompts[r].size());
+        if (size == 0) throw InvalidArgument("prompt " + std::to_string(r) + " is empty; give at least one token");
+        if (size > s.capacity)
+            throw InvalidArgument("prompt " + std::to_string(r) + " has " + std::to_string(size) + " tokens; the context holds " +
+                                  std::to_string(s.capacity));
+        s.m.check_tokens(prompts[r]);
+        total += size;
+        longest = std::max(longest, size);
+    }
+    const Tensor packed = make_sampling_rows(sampling, s.m.device);
+    s.sampling_rows.write(packed.to_bytes());
+    for (std::size_t r = 0; r < count; ++r)
+        set_sampler_history(s.sampler_memory, s.sequences, static_cast<std::int64_t>(r), prompts[r]);
+
+    std::int64_t done = 0;
+    const auto advance = [&](std::int64_t n) {
+        done += n;
+        if (progress) progress(done, total);
+    };
+    std::vector<std::int32_t> tokens(count), slots(count);
+    const bool single = count == 1;
+    for (std::size_t r = 0; r < count; ++r) {
+        // With several sequences the last token of each prompt goes through the decode step, all of them at once.
+        const std::span<const std::int32_t> all = prompts[r];
+        s.run_prompt(single ? all : all.first(all.size() - 1), static_cast<std::int32_t>(r), single, advance);
+        tokens[r] = all.back();
+        slots[r] = static_cast<std::int32_t>(all.size()) - 1;
+    }
+    s.started = true;
+    s.length = longest;
+    if (!single) {
+        Impl::put(s.decode_inputs[0], tokens);
+        Impl::put(s.decode_inputs[1], slots);
+        Impl::put(s.decode_inputs[2], slots);
+        s.length = longest - 1;
+        std::vector<std::int32_t> next = step();
+        advance(static_cast<std::int64_t>(count));
+        return next;
+    }
+    s.first_token.read(std::as_writable_bytes(std::span(tokens)));
+    slots[0] += 1;
+    Impl::put(s.decode_inputs[0], tokens);
+    Impl::put(s.decode_inputs[1], slots);
+    Impl::put(s.decode_inputs[2], slots);
+    return tokens;
+}
+
+void Session::step(std::span<std::int32_t> next) {
+    Impl& s = *impl_;
+    if (!s.started) throw InvalidArgument("step: the session has not been started; call start with a prompt first");
+    if (next.size() != static_cast<std::size_t>(s.sequences))
+        throw InvalidArgument("step: room for " + std::to_string(next.size()) + " tokens, needs " + std::to_string(s.sequences));
+    if (s.length >= s.capacity)
+        throw InvalidArgument("step: the context of " + std::to_string(s.capacity) + " tokens is full; start a session with a larger capacity");
+    s.decode.run(s.decode_inputs, s.no_outputs);
+    s.decode_inputs[0].read(std::as_writable_bytes(next));
+    ++s.length;
+}
+
+std::vector<std::int32_t> Session::step() {
+    std::vector<std::int32_t> next(static_cast<std::size_t>(impl_->sequences));
+    step(next);
+    return next;
+}
+
+}  // namespace invar
