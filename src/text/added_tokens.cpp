@@ -14,7 +14,9 @@ namespace {
 // \w of Rust's regex crate (Unicode technical standard 18, annex C), which the library uses here.
 constexpr std::string_view kWordChar = R"([\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}])";
 
-bool less_byte(const std::pair<unsigned char, std::int32_t>& edge, unsigned char byte) { return edge.first < byte; }
+bool less_byte(const std::pair<unsigned char, std::int32_t>& edge, unsigned char byte) {
+    return edge.first < byte;
+}
 
 }  // namespace
 
@@ -45,7 +47,8 @@ void AddedTokenMatcher::add(const AddedToken& token, std::string_view pattern) {
 
 void AddedTokenMatcher::split(std::string_view text, bool keep_special, std::vector<Stretch>& out) const {
     std::size_t done = 0;
-    std::size_t space_end = 0;  // where the white space last looked at ends; spares a second look at long runs
+    std::size_t space_end =
+        0;  // where the white space last looked at ends; spares a second look at long runs
     for (std::size_t pos = 0; pos < text.size() && !tokens_.empty();) {
         std::int32_t node = 0, found = -1;
         std::size_t found_end = pos;
@@ -70,12 +73,14 @@ void AddedTokenMatcher::split(std::string_view text, bool keep_special, std::vec
             const bool right = end < text.size() && word_char_.matches_at_start(text.substr(end));
             if (left || right) continue;
         }
-        if (token.lstrip)
+        if (token.lstrip) {
             while (begin > done) {
                 const std::size_t before = char_before(text, begin);
                 if (!is_white_space(char_at(text, before).value)) break;
                 begin = before;
             }
+            begin = std::max(begin, done);
+        }
         if (token.rstrip) {
             end = std::max(end, space_end);
             while (end < text.size()) {
@@ -85,6 +90,9 @@ void AddedTokenMatcher::split(std::string_view text, bool keep_special, std::vec
             }
             space_end = end;
         }
+        // A token within white space that the one before has taken counts once more, unless it strips on its left
+        // and nothing is left of it: the library's rule.
+        if (begin >= end) continue;
         if (done < begin) out.push_back({done, begin, std::nullopt});
         out.push_back({begin, end, token.id});
         done = end;

@@ -30,8 +30,8 @@ struct Stretch {
     std::optional<std::int32_t> id;
 };
 
-inline constexpr std::size_t kMaxAddedTokenBytes = 1024;         // bounds the cost of a search at one place
-inline constexpr std::size_t kMaxAddedTokensBytes = 4u << 20;    // of all together; bounds the trie
+inline constexpr std::size_t kMaxAddedTokenBytes = 1024;       // bounds the cost of a search at one place
+inline constexpr std::size_t kMaxAddedTokensBytes = 4u << 20;  // of all together; bounds the trie
 
 // Finds the tokens of one set; immutable after the last add().
 class AddedTokenMatcher {
@@ -46,8 +46,8 @@ public:
 
 private:
     struct Node {
-        std::int32_t token = -1;                                     // index into tokens_
-        std::vector<std::pair<unsigned char, std::int32_t>> next;    // sorted by byte
+        std::int32_t token = -1;                                   // index into tokens_
+        std::vector<std::pair<unsigned char, std::int32_t>> next;  // sorted by byte
     };
     std::int32_t child(std::int32_t node, unsigned char byte) const;
     std::vector<Node> nodes_;

@@ -30,6 +30,13 @@ std::optional<std::int32_t> Vocabulary::id(std::string_view name) const {
     return it->second;
 }
 
+std::optional<std::int32_t> Vocabulary::model_id(std::string_view name) const {
+    const auto found = id(name);
+    if (found && static_cast<std::size_t>(slot_[static_cast<std::size_t>(*found)]) >= model_size_)
+        return std::nullopt;
+    return found;
+}
+
 const std::string* Vocabulary::name(std::int32_t id) const {
     if (id < 0 || id >= end_id()) return nullptr;
     const std::int32_t slot = slot_[static_cast<std::size_t>(id)];
@@ -63,7 +70,7 @@ Bpe::Bpe(const Vocabulary& vocabulary, MergeTable merges, BpeOptions options)
     for (std::size_t c = 0; c < char_ids_.size(); ++c) {
         std::string name;
         append_utf8(name, static_cast<char32_t>(c));
-        char_ids_[c] = vocabulary.id(name).value_or(-1);
+        char_ids_[c] = vocabulary.model_id(name).value_or(-1);
     }
 }
 
@@ -77,17 +84,19 @@ struct Symbol {
 
 struct Candidate {
     std::int32_t rank, place, id;
-    bool operator<(const Candidate& o) const {  // for a heap whose top has the lowest rank, then the lowest place
+    bool operator<(
+        const Candidate& o) const {  // for a heap whose top has the lowest rank, then the lowest place
         return rank != o.rank ? rank > o.rank : place > o.place;
     }
 };
 
 }  // namespace
 
-bool Bpe::encode(std::string_view word, std::vector<std::int32_t>& out, const std::vector<bool>* avoid) const {
+bool Bpe::encode(std::string_view word, std::vector<std::int32_t>& out,
+                 const std::vector<bool>* avoid) const {
     const auto avoided = [&](std::int32_t id) { return avoid && (*avoid)[static_cast<std::size_t>(id)]; };
     if (options_.ignore_merges)
-        if (const auto id = vocabulary_->id(word); id && !avoided(*id)) {
+        if (const auto id = vocabulary_->model_id(word); id && !avoided(*id)) {
             out.push_back(*id);
             return true;
         }
@@ -106,7 +115,7 @@ bool Bpe::encode(std::string_view word, std::vector<std::int32_t>& out, const st
         if (c.value < char_ids_.size())
             id = char_ids_[c.value];
         else
-            id = vocabulary_->id(word.substr(i, c.size)).value_or(-1);
+            id = vocabulary_->model_id(word.substr(i, c.size)).value_or(-1);
         i += c.size;
         if (id >= 0) {
             if (avoided(id)) return false;
@@ -116,9 +125,9 @@ bool Bpe::encode(std::string_view word, std::vector<std::int32_t>& out, const st
             if (!in_unknown || !options_.fuse_unk) add(*options_.unk_id);
             in_unknown = true;
         } else if (!options_.missing_unk.empty()) {
-            throw FormatError("tokenizer.json: no token for \"" + std::string(word.substr(i - c.size, c.size)) +
-                              "\", and the unk_token \"" + options_.missing_unk +
-                              "\" is not in the vocabulary either");
+            throw FormatError("tokenizer.json: no token for \"" +
+                              std::string(word.substr(i - c.size, c.size)) + "\", and the unk_token \"" +
+                              options_.missing_unk + "\" is not in the vocabulary either");
         }
         // Without an unknown token the character is dropped, as the library does.
     }

@@ -23,16 +23,20 @@ public:
     void reserve(std::size_t tokens) { names_.reserve(tokens), by_name_.reserve(tokens); }
     // False when the id has a token already, or when the name has one.
     bool add(std::string name, std::int32_t id);
+    // Ends the tokens of the model; what add() takes from here on are added tokens, which words never become.
+    void end_model() { model_size_ = names_.size(); }
     std::optional<std::int32_t> id(std::string_view name) const;
+    std::optional<std::int32_t> model_id(std::string_view name) const;
     // nullptr when the id has no token.
     const std::string* name(std::int32_t id) const;
-    std::size_t size() const { return names_.size(); }
+    std::size_t size() const { return names_.size(); }                               // tokens
     std::int32_t end_id() const { return static_cast<std::int32_t>(slot_.size()); }  // highest id + 1
 
 private:
     std::vector<std::unique_ptr<const std::string>> names_;
     std::vector<std::int32_t> slot_;  // id -> index into names_, -1 for none
     std::unordered_map<std::string_view, std::int32_t> by_name_;
+    std::size_t model_size_ = 0;
 };
 
 // (left id, right id) -> (rank, id of the joined token); open addressing, the hot lookup of the encoder.
@@ -69,20 +73,22 @@ struct BpeOptions {
 class Bpe {
 public:
     Bpe() = default;
-    // vocabulary must outlive this.
+    // vocabulary must outlive this and hold all tokens of the model.
     Bpe(const Vocabulary& vocabulary, MergeTable merges, BpeOptions options);
 
     // Appends the ids of a word (valid UTF-8). O(n log n) for n characters. Where avoid is given, no token with
     // (*avoid)[id] set is formed: false when a single character of the word is such a token.
     // FormatError for an unknown character when the file names an unknown token that it does not have.
-    bool encode(std::string_view word, std::vector<std::int32_t>& out, const std::vector<bool>* avoid = nullptr) const;
+    bool encode(std::string_view word, std::vector<std::int32_t>& out,
+                const std::vector<bool>* avoid = nullptr) const;
     const BpeOptions& options() const { return options_; }
 
 private:
     const Vocabulary* vocabulary_ = nullptr;
     MergeTable merges_;
     BpeOptions options_;
-    std::array<std::int32_t, 512> char_ids_{};  // single characters below U+0200, which holds the byte alphabet
+    std::array<std::int32_t, 512>
+        char_ids_{};  // single characters below U+0200, which holds the byte alphabet
 };
 
 }  // namespace invar::text

@@ -14,8 +14,8 @@ namespace {
 constexpr char32_t kAlphabetEnd = 0x144;  // 256 + 68 bytes that do not print
 
 struct Tables {
-    std::array<std::string, 256> text;               // byte -> its character in UTF-8
-    std::array<std::int16_t, kAlphabetEnd> byte{};   // character -> byte, -1 when it has none
+    std::array<std::string, 256> text;              // byte -> its character in UTF-8
+    std::array<std::int16_t, kAlphabetEnd> byte{};  // character -> byte, -1 when it has none
 
     Tables() {
         byte.fill(-1);

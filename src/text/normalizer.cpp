@@ -96,7 +96,8 @@ NormalizerPtr make_replace(Regex pattern, std::string content) {
         if (matches.empty()) return;
         if (content.size() > kMaxNormalizedBytes / matches.size())
             throw FormatError("normalizer Replace: " + std::to_string(matches.size()) + " replacements of " +
-                              std::to_string(content.size()) + " bytes make the text too long; encode less at a time");
+                              std::to_string(content.size()) +
+                              " bytes make the text too long; encode less at a time");
         std::string out;
         std::size_t done = 0;
         for (const Match& m : matches) {

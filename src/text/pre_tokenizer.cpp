@@ -47,7 +47,9 @@ void arrange(std::vector<Part>& parts, SplitBehavior behavior) {
     switch (behavior) {
         case SplitBehavior::kRemoved: std::erase_if(parts, [](const Part& p) { return p.match; }); break;
         case SplitBehavior::kIsolated: break;
-        case SplitBehavior::kContiguous: fold(parts, [](bool match, bool previous) { return match == previous; }); break;
+        case SplitBehavior::kContiguous:
+            fold(parts, [](bool match, bool previous) { return match == previous; });
+            break;
         case SplitBehavior::kMergedWithPrevious: fold(parts, delimiter_alone); break;
         case SplitBehavior::kMergedWithNext:
             std::reverse(parts.begin(), parts.end());
@@ -134,7 +136,8 @@ class ByteLevel final : public PreTokenizer {
 public:
     ByteLevel(bool add_prefix_space, bool use_regex) : add_prefix_space_(add_prefix_space) {
         if (use_regex)
-            split_ = make_split(Regex(kGpt2Pattern, "pre_tokenizer ByteLevel"), SplitBehavior::kIsolated, false);
+            split_ =
+                make_split(Regex(kGpt2Pattern, "pre_tokenizer ByteLevel"), SplitBehavior::kIsolated, false);
     }
     void apply(PreText& pre) const override {
         if (add_prefix_space_)

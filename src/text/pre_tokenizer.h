@@ -44,7 +44,8 @@ PreTokenizerPtr make_byte_level(bool add_prefix_space, bool use_regex);
 PreTokenizerPtr make_split(Regex pattern, SplitBehavior behavior, bool invert);
 PreTokenizerPtr make_char_split(CharPredicate predicate, SplitBehavior behavior);
 PreTokenizerPtr make_delimiter_split(char32_t delimiter);
-PreTokenizerPtr make_whitespace();  // runs of word characters and runs of other characters, without white space
+PreTokenizerPtr
+make_whitespace();  // runs of word characters and runs of other characters, without white space
 PreTokenizerPtr make_pre_tokenizer_sequence(std::vector<PreTokenizerPtr> steps);
 
 }  // namespace invar::text

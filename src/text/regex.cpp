@@ -72,8 +72,8 @@ Regex::Regex(std::string_view pattern, std::string where) : compiled_(std::make_
     compiled_->where = std::move(where);
     const std::string& place = compiled_->where;
     if (pattern.size() > kMaxPatternBytes)
-        throw FormatError(place + ": an expression of " + std::to_string(pattern.size()) + " bytes; the limit is " +
-                          std::to_string(kMaxPatternBytes));
+        throw FormatError(place + ": an expression of " + std::to_string(pattern.size()) +
+                          " bytes; the limit is " + std::to_string(kMaxPatternBytes));
     // Compiling touches tables of the library that all expressions share.
     static std::mutex mutex;
     const std::lock_guard lock(mutex);
@@ -113,15 +113,16 @@ void Regex::find_all(std::string_view text, StepBudget& budget, std::vector<Matc
         if (r == ONIGERR_RETRY_LIMIT_IN_MATCH_OVER || r == ONIGERR_RETRY_LIMIT_IN_SEARCH_OVER) {
             steps = steps < kMostSteps ? steps * 16 : steps;
             if (!budget.spend(steps))
-                throw FormatError(compiled_->where + ": the expression needs too many steps on this text (near byte " +
+                throw FormatError(compiled_->where +
+                                  ": the expression needs too many steps on this text (near byte " +
                                   std::to_string(from) + " of " + std::to_string(text.size()) +
                                   "); it backtracks without end, use another tokenizer");
             scratch.limit(steps);
             continue;
         }
         if (r < 0)
-            throw FormatError(compiled_->where + ": the expression fails near byte " + std::to_string(from) + " of " +
-                              std::to_string(text.size()) + ": " + describe(r, nullptr));
+            throw FormatError(compiled_->where + ": the expression fails near byte " + std::to_string(from) +
+                              " of " + std::to_string(text.size()) + ": " + describe(r, nullptr));
         if (steps != kFirstSteps) scratch.limit(steps = kFirstSteps);
         // \K and lookbehind can move a match to before the place where the search began.
         const auto b = static_cast<std::size_t>(scratch.region->beg[0]);
@@ -141,8 +142,8 @@ bool Regex::matches_at_start(std::string_view text) const {
     Scratch scratch;
     scratch.limit(kFirstSteps);
     const OnigUChar* const begin = bytes(text.data());
-    return onig_match_with_param(compiled_->code, begin, begin + text.size(), begin, scratch.region, ONIG_OPTION_NONE,
-                                 scratch.param) >= 0;
+    return onig_match_with_param(compiled_->code, begin, begin + text.size(), begin, scratch.region,
+                                 ONIG_OPTION_NONE, scratch.param) >= 0;
 }
 
 }  // namespace invar::text

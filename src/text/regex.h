@@ -20,7 +20,8 @@ struct Match {
 // number of steps a byte never comes near it; one that backtracks without end is stopped within seconds.
 class StepBudget {
 public:
-    explicit StepBudget(std::size_t text_bytes) : left_((std::uint64_t{1} << 28) + 256 * std::uint64_t{text_bytes}) {}
+    explicit StepBudget(std::size_t text_bytes)
+        : left_((std::uint64_t{1} << 28) + 256 * std::uint64_t{text_bytes}) {}
     bool spend(std::uint64_t steps) {
         if (steps > left_) return false;
         left_ -= steps;

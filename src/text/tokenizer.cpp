@@ -66,10 +66,10 @@ private:
 struct Tokenizer::Impl {
     std::unique_ptr<TokenizerParts> parts;
     AddedTokenMatcher raw_tokens, normalized_tokens;
-    std::vector<bool> special;   // by id
-    std::vector<bool> skipped;   // by id: left out by skip_special; see the constructor
+    std::vector<bool> special;  // by id
+    std::vector<bool> skipped;  // by id: left out by skip_special; see the constructor
     std::unordered_map<std::int32_t, std::string> shown;  // added tokens whose text is not their name
-    std::vector<bool> control;   // special without the unknown token, which stands for what has no token
+    std::vector<bool> control;  // special without the unknown token, which stands for what has no token
     std::vector<std::int32_t> special_ids;
     WordCache cache;
 
@@ -77,15 +77,17 @@ struct Tokenizer::Impl {
         special.resize(static_cast<std::size_t>(parts->vocabulary.end_id()));
         skipped = special;
         std::unordered_set<std::string_view> special_names;
-        for (const bool want_special : {true, false})  // the library's order, which decides between equal patterns
+        for (const bool want_special :
+             {true, false})  // the library's order, which decides between equal patterns
             for (const AddedToken& token : parts->added) {
                 if (token.special != want_special) continue;
                 std::string pattern = token.content;
                 if (token.normalized && parts->normalizer) parts->normalizer->apply(pattern);
                 if (pattern.empty() || pattern.size() > kMaxAddedTokenBytes)
-                    throw FormatError("tokenizer.json: the normalizer makes the added token \"" + token.content + "\" " +
-                                      (pattern.empty() ? "empty" : "longer than " + std::to_string(kMaxAddedTokenBytes) +
-                                                                       " bytes"));
+                    throw FormatError(
+                        "tokenizer.json: the normalizer makes the added token \"" + token.content + "\" " +
+                        (pattern.empty() ? "empty"
+                                         : "longer than " + std::to_string(kMaxAddedTokenBytes) + " bytes"));
                 (token.normalized ? normalized_tokens : raw_tokens).add(token, pattern);
                 if (token.special) {
                     special[static_cast<std::size_t>(token.id)] = true;
@@ -108,8 +110,9 @@ struct Tokenizer::Impl {
         if (name) return *name;
         const std::int32_t end = parts->vocabulary.end_id();
         throw InvalidArgument("token id " + std::to_string(id) +
-                              (id < 0 || id >= end ? " is out of range; ids are 0 to " + std::to_string(end - 1)
-                                                   : std::string(" has no token in this tokenizer")));
+                              (id < 0 || id >= end
+                                   ? " is out of range; ids are 0 to " + std::to_string(end - 1)
+                                   : std::string(" has no token in this tokenizer")));
     }
 
     // What an id stands for in decoded text, before the decoder.
@@ -132,8 +135,9 @@ struct Tokenizer::Impl {
         if (std::none_of(first, out.end(), [&](std::int32_t id) { return is_control(id); })) return;
         out.resize(begin);
         if (!parts->model.encode(word, out, &control))
-            throw InvalidArgument("the text has a character whose only token is a control token of this tokenizer, "
-                                  "and parse_special is off");
+            throw InvalidArgument(
+                "the text has a character whose only token is a control token of this tokenizer, "
+                "and parse_special is off");
     }
 
     void encode_words(std::string_view text, bool parse_special, std::vector<std::int32_t>& out) const {
@@ -141,7 +145,8 @@ struct Tokenizer::Impl {
         PreText pre{std::string(text), {{0, text.size()}}};
         parts->pre_tokenizer->apply(pre);
         for (const Match& word : pre.words)
-            encode_word(std::string_view(pre.text).substr(word.begin, word.end - word.begin), parse_special, out);
+            encode_word(std::string_view(pre.text).substr(word.begin, word.end - word.begin), parse_special,
+                        out);
     }
 
     std::vector<std::int32_t> encode(std::string_view text, const EncodeOptions& options) const {
@@ -170,7 +175,8 @@ struct Tokenizer::Impl {
                 if (inner.id)
                     out.push_back(*inner.id);
                 else
-                    encode_words(part.substr(inner.begin, inner.end - inner.begin), options.parse_special, out);
+                    encode_words(part.substr(inner.begin, inner.end - inner.begin), options.parse_special,
+                                 out);
             }
         }
         if (parts->post.empty()) return out;
@@ -185,7 +191,8 @@ struct Tokenizer::Impl {
     }
 
     // Appends the text of one token; pending and first carry from token to token.
-    void decode(std::int32_t id, bool skip_special, bool& first, std::string& pending, std::string& out) const {
+    void decode(std::int32_t id, bool skip_special, bool& first, std::string& pending,
+                std::string& out) const {
         const std::string& name = text_of(id);
         if (skip_special && skipped[static_cast<std::size_t>(id)]) return;
         switch (parts->decoder) {
@@ -210,11 +217,13 @@ Tokenizer Tokenizer::load(const std::filesystem::path& path) {
     std::error_code error;
     const fs::path file = fs::is_directory(path, error) ? path / "tokenizer.json" : path;
     if (!fs::is_regular_file(file, error))
-        throw IoError(file.string() + ": no such file; a tokenizer is a folder with a tokenizer.json or such a file");
+        throw IoError(file.string() +
+                      ": no such file; a tokenizer is a folder with a tokenizer.json or such a file");
     const std::uintmax_t size = fs::file_size(file, error);
     if (error) throw IoError(file.string() + ": " + error.message());
     if (size > kMaxTokenizerFileBytes)
-        throw FormatError(file.string() + ": " + std::to_string(size) + " bytes; the limit for a tokenizer.json is " +
+        throw FormatError(file.string() + ": " + std::to_string(size) +
+                          " bytes; the limit for a tokenizer.json is " +
                           std::to_string(kMaxTokenizerFileBytes));
     std::string text(static_cast<std::size_t>(size), '\0');
     std::ifstream stream(file, std::ios::binary);
@@ -242,8 +251,8 @@ std::vector<std::int32_t> Tokenizer::encode(std::string_view utf8, const EncodeO
         throw InvalidArgument("a text of " + std::to_string(utf8.size()) + " bytes; encode at most " +
                               std::to_string(kMaxTextBytes) + " at a time");
     if (const auto offset = find_invalid_utf8(utf8))
-        throw FormatError("the text is not UTF-8: no character starts at byte " + std::to_string(*offset) + " of " +
-                          std::to_string(utf8.size()) + "; convert it to UTF-8");
+        throw FormatError("the text is not UTF-8: no character starts at byte " + std::to_string(*offset) +
+                          " of " + std::to_string(utf8.size()) + "; convert it to UTF-8");
     return impl_->encode(utf8, options);
 }
 
@@ -256,8 +265,12 @@ std::string Tokenizer::decode(std::span<const std::int32_t> ids, bool skip_speci
 }
 
 std::string_view Tokenizer::token(std::int32_t id) const { return impl_->token(id); }
-std::optional<std::int32_t> Tokenizer::id(std::string_view token) const { return impl_->parts->vocabulary.id(token); }
-bool Tokenizer::has_token(std::int32_t id) const noexcept { return impl_->parts->vocabulary.name(id) != nullptr; }
+std::optional<std::int32_t> Tokenizer::id(std::string_view token) const {
+    return impl_->parts->vocabulary.id(token);
+}
+bool Tokenizer::has_token(std::int32_t id) const noexcept {
+    return impl_->parts->vocabulary.name(id) != nullptr;
+}
 std::int32_t Tokenizer::vocab_size() const noexcept { return impl_->parts->vocabulary.end_id(); }
 const std::vector<std::int32_t>& Tokenizer::special_ids() const noexcept { return impl_->special_ids; }
 bool Tokenizer::is_special(std::int32_t id) const noexcept {

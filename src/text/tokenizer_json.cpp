@@ -37,7 +37,9 @@ public:
                                                                             : static_cast<std::int64_t>(v));
         return value(v, "a number");
     }
-    bool number_float(number_float_t v, const string_t&) override { return value(v, "a number with a fraction"); }
+    bool number_float(number_float_t v, const string_t&) override {
+        return value(v, "a number with a fraction");
+    }
     bool binary(binary_t&) override { return value(nullptr, "binary data"); }
 
     bool string(string_t& v) override {
@@ -74,7 +76,8 @@ public:
     }
     bool end_object() override { return close(); }
     bool end_array() override {
-        if (in_ == Table::kMerges && depth_ == table_depth_ + 2 && pair_size_ != 2) bad_merge("has not two parts");
+        if (in_ == Table::kMerges && depth_ == table_depth_ + 2 && pair_size_ != 2)
+            bad_merge("has not two parts");
         return close();
     }
     bool parse_error(std::size_t, const std::string&, const json::exception& e) override {
@@ -93,7 +96,9 @@ private:
                           "; a merge is \"left right\" or [\"left\", \"right\"]");
     }
 
-    bool at_model_key(std::string_view name) const { return depth_ == 2 && key1_ == "model" && key2_ == name; }
+    bool at_model_key(std::string_view name) const {
+        return depth_ == 2 && key1_ == "model" && key2_ == name;
+    }
 
     void deeper() {
         if (++depth_ > kMaxDepth)
@@ -137,7 +142,8 @@ private:
 
     json* put(json v, const char* what) {
         if (in_ == Table::kVocab)
-            throw FormatError("tokenizer.json: model.vocab[\"" + vocab_key_ + "\"] is " + what + ", not an id");
+            throw FormatError("tokenizer.json: model.vocab[\"" + vocab_key_ + "\"] is " + what +
+                              ", not an id");
         if (in_ == Table::kMerges) {
             raw_.merges.emplace_back();
             bad_merge((std::string("is or has ") + what).c_str());

@@ -24,7 +24,9 @@ struct Node {
     const json& value;
     std::string path;
 
-    [[noreturn]] void fail(const std::string& why) const { throw FormatError("tokenizer.json: " + path + ": " + why); }
+    [[noreturn]] void fail(const std::string& why, const std::string& below = "") const {
+        throw FormatError("tokenizer.json: " + path + below + ": " + why);
+    }
     void expect(bool holds, const char* type) const {
         if (!holds) fail(std::string("expected ") + type + ", found " + value.type_name());
     }
@@ -66,7 +68,8 @@ struct Node {
     }
     const std::string& type() const { return at("type").text(); }
     [[noreturn]] void unsupported(const std::string& type, const char* known) const {
-        throw Unsupported("tokenizer.json: " + path + ": type \"" + type + "\" is not supported; there are: " + known);
+        throw Unsupported("tokenizer.json: " + path + ": type \"" + type +
+                          "\" is not supported; there are: " + known);
     }
 };
 
@@ -79,7 +82,8 @@ Regex pattern_of(const Node& node) {
     const Node string = node.at("String");
     std::string escaped;
     for (const char c : string.text()) {
-        if (std::string_view(R"(\.+*?()|[]{}^$#&-~)").find(c) != std::string_view::npos) escaped.push_back('\\');
+        if (std::string_view(R"(\.+*?()|[]{}^$#&-~)").find(c) != std::string_view::npos)
+            escaped.push_back('\\');
         escaped.push_back(c);
     }
     return Regex(escaped, string.path);
@@ -99,7 +103,10 @@ NormalizerPtr normalizer_of(const Node& node, std::size_t& steps) {
     if (type == "NFKC") return make_normal_form(NormalForm::kNfkc);
     if (type == "NFKD") return make_normal_form(NormalForm::kNfkd);
     if (type == "Lowercase") return make_lowercase();
-    if (type == "Strip") return make_strip(node.at("strip_left").flag(), node.at("strip_right").flag());
+    if (type == "Strip") {
+        const bool left = node.at("strip_left").flag();
+        return make_strip(left, node.at("strip_right").flag());
+    }
     if (type == "StripAccents") return make_strip_accents();
     if (type == "Prepend") return make_prepend(node.at("prepend").text());
     if (type == "ByteLevel") return make_byte_level_normalizer();
@@ -108,11 +115,12 @@ NormalizerPtr normalizer_of(const Node& node, std::size_t& steps) {
         const Node content = node.at("content");
         // Releases of the library differ in whether they expand $1; the file cannot say which it was made for.
         if (pattern.value.contains("Regex") && content.text().find('$') != std::string::npos)
-            throw Unsupported("tokenizer.json: " + content.path + ": \"$\" in the replacement of an expression");
+            throw Unsupported("tokenizer.json: " + content.path +
+                              ": \"$\" in the replacement of an expression");
         return make_replace(pattern_of(pattern), content.text());
     }
-    node.unsupported(type,
-                     "ByteLevel, Lowercase, NFC, NFD, NFKC, NFKD, Prepend, Replace, Sequence, Strip, StripAccents");
+    node.unsupported(
+        type, "ByteLevel, Lowercase, NFC, NFD, NFKC, NFKD, Prepend, Replace, Sequence, Strip, StripAccents");
 }
 
 SplitBehavior behavior_of(const Node& node) {
@@ -122,7 +130,8 @@ SplitBehavior behavior_of(const Node& node) {
     if (name == "MergedWithPrevious") return SplitBehavior::kMergedWithPrevious;
     if (name == "MergedWithNext") return SplitBehavior::kMergedWithNext;
     if (name == "Contiguous") return SplitBehavior::kContiguous;
-    node.fail(quote(name) + " is not one of Removed, Isolated, MergedWithPrevious, MergedWithNext, Contiguous");
+    node.fail(quote(name) +
+              " is not one of Removed, Isolated, MergedWithPrevious, MergedWithNext, Contiguous");
 }
 
 PreTokenizerPtr pre_tokenizer_of(const Node& node, std::size_t& steps) {
@@ -131,12 +140,19 @@ PreTokenizerPtr pre_tokenizer_of(const Node& node, std::size_t& steps) {
     if (type == "Sequence") {
         const Node list = node.at("pretokenizers");
         std::vector<PreTokenizerPtr> parts;
-        for (std::size_t i = 0; i < list.array_size(); ++i) parts.push_back(pre_tokenizer_of(list.at(i), steps));
+        for (std::size_t i = 0; i < list.array_size(); ++i)
+            parts.push_back(pre_tokenizer_of(list.at(i), steps));
         return make_pre_tokenizer_sequence(std::move(parts));
     }
-    if (type == "ByteLevel") return make_byte_level(node.at("add_prefix_space").flag(), node.flag("use_regex", true));
-    if (type == "Split")
-        return make_split(pattern_of(node.at("pattern")), behavior_of(node.at("behavior")), node.at("invert").flag());
+    if (type == "ByteLevel") {
+        const bool prefix = node.at("add_prefix_space").flag();
+        return make_byte_level(prefix, node.flag("use_regex", true));
+    }
+    if (type == "Split") {
+        Regex pattern = pattern_of(node.at("pattern"));
+        const SplitBehavior behavior = behavior_of(node.at("behavior"));
+        return make_split(std::move(pattern), behavior, node.at("invert").flag());
+    }
     if (type == "Digits")
         return make_char_split(is_numeric, node.at("individual_digits").flag() ? SplitBehavior::kIsolated
                                                                                : SplitBehavior::kContiguous);
@@ -153,7 +169,8 @@ PreTokenizerPtr pre_tokenizer_of(const Node& node, std::size_t& steps) {
         return make_delimiter_split(char_at(text, 0).value);
     }
     node.unsupported(
-        type, "ByteLevel, CharDelimiterSplit, Digits, Punctuation, Sequence, Split, Whitespace, WhitespaceSplit");
+        type,
+        "ByteLevel, CharDelimiterSplit, Digits, Punctuation, Sequence, Split, Whitespace, WhitespaceSplit");
 }
 
 // Fills parts.post; a second processor that adds tokens is refused (the library's own result for it is undefined).
@@ -236,27 +253,32 @@ void refuse_affix(const Node& model, const char* key) {
 
 void model_of(const Node& model, RawTokenizer& raw, TokenizerParts& parts) {
     // Files of 2019 have no type; what has merges is BPE.
-    if (const auto type = model.find("type"); type && type->text() != "BPE") model.unsupported(type->text(), "BPE");
-    if (!raw.has_vocab) model.fail("the vocabulary \"vocab\" is missing or not an object");
-    if (!raw.has_merges) model.fail("the list \"merges\" is missing or not an array");
+    if (const auto type = model.find("type"); type && type->text() != "BPE")
+        model.unsupported(type->text(), "BPE");
+    if (!raw.has_vocab) model.fail("is missing or not an object", ".vocab");
+    if (!raw.has_merges) model.fail("is missing or not an array", ".merges");
     if (model.flag("byte_fallback", false))
-        refuse(model, "byte_fallback", "SentencePiece-style models are not supported yet; byte-level ones are");
+        refuse(model, "byte_fallback",
+               "SentencePiece-style models are not supported yet; byte-level ones are");
     refuse_affix(model, "continuing_subword_prefix");
     refuse_affix(model, "end_of_word_suffix");
     if (const auto dropout = model.find("dropout")) {
         dropout->expect(dropout->value.is_number(), "a number");
-        if (dropout->value.get<double>() != 0) refuse(model, "dropout", "it makes ids random; set it to null");
+        if (dropout->value.get<double>() != 0)
+            refuse(model, "dropout", "it makes ids random; set it to null");
     }
 
     Vocabulary& vocabulary = parts.vocabulary;
     vocabulary.reserve(raw.vocab.size());
     for (auto& [token, id] : raw.vocab) {
         if (const std::string* other = vocabulary.name(id))
-            model.fail("vocab: the id " + std::to_string(id) + " has two tokens, " + quote(*other) + " and " +
-                       quote(token));
-        if (vocabulary.id(token)) model.fail("vocab: the token " + quote(token) + " appears twice");
+            model.fail(
+                "the id " + std::to_string(id) + " has two tokens, " + quote(*other) + " and " + quote(token),
+                ".vocab");
+        if (vocabulary.id(token)) model.fail("the token " + quote(token) + " appears twice", ".vocab");
         vocabulary.add(std::move(token), id);
     }
+    vocabulary.end_model();
     BpeOptions options;
     if (const auto unk = model.find("unk_token")) {
         options.unk_id = vocabulary.id(unk->text());
@@ -270,12 +292,14 @@ void model_of(const Node& model, RawTokenizer& raw, TokenizerParts& parts) {
     for (std::size_t i = 0; i < raw.merges.size(); ++i) {
         const auto id_of = [&](const std::string& token) {
             const auto id = vocabulary.id(token);
-            if (!id) model.fail("merges[" + std::to_string(i) + "]: " + quote(token) + " is not in the vocabulary");
+            if (!id)
+                model.fail(quote(token) + " is not in the vocabulary", ".merges[" + std::to_string(i) + "]");
             return *id;
         };
         const auto& [left, right] = raw.merges[i];
         joined.assign(left).append(right);
-        merges.set(id_of(left), id_of(right), {static_cast<std::int32_t>(i), id_of(joined)});
+        const std::int32_t left_id = id_of(left), right_id = id_of(right);
+        merges.set(left_id, right_id, {static_cast<std::int32_t>(i), id_of(joined)});
     }
     parts.model = Bpe(vocabulary, std::move(merges), std::move(options));
 }
@@ -298,11 +322,12 @@ void added_tokens_of(const Node& list, TokenizerParts& parts) {
         token.normalized = node.at("normalized").flag();
         token.special = node.at("special").flag();
         if (token.content.empty()) continue;  // as the library does
-        if (token.content.size() > kMaxAddedTokenBytes || (bytes += token.content.size()) > kMaxAddedTokensBytes)
+        if (token.content.size() > kMaxAddedTokenBytes ||
+            (bytes += token.content.size()) > kMaxAddedTokensBytes)
             node.fail("too long; an added token has at most " + std::to_string(kMaxAddedTokenBytes) +
                       " bytes, all together " + std::to_string(kMaxAddedTokensBytes));
         const auto in_vocabulary = parts.vocabulary.id(token.content);
-        const std::int64_t id = in_vocabulary        ? *in_vocabulary
+        const std::int64_t id = in_vocabulary           ? *in_vocabulary
                                 : highest >= model_size ? highest + 1
                                                         : model_size;
         if (id != token.id)
@@ -314,7 +339,8 @@ void added_tokens_of(const Node& list, TokenizerParts& parts) {
         if (seen[slot]) node.fail("the token " + quote(token.content) + " is added twice");
         seen[slot] = true;
         if (!in_vocabulary && !parts.vocabulary.add(token.content, token.id))
-            node.fail("the id " + std::to_string(id) + " of " + quote(token.content) + " has a token already");
+            node.fail("the id " + std::to_string(id) + " of " + quote(token.content) +
+                      " has a token already");
         highest = std::max(highest, id);
         parts.added.push_back(std::move(token));
     }

@@ -31,9 +31,9 @@ enum class Decoder {
 struct TokenizerParts {
     Vocabulary vocabulary;  // of the model and of the added tokens
     Bpe model;
-    std::vector<AddedToken> added;  // with their ids, in the order of the file
-    NormalizerPtr normalizer;       // null: none
-    PreTokenizerPtr pre_tokenizer;  // null: none
+    std::vector<AddedToken> added;    // with their ids, in the order of the file
+    NormalizerPtr normalizer;         // null: none
+    PreTokenizerPtr pre_tokenizer;    // null: none
     std::vector<TemplatePiece> post;  // empty: the text alone
     Decoder decoder = Decoder::kSpaces;
 };

@@ -16,8 +16,8 @@ namespace invar::text {
 struct RawTokenizer {
     nlohmann::json rest;  // an object; without model.vocab and model.merges
     bool has_vocab = false, has_merges = false;
-    std::vector<std::pair<std::string, std::int32_t>> vocab;         // in the order of the file, ids checked
-    std::vector<std::pair<std::string, std::string>> merges;         // in the order of the file
+    std::vector<std::pair<std::string, std::int32_t>> vocab;  // in the order of the file, ids checked
+    std::vector<std::pair<std::string, std::string>> merges;  // in the order of the file
 };
 
 // FormatError for what is not JSON, is too large or too deep, has a key twice, or a table of the wrong shape.

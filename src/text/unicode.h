@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Properties and normal forms of Unicode characters (libutf8proc behind them). The tables of the `tokenizers`
-// library are older for normal forms and newer for letter case; unicode.cpp says what is done about it.
+// Properties and normal forms of Unicode characters (libutf8proc behind them). Where the tables of the
+// `tokenizers` library are older or newer than the system's, the library's answer is given (unicode_tables.h).
 #pragma once
 
 #include <string>
@@ -16,9 +16,9 @@ std::string normalize(std::string_view text, NormalForm form);
 // Lower case, character by character (no context, as the library does it).
 std::string lowercase(std::string_view text);
 
-bool is_white_space(char32_t c);      // the White_Space property
-bool is_numeric(char32_t c);          // categories Nd, Nl, No
-bool is_punctuation(char32_t c);      // ASCII punctuation and symbols, and the categories P*
-bool is_combining_mark(char32_t c);   // categories Mn, Mc, Me
+bool is_white_space(char32_t c);     // the White_Space property
+bool is_numeric(char32_t c);         // categories Nd, Nl, No
+bool is_punctuation(char32_t c);     // ASCII punctuation and symbols, and the categories P*
+bool is_combining_mark(char32_t c);  // categories Mn, Mc, Me
 
 }  // namespace invar::text

@@ -8,11 +8,13 @@
 #include <string>
 #include <string_view>
 
+#include <invar/export.h>
+
 namespace invar::text {
 
 // The offset of the first byte that starts no valid character (surrogates, overlong forms and values above
 // U+10FFFF are not valid), or nothing when all of the text is UTF-8.
-std::optional<std::size_t> find_invalid_utf8(std::string_view text);
+INVAR_API std::optional<std::size_t> find_invalid_utf8(std::string_view text);
 
 struct Char {
     char32_t value;
@@ -21,7 +23,9 @@ struct Char {
 
 // The character that starts at pos. The text must be valid and pos the start of a character.
 inline Char char_at(std::string_view text, std::size_t pos) {
-    const auto byte = [&](std::size_t i) { return static_cast<char32_t>(static_cast<unsigned char>(text[pos + i])); };
+    const auto byte = [&](std::size_t i) {
+        return static_cast<char32_t>(static_cast<unsigned char>(text[pos + i]));
+    };
     const char32_t b = byte(0);
     if (b < 0x80) return {b, 1};
     if (b < 0xE0) return {((b & 0x1F) << 6) | (byte(1) & 0x3F), 2};

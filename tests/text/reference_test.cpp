@@ -59,12 +59,13 @@ TEST_P(Reference, DecodesAsTheLibrary) {
 
 TEST_P(Reference, HasTheLibrarysVocabulary) {
     EXPECT_EQ(tokenizer.vocab_size(), probes["vocab_size"].get<int>());
-    for (std::int32_t id = 0; id < tokenizer.vocab_size(); ++id) EXPECT_EQ(tokenizer.id(tokenizer.token(id)), id);
+    for (std::int32_t id = 0; id < tokenizer.vocab_size(); ++id)
+        EXPECT_EQ(tokenizer.id(tokenizer.token(id)), id);
 }
 
 INSTANTIATE_TEST_SUITE_P(Folders, Reference,
-                         testing::Values("added-flags", "digits", "gpt2", "gpt2-prefix", "gpt4", "gpt4o", "llama3",
-                                         "qwen", "split-sequence"),
+                         testing::Values("added-flags", "digits", "gpt2", "gpt2-prefix", "gpt4", "gpt4o",
+                                         "llama3", "qwen", "split-sequence"),
                          [](const auto& info) {
                              std::string name = info.param;
                              std::erase(name, '-');

@@ -28,8 +28,8 @@ inline json tiny_file() {
 }
 
 inline json added(const char* content, int id, bool special = true) {
-    return {{"id", id},         {"content", content},  {"single_word", false}, {"lstrip", false},
-            {"rstrip", false},  {"normalized", false}, {"special", special}};
+    return {{"id", id},        {"content", content},  {"single_word", false}, {"lstrip", false},
+            {"rstrip", false}, {"normalized", false}, {"special", special}};
 }
 
 // A byte-level file: the 256 bytes have the ids 0 to 255 in the order of their values, then come the given merges
