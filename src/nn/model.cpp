@@ -29,7 +29,7 @@ constexpr NamedShape kShapes[] = {
     {"llama-1b", "llama", "LlamaForCausalLM", 128256, 2048, 16, 32, 8, 64, 8192, 131072, true},
     {"llama-8b", "llama", "LlamaForCausalLM", 128256, 4096, 32, 32, 8, 128, 14336, 131072, false},
     {"gpt2", "gpt2", "GPT2LMHeadModel", 50257, 768, 12, 12, 12, 64, 3072, 1024, true},
-    {"tiny", "llama", "LlamaForCausalLM", 6144, 320, 8, 5, 1, 64, 960, 1024, true},
+    {"tiny", "llama", "LlamaForCausalLM", 6144, 384, 8, 6, 2, 64, 768, 1024, true},
 };
 
 io::ModelConfig config_of(const NamedShape& s) {
