@@ -18,6 +18,7 @@
 #include "device/allocator.h"
 #include "device/faults.h"
 #include "device/registry.h"
+#include "program/pointwise.h"
 
 namespace invar {
 namespace {
@@ -168,6 +169,44 @@ TEST_F(CpuTest, NoHeapAllocationOnceWarm) {
     EXPECT_EQ(test::heap_allocations() - before, 0);
     const auto event = stream->record();
     EXPECT_GT(test::heap_allocations() - before, 0) << "the counter does not count";
+}
+
+TEST_F(CpuTest, ProgramsRun) {
+    const auto programs = device->compile({"programs", ProgramText{".program twice\n"
+                                                                   ".param x: f32*\n.param y: f32*\n"
+                                                                   "LDG.f32 r0, [x + gid]\n"
+                                                                   "ADD.f32 r1, r0, r0\n"
+                                                                   "STG.f32 [y + gid], r1\n"
+                                                                   ".program add\n"
+                                                                   ".param x: f32*\n.param y: f32*\n.param s: f32\n"
+                                                                   "LDG.f32 r0, [x + gid]\n"
+                                                                   "ADD.f32 r1, r0, s\n"
+                                                                   "STG.f32 [y + gid], r1\n"}});
+    const Allocation x = device->allocator().allocate(4000), y = device->allocator().allocate(4000);
+    std::iota(floats(x), floats(x) + 1000, 0.0f);
+    std::byte params[kMaxPointwiseParamsBytes];
+    const std::int64_t dims[] = {1000};
+    const auto launch_program = [&](const char* name, std::span<const std::uint64_t> scalars) {
+        const std::size_t size = write_pointwise_params(params, dims, {}, scalars);
+        stream->launch(programs->kernel(name), {}, {{x.ref(), y.ref()}}, std::span(params).first(size));
+        stream->synchronize();
+    };
+    launch_program("twice", {});
+    for (int i = 0; i < 1000; ++i) ASSERT_EQ(floats(y)[i], 2.0f * static_cast<float>(i)) << i;
+    const std::uint64_t scalar[] = {value_bits(DType::f32, 0.5)};
+    launch_program("add", scalar);
+    for (int i = 0; i < 1000; ++i) ASSERT_EQ(floats(y)[i], static_cast<float>(i) + 0.5f) << i;
+    EXPECT_THROW(programs->kernel("thrice"), InvalidArgument);
+}
+
+TEST_F(CpuTest, ProgramsThatDoNotCompileShowTheirText) {
+    try {
+        device->compile({"broken", ProgramText{".program broken\n.param x: f32*\nADD.f32 r0, r1, r2\n"}});
+        FAIL() << "a program that reads what was never written compiled";
+    } catch (const CompileFailed& e) {
+        EXPECT_NE(e.log().find("3: ADD.f32 r0, r1, r2"), std::string::npos) << e.log();
+        EXPECT_NE(std::string(e.what()).find("'broken'"), std::string::npos) << e.what();
+    }
 }
 
 TEST_F(CpuTest, ModulesAreChecked) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The cpu backend and its one device: properties, and modules of native entries.
+// The cpu backend and its one device: properties, and modules of native entries or programs.
 #include "backends/cpu/cpu_backend.h"
 
 #include <mutex>
@@ -7,6 +7,7 @@
 #include "backends/cpu/cpu_bandwidth.h"
 #include "backends/cpu/cpu_buffer.h"
 #include "backends/cpu/cpu_info.h"
+#include "backends/cpu/cpu_program.h"
 #include "backends/cpu/cpu_stream.h"
 #include "base/thread_pool.h"
 #include "device/faults.h"
@@ -78,10 +79,10 @@ public:
             case Feature::f64:
             case Feature::host_visible:
             case Feature::wrap_host:
+            case Feature::programs:
             case Feature::native:
             case Feature::capture:
             case Feature::arithmetic: return true;
-            case Feature::programs: return false;
         }
         return false;
     }
@@ -99,10 +100,11 @@ public:
         if (fault_fires(FaultSite::compile, module.name))
             throw CompileFailed("cpu: module '" + module.name + "' did not compile (injected by INVAR_FAULTS)", "");
         if (const auto* native = std::get_if<NativeEntries>(&module.body)) return load_native(module.name, *native);
-        const char* form = std::holds_alternative<SourceText>(module.body)    ? "source text"
-                           : std::holds_alternative<BinaryImage>(module.body) ? "compiled code"
-                                                                              : "program text";
-        throw Unsupported("cpu: module '" + module.name + "' is " + form + "; the cpu takes native entries");
+        if (const auto* programs = std::get_if<ProgramText>(&module.body))
+            return std::make_shared<CpuModule>(module.name, load_programs(module.name, programs->text));
+        const char* form = std::holds_alternative<SourceText>(module.body) ? "source text" : "compiled code";
+        throw Unsupported("cpu: module '" + module.name + "' is " + form +
+                          "; the cpu takes native entries and programs");
     }
 
     std::string_view kernel_language() const override { return "native"; }

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+// Programs as kernels of the cpu device. Grid and block of a launch play no part: the parameters say the index space.
+#include "backends/cpu/cpu_program.h"
+
+#include <algorithm>
+
+#include "program/interpreter.h"
+
+namespace invar {
+namespace {
+
+class ProgramKernel final : public CpuKernel {
+public:
+    explicit ProgramKernel(const Program& program) : CpuKernel(program.name), program_(program) {}
+    void run(const NativeLaunch& launch) override { program_.run(launch.buffers, launch.params, launch.pool); }
+
+private:
+    CompiledProgram program_;
+};
+
+std::string numbered(const std::string& text) {
+    std::string result;
+    int line = 1;
+    for (std::size_t begin = 0; begin < text.size(); ++line) {
+        const std::size_t end = std::min(text.find('\n', begin), text.size());
+        result += std::to_string(line) + ": " + text.substr(begin, end - begin) + "\n";
+        begin = end + 1;
+    }
+    return result;
+}
+
+}  // namespace
+
+std::vector<std::unique_ptr<CpuKernel>> load_programs(const std::string& module, const std::string& text) {
+    try {
+        std::vector<std::unique_ptr<CpuKernel>> kernels;
+        for (const Program& program : assemble_module(text)) kernels.push_back(std::make_unique<ProgramKernel>(program));
+        return kernels;
+    } catch (const FormatError& e) {
+        throw CompileFailed("cpu: module '" + module + "' did not compile: " + e.what(),
+                            std::string(e.what()) + "\n" + numbered(text));
+    }
+}
+
+}  // namespace invar
