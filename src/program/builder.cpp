@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// Building a program from C++: values are numbered as they are made, bodies of operators are inlined.
 #include "program/builder.h"
 
 #include "program/number.h"

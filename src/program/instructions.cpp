@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// The instruction table: operands, types and documentation of every instruction, and look-up by name.
 #include "program/instructions.h"
 
 namespace invar {

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// Numbers in program text: parsed exactly at their type, printed so that they read back as the same bits.
 #include "program/number.h"
 
 #include <bit>

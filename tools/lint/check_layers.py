@@ -49,6 +49,7 @@ PUBLIC = {
     "ops.h": 6,
     "state.h": 6,
     "tensor.h": 6,
+    "model.h": 7,
     "tokenizer.h": 7,
 }
 
