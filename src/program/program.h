@@ -69,7 +69,7 @@ struct Instruction {
 };
 
 // Each register is written once: instruction after instruction, in order, registers[r] being its type.
-struct Program {
+struct INVAR_API Program {
     std::string name;
     std::vector<Parameter> parameters;
     std::vector<Instruction> instructions;
