@@ -166,7 +166,8 @@ def evaluate_ngram(args):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["model", "ngram"])
     parser.add_argument("--data", type=pathlib.Path, default=pathlib.Path("tiny-data"))
     parser.add_argument("--model", type=pathlib.Path, default=pathlib.Path("models/tiny"))

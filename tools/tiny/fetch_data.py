@@ -8,8 +8,8 @@ unpacks them, extracts clean English text and writes
     OUT/train.jsonl, OUT/heldout.jsonl    one document a line: {"package", "path", "text"}
     OUT/stats.tsv                         documents and bytes of text for each package
 
-Whether a document is held out depends only on its length and a hash of its package and path, and a
-paragraph is kept once in the whole collection, so no held-out paragraph also occurs in the training text.
+Whether a document is held out depends only on its length and a hash of its package and path. A paragraph is
+kept once in the whole collection, so no held-out text is also in the training text (headings may be).
 """
 import argparse
 import gc
@@ -91,9 +91,11 @@ def extract_package(job):
 
 def main():
     here = pathlib.Path(__file__).resolve().parent
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--packages", default=here / "packages.txt")
-    parser.add_argument("--work", type=pathlib.Path, default=pathlib.Path("tiny-work"), help="downloads go here")
+    parser.add_argument("--work", type=pathlib.Path, default=pathlib.Path("tiny-work"),
+                        help="the packages are downloaded to this folder and unpacked there")
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("tiny-data"))
     parser.add_argument("--cap-mb", type=float, default=6.0, help="at most so much text from one package")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
@@ -125,7 +127,8 @@ def main():
                     continue
                 chosen = int(digest[:8], 16) % 1000 < HELD_OUT_PER_MILLE and len(text) <= HELD_OUT_MAX_CHARS
                 target = held_out if chosen else train
-                target.write(json.dumps({"package": name, "path": path, "text": text}, ensure_ascii=False) + "\n")
+                row = {"package": name, "path": path, "text": text}
+                target.write(json.dumps(row, ensure_ascii=False) + "\n")
                 count += 1
                 size += len(text.encode())
             stats.append((name, count, size))

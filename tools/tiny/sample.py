@@ -24,7 +24,8 @@ PROMPTS = [
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="models/tiny")
     parser.add_argument("--temperature", type=float, default=0.8)
     parser.add_argument("--top-p", type=float, default=0.95)
@@ -42,7 +43,8 @@ def main():
                              max_new_tokens=args.max_new_tokens, pad_token_id=tokenizer.eos_token_id)
         text = tokenizer.decode(out[0, ids.shape[1]:], skip_special_tokens=True)
         ended = " (ended by itself)" if out[0, -1] == tokenizer.eos_token_id else ""
-        print(f"{number}. Prompt: {'`' + prompt + '`' if prompt else '(none)'}{ended}\n\n```text\n{text}\n```\n")
+        shown = f"`{prompt}`" if prompt else "(none)"
+        print(f"{number}. Prompt: {shown}{ended}\n\n```text\n{text}\n```\n")
 
 
 if __name__ == "__main__":

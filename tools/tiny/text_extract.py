@@ -108,7 +108,8 @@ class _Walker:
         if kind:
             self.flush()
             # A paragraph inside a list item is still that item.
-            self.kind = "item" if kind == "prose" and outer == "item" and tag in ("p", "para", "div") else kind
+            inside_item = outer == "item" and tag in ("p", "para", "div")
+            self.kind = "item" if inside_item else kind
         elif tag == "br":
             self.buffer.append(" ")
         if node.text:
@@ -198,7 +199,8 @@ FLAVOURS = [
     (re.compile(r"\.(?:txt|md|text)$"), "text"),
 ]
 UNWANTED = re.compile(
-    r"/_sources/|/_static/|/_modules/|/changelog|/copyright$|/(?:LICEN[SC]E|COPYING|AUTHORS|THANKS|CHANGES|NEWS)"
+    r"/_sources/|/_static/|/_modules/|/changelog|/copyright$"
+    r"|/(?:LICEN[SC]E|COPYING|AUTHORS|THANKS|CHANGES|NEWS)"
     r"|genindex|modindex|/search\.html|index-\d+\.html|class-use/|-index\.html|/source/|/src/|allclasses|"
     r"package-(?:tree|use|frame)|-members\.html|_8h_source|_source\.html|/(?:fdl|gpl|agpl|lgpl)[-.\d]*|/po/|"
     r"whatsnew/v|/releasenotes|release-notes|/list-of-contributors", re.I)

@@ -178,7 +178,8 @@ def epochs(tokens, batch, generator):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=pathlib.Path, default=pathlib.Path("tiny-data"))
     parser.add_argument("--model", type=pathlib.Path, default=pathlib.Path("models/tiny"))
     parser.add_argument("--steps", type=int, default=19000)
@@ -196,8 +197,9 @@ def main():
     torch.set_float32_matmul_precision("high")
     generator = torch.Generator().manual_seed(args.seed)
     device = torch.device("cuda")
-    train = torch.from_numpy(np.fromfile(args.data / "train.bin", dtype="<u2").astype(np.int32)).to(device)
-    held_out = torch.from_numpy(np.fromfile(args.data / "heldout.bin", dtype="<u2").astype(np.int32)).to(device)
+    train, held_out = (
+        torch.from_numpy(np.fromfile(args.data / name, dtype="<u2").astype(np.int32)).to(device)
+        for name in ("train.bin", "heldout.bin"))
     span = torch.arange(CONTEXT + 1, device=device)
 
     model = Llama().to(device)

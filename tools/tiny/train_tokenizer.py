@@ -52,7 +52,8 @@ def encode(tokenizer, texts):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=pathlib.Path, default=pathlib.Path("tiny-data"))
     parser.add_argument("--model", type=pathlib.Path, default=pathlib.Path("models/tiny"))
     args = parser.parse_args()
@@ -71,7 +72,8 @@ def main():
         ids = encode(tokenizer, split)
         ids.tofile(args.data / f"{name}.bin")
         size = sum(len(t.encode()) for t in split)
-        print(f"{name}: {len(split)} documents, {size} bytes, {len(ids)} tokens, {size / len(ids):.3f} bytes a token")
+        print(f"{name}: {len(split)} documents, {size} bytes, {len(ids)} tokens, "
+              f"{size / len(ids):.3f} bytes a token")
 
 
 if __name__ == "__main__":
