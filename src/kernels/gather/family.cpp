@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+// Plan of the gather family: checks a specification and answers with the call.
+#include "kernels/gather/family.h"
+
+#include "kernels/gather/variants.h"
+#include "kernels/native.h"
+
+namespace invar::kernels {
+namespace {
+
+const Module& module() {
+    static const Module m{"gather", NativeEntries{{{"gather", gather::run_gather}}}};
+    return m;
+}
+
+}  // namespace
+
+KernelCall plan_gather(const Device& device, const GatherSpec& s) {
+    KernelCall call;
+    call.module = native_module(device, module(), "gather");
+    at_least(s.rows, 0, "gather", "rows");
+    at_least(s.columns, 0, "gather", "columns");
+    at_least(s.count, 0, "gather", "count");
+    if (s.index != DType::i32 && s.index != DType::i64)
+        throw InvalidArgument("gather: indices have type " + std::string(dtype_name(s.index)) + "; use i32 or i64");
+    if (s.table != s.y) {
+        float_storage(s.table, "gather", "a table that is converted");
+        float_storage(s.y, "gather", "a converted result");
+    }
+    strided_extent(s.rows, s.table_row, s.columns, "gather");
+    area(s.count, s.columns, "gather");
+    area(s.count, 1, "gather");
+    call.entry = "gather";
+    call.config.grid.x = grid_of(ceil_div(s.count, s.columns > 0 ? ceil_div(kTaskElements, s.columns) : kTaskElements));
+    call.set_params(s);
+    return call;
+}
+
+}  // namespace invar::kernels

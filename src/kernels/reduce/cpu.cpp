@@ -1,0 +1,375 @@
+// SPDX-License-Identifier: Apache-2.0
+// Reductions and row operations over f32, f16 and bf16 storage. Tiles are widened to f32 (in place when they are f32)
+// and folded over the 16 lanes of kernels/lanes-inl.h, multiplication and addition apart, so that every target gives
+// the same bits.
+#include "kernels/highway_targets.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/reduce/cpu.cpp"
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "base/thread_pool.h"
+#include "kernels/lanes-inl.h"
+#include "kernels/reduce/variants.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace invar::kernels {
+namespace HWY_NAMESPACE {
+
+constexpr float kInf = std::numeric_limits<float>::infinity();
+constexpr std::int64_t kTile = 1024;
+using Part = reduce::Partial<float>;
+
+struct SumStep {
+    static constexpr float kInit = 0;
+    using Scalar = AddScalar;
+    HWY_INLINE V16 operator()(const V16& a, const V16& x) const { return add(a, x); }
+};
+struct ProdStep {
+    static constexpr float kInit = 1;
+    using Scalar = MulScalar;
+    HWY_INLINE V16 operator()(const V16& a, const V16& x) const { return mul(a, x); }
+};
+struct MaxStep {
+    static constexpr float kInit = -kInf;
+    using Scalar = MaxScalar;
+    HWY_INLINE V16 operator()(const V16& a, const V16& x) const { return max_nan(a, x); }
+};
+struct MinStep {
+    static constexpr float kInit = kInf;
+    using Scalar = MinScalar;
+    HWY_INLINE V16 operator()(const V16& a, const V16& x) const { return min_nan(a, x); }
+};
+// a + (x - center)^2
+struct SquareStep : SumStep {
+    V16 center;
+    HWY_INLINE V16 operator()(const V16& a, const V16& x) const {
+        const V16 d = sub(x, center);
+        return add(a, mul(d, d));
+    }
+};
+// a + exp(x - center)
+struct ExpStep : SumStep {
+    V16 center;
+    HWY_INLINE V16 operator()(const V16& a, const V16& x) const { return add(a, exp_neg(sub(x, center))); }
+};
+
+// n (at most a chunk) consecutive elements from p: each lane in order, then folded. The last vector is padded: a lane
+// beyond the end keeps its value.
+template <class Step>
+HWY_INLINE float fold_chunk(const void* p, DType t, std::int64_t n, const Step& step) {
+    alignas(64) float tile[kTile];
+    V16 lanes = set16(Step::kInit);
+    for (std::int64_t from = 0; from < n; from += kTile) {
+        const std::int64_t count = std::min(kTile, n - from);
+        const float* x = widen(at(p, t, from), t, count, tile);
+        std::int64_t i = 0;
+        for (; i + 16 <= count; i += 16) lanes = step(lanes, load16(x + i));
+        if (i < count) {
+            float before[16], after[16];
+            store16(lanes, before);
+            store16(step(lanes, load16(x + i, count - i, 0.0f)), after);
+            for (std::int64_t j = 0; j < count - i; ++j) before[j] = after[j];
+            lanes = load16(before);
+        }
+    }
+    return fold16(lanes, typename Step::Scalar());
+}
+
+// rows (at most a chunk) elements of up to 16 columns side by side, the same tree for each column.
+template <class Step>
+HWY_INLINE V16 fold_columns(const void* p, DType t, std::int64_t rows, std::int64_t stride, std::int64_t columns,
+                            const Step& step) {
+    V16 lanes[16];
+    for (V16& lane : lanes) lane = set16(Step::kInit);
+    for (std::int64_t r = 0; r < rows; ++r)
+        lanes[r % 16] = step(lanes[r % 16], load16(at(p, t, r * stride), t, columns, 0.0f));
+    typename Step::Scalar scalar;
+    float a[16][16], result[16];
+    for (int l = 0; l < 16; ++l) store16(lanes[l], a[l]);
+    for (int half = 8; half >= 1; half /= 2)
+        for (int l = 0; l < half; ++l)
+            for (int j = 0; j < 16; ++j) a[l][j] = scalar(a[l][j], a[l + half][j]);
+    for (int j = 0; j < 16; ++j) result[j] = a[0][j];
+    return load16(result);
+}
+
+// First position of a NaN, or else of value, among n elements.
+inline std::int64_t find_first(const void* p, DType t, std::int64_t n, float value) {
+    alignas(64) float tile[kTile];
+    for (std::int64_t from = 0; from < n; from += kTile) {
+        const std::int64_t count = std::min(kTile, n - from);
+        const float* x = widen(at(p, t, from), t, count, tile);
+        for (std::int64_t i = 0; i < count; i += 16) {
+            const std::int64_t stop = std::min<std::int64_t>(count - i, 16);
+            bool hit = false;
+            for (std::int64_t j = 0; j < stop; ++j) hit |= value != value ? x[i + j] != x[i + j] : x[i + j] == value;
+            if (!hit) continue;
+            for (std::int64_t j = 0; j < stop; ++j)
+                if (value != value ? x[i + j] != x[i + j] : x[i + j] == value) return from + i + j;
+        }
+    }
+    return 0;
+}
+
+inline Part chunk_row(Reduction op, const void* p, DType t, std::int64_t n, std::int64_t first) {
+    Part out;
+    switch (op) {
+        case Reduction::prod: out.a = fold_chunk(p, t, n, ProdStep()); break;
+        case Reduction::max: out.a = fold_chunk(p, t, n, MaxStep()); break;
+        case Reduction::min: out.a = fold_chunk(p, t, n, MinStep()); break;
+        case Reduction::argmax:
+        case Reduction::argmin:
+            out.a = op == Reduction::argmax ? fold_chunk(p, t, n, MaxStep()) : fold_chunk(p, t, n, MinStep());
+            out.index = first + find_first(p, t, n, out.a);
+            break;
+        case Reduction::var: {
+            out.a = fold_chunk(p, t, n, SumStep()) / static_cast<float>(n);
+            SquareStep square;
+            square.center = set16(out.a);
+            out.b = fold_chunk(p, t, n, square);
+            out.index = n;
+            break;
+        }
+        case Reduction::logsumexp: {
+            out.a = fold_chunk(p, t, n, MaxStep());
+            if (std::isinf(out.a)) {
+                out.b = out.a > 0 ? 1.0f : 0.0f;
+                break;
+            }
+            ExpStep step;
+            step.center = set16(out.a);
+            out.b = fold_chunk(p, t, n, step);
+            break;
+        }
+        default: out.a = fold_chunk(p, t, n, SumStep()); break;
+    }
+    return out;
+}
+
+inline void chunk_columns(Reduction op, const void* p, DType t, std::int64_t rows, std::int64_t stride,
+                          std::int64_t columns, std::int64_t first, Part* out) {
+    float a[16] = {}, b[16] = {};
+    std::int64_t index[16] = {};
+    switch (op) {
+        case Reduction::prod: store16(fold_columns(p, t, rows, stride, columns, ProdStep()), a); break;
+        case Reduction::max: store16(fold_columns(p, t, rows, stride, columns, MaxStep()), a); break;
+        case Reduction::min: store16(fold_columns(p, t, rows, stride, columns, MinStep()), a); break;
+        case Reduction::argmax:
+        case Reduction::argmin: {
+            for (std::int64_t j = 0; j < 16; ++j) index[j] = -1;
+            for (std::int64_t r = 0; r < rows; ++r) {
+                float x[16];
+                store16(load16(at(p, t, r * stride), t, columns, 0.0f), x);
+                for (std::int64_t j = 0; j < columns; ++j) {
+                    const bool better = op == Reduction::argmax ? x[j] > a[j] : x[j] < a[j];
+                    if (index[j] < 0 || ((better || x[j] != x[j]) && a[j] == a[j])) {
+                        a[j] = x[j];
+                        index[j] = first + r;
+                    }
+                }
+            }
+            break;
+        }
+        case Reduction::var: {
+            SquareStep square;
+            square.center = div(fold_columns(p, t, rows, stride, columns, SumStep()),
+                                set16(static_cast<float>(rows)));
+            store16(square.center, a);
+            store16(fold_columns(p, t, rows, stride, columns, square), b);
+            for (std::int64_t& i : index) i = rows;
+            break;
+        }
+        case Reduction::logsumexp: {
+            ExpStep step;
+            step.center = fold_columns(p, t, rows, stride, columns, MaxStep());
+            store16(step.center, a);
+            store16(fold_columns(p, t, rows, stride, columns, step), b);
+            for (int j = 0; j < 16; ++j)
+                if (std::isinf(a[j])) b[j] = a[j] > 0 ? 1.0f : 0.0f;
+            break;
+        }
+        default: store16(fold_columns(p, t, rows, stride, columns, SumStep()), a); break;
+    }
+    for (std::int64_t j = 0; j < columns; ++j) out[j] = {a[j], b[j], index[j]};
+}
+
+// Chunk `first / kReduceChunk` of an axis: the results of up to 16 columns.
+void ReduceUnit(const ReduceSpec& s, const void* x, std::int64_t outer, std::int64_t column, std::int64_t columns,
+                std::int64_t first, Part* out) {
+    const std::int64_t rows = std::min(kReduceChunk, s.n - first);
+    const void* p = at(x, s.x, (outer * s.n + first) * s.inner + column);
+    if (s.inner == 1)
+        out[0] = chunk_row(s.op, p, s.x, rows, first);
+    else
+        chunk_columns(s.op, p, s.x, rows, s.inner, columns, first, out);
+}
+
+// ---- row operations
+
+// The reduction tree over a whole row.
+template <class Step>
+HWY_INLINE float fold_row(const void* p, DType t, std::int64_t n, const Step& step) {
+    if (n <= kReduceChunk) return fold_chunk(p, t, n, step);
+    reduce::Pairwise<float> pairwise(Reduction::sum);
+    for (std::int64_t from = 0; from < n; from += kReduceChunk)
+        pairwise.push({fold_chunk(at(p, t, from), t, std::min(kReduceChunk, n - from), step), 0, 0});
+    return pairwise.result().a;
+}
+inline float row_max(const void* p, DType t, std::int64_t n) {
+    float m = -kInf;
+    for (std::int64_t from = 0; from < n; from += kReduceChunk)
+        m = max_nan(m, fold_chunk(at(p, t, from), t, std::min(kReduceChunk, n - from), MaxStep()));
+    return m;
+}
+
+// y = f(x, weight, bias) over a row, 16 elements at a time in tiles.
+template <class F>
+HWY_INLINE void map_row(const RowSpec& s, const void* x, void* y, const void* weight, const void* bias, const F& f) {
+    alignas(64) float x_tile[kTile], w_tile[kTile], b_tile[kTile], y_tile[kTile];
+    for (std::int64_t from = 0; from < s.n; from += kTile) {
+        const std::int64_t count = std::min(kTile, s.n - from);
+        const float* xs = widen(at(x, s.x, from), s.x, count, x_tile);
+        const float* ws = weight ? widen(at(weight, s.weight, from), s.weight, count, w_tile) : nullptr;
+        const float* bs = bias ? widen(at(bias, s.weight, from), s.weight, count, b_tile) : nullptr;
+        float* ys = s.y == DType::f32 ? static_cast<float*>(at(y, s.y, from)) : y_tile;
+        for (std::int64_t i = 0; i < count; i += 16) {
+            const std::int64_t m = std::min<std::int64_t>(16, count - i);
+            V16 v = f(load16(xs + i, m, 0.0f));
+            if (ws) {
+                const V16 w = load16(ws + i, m, 0.0f);
+                v = mul(v, s.one_plus_weight ? add(set16(1.0f), w) : w);
+            }
+            if (bs) v = add(v, load16(bs + i, m, 0.0f));
+            store16(v, ys + i, m);
+        }
+        if (s.y != DType::f32) narrow(y_tile, count, at(y, s.y, from), s.y);
+    }
+}
+
+struct SoftmaxMap {
+    V16 top, sum;
+    HWY_INLINE V16 operator()(const V16& x) const { return div(exp_neg(sub(x, top)), sum); }
+};
+struct LogSoftmaxMap {
+    V16 top, log_sum;
+    HWY_INLINE V16 operator()(const V16& x) const { return sub(sub(x, top), log_sum); }
+};
+struct ScaleMap {
+    V16 scale;
+    HWY_INLINE V16 operator()(const V16& x) const { return mul(x, scale); }
+};
+struct CenterScaleMap {
+    V16 center, scale;
+    HWY_INLINE V16 operator()(const V16& x) const { return mul(sub(x, center), scale); }
+};
+
+void RowUnit(const RowSpec& s, const void* x, void* y, const void* weight, const void* bias) {
+    const auto n = static_cast<float>(s.n);
+    switch (s.op) {
+        case RowOp::softmax:
+        case RowOp::log_softmax: {
+            const float top = row_max(x, s.x, s.n);
+            ExpStep step;
+            step.center = set16(top);
+            const float sum = fold_row(x, s.x, s.n, step);
+            if (s.op == RowOp::softmax)
+                map_row(s, x, y, nullptr, nullptr, SoftmaxMap{set16(top), set16(sum)});
+            else
+                map_row(s, x, y, nullptr, nullptr, LogSoftmaxMap{set16(top), set16(std::log(sum))});
+            break;
+        }
+        case RowOp::rms_norm: {
+            SquareStep square;
+            square.center = set16(0.0f);
+            const float scale = 1.0f / std::sqrt(fold_row(x, s.x, s.n, square) / n + s.eps);
+            map_row(s, x, y, weight, bias, ScaleMap{set16(scale)});
+            break;
+        }
+        case RowOp::layer_norm: {
+            const float mean = fold_row(x, s.x, s.n, SumStep()) / n;
+            SquareStep square;
+            square.center = set16(mean);
+            const float scale = 1.0f / std::sqrt(fold_row(x, s.x, s.n, square) / n + s.eps);
+            map_row(s, x, y, weight, bias, CenterScaleMap{set16(mean), set16(scale)});
+            break;
+        }
+    }
+}
+
+void StoreUnit(const float* values, std::int64_t n, void* y, DType t) { narrow(values, n, y, t); }
+
+}  // namespace HWY_NAMESPACE
+}  // namespace invar::kernels
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace invar::kernels {
+HWY_EXPORT(ReduceUnit);
+HWY_EXPORT(RowUnit);
+HWY_EXPORT(StoreUnit);
+}  // namespace invar::kernels
+
+namespace invar::kernels::reduce {
+
+void run_reduce(const NativeLaunch& launch) {
+    const auto& s = params_of<ReduceSpec>(launch);
+    const std::byte* x = need(launch, 0, s.outer * s.n * s.inner, s.x, "reduce", "x");
+    std::byte* y = need(launch, 1, s.outer * s.inner, s.y, "reduce", "y");
+    if (s.outer * s.inner == 0) return;
+    const Units units(s);
+    Partial<float>* partials = nullptr;
+    if (units.chunks > 1)
+        partials = need<Partial<float>>(launch, 2, s.outer * s.inner * units.chunks, "reduce", "workspace");
+    const auto unit = &HWY_DYNAMIC_DISPATCH(ReduceUnit);
+    const auto store_run = &HWY_DYNAMIC_DISPATCH(StoreUnit);
+    const bool indices = s.op == Reduction::argmax || s.op == Reduction::argmin;
+    const auto store = [&](std::int64_t r, const Partial<float>* p, std::int64_t count) {
+        if (indices) {
+            for (std::int64_t j = 0; j < count; ++j) reinterpret_cast<std::int64_t*>(y)[r + j] = p[j].index;
+            return;
+        }
+        float values[kColumns];
+        for (std::int64_t j = 0; j < count; ++j) values[j] = finish(s, p[j]);
+        store_run(values, count, y + r * static_cast<std::int64_t>(size_of(s.y)), s.y);
+    };
+    run<float>(
+        launch, s, partials,
+        [&](std::int64_t u) {
+            const std::int64_t chunk = u % units.chunks, block = u / units.chunks % units.blocks;
+            const std::int64_t outer = u / units.chunks / units.blocks, column = block * kColumns;
+            const std::int64_t columns = std::min(kColumns, s.inner - column);
+            Partial<float> out[kColumns];
+            unit(s, x, outer, column, columns, chunk * kReduceChunk, out);
+            const std::int64_t r = outer * s.inner + column;
+            if (units.chunks == 1) return store(r, out, columns);
+            for (std::int64_t j = 0; j < columns; ++j) partials[(r + j) * units.chunks + chunk] = out[j];
+        },
+        [&](std::int64_t r, const Partial<float>& p) { store(r, &p, 1); });
+}
+
+void run_row(const NativeLaunch& launch) {
+    const auto& s = params_of<RowSpec>(launch);
+    const std::byte* x = need(launch, 0, extent(s.rows, s.x_row, s.n), s.x, "reduce", "x");
+    std::byte* y = need(launch, 1, extent(s.rows, s.y_row, s.n), s.y, "reduce", "y");
+    std::size_t next = 2;
+    const std::byte* weight = s.has_weight ? need(launch, next++, s.n, s.weight, "reduce", "weight") : nullptr;
+    const std::byte* bias = s.has_bias ? need(launch, next++, s.n, s.weight, "reduce", "bias") : nullptr;
+    if (s.rows == 0 || s.n == 0) return;
+    const auto unit = &HWY_DYNAMIC_DISPATCH(RowUnit);
+    const auto x_step = s.x_row * static_cast<std::int64_t>(size_of(s.x));
+    const auto y_step = s.y_row * static_cast<std::int64_t>(size_of(s.y));
+    const std::int64_t per_task = ceil_div(kTaskElements, s.n);
+    launch.pool.parallel_for(ceil_div(s.rows, per_task), [&](std::int64_t task) {
+        const std::int64_t end = std::min(s.rows, (task + 1) * per_task);
+        for (std::int64_t r = task * per_task; r < end; ++r) unit(s, x + r * x_step, y + r * y_step, weight, bias);
+    });
+}
+
+}  // namespace invar::kernels::reduce
+#endif

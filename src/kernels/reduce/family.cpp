@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+// Plans of the reduce family: checks a specification and answers with the call.
+#include "kernels/reduce/family.h"
+
+#include <string>
+
+#include "kernels/reduce/variants.h"
+
+namespace invar::kernels {
+namespace {
+
+constexpr const char* kFamily = "reduce";
+
+const Module& module() {
+    static const Module m{kFamily, NativeEntries{{{"reduce", reduce::run_reduce},
+                                                  {"reduce_typed", reduce::run_reduce_typed},
+                                                  {"row", reduce::run_row}}}};
+    return m;
+}
+
+bool floating(DType t) { return t == DType::f32 || t == DType::f16 || t == DType::bf16; }
+
+bool result_type_fits(const ReduceSpec& s) {
+    switch (s.op) {
+        case Reduction::argmax:
+        case Reduction::argmin: return s.y == DType::i64;
+        case Reduction::any:
+        case Reduction::all: return s.x == DType::pred && s.y == DType::pred;
+        case Reduction::var:
+        case Reduction::logsumexp:
+            if (!is_float(s.x)) return false;
+            break;
+        default: break;
+    }
+    if (floating(s.x)) return floating(s.y);
+    if (s.x == DType::f64) return s.y == DType::f64;
+    switch (s.op) {
+        case Reduction::sum:
+        case Reduction::prod: return is_int(s.y);
+        case Reduction::mean: return s.y == DType::f32 || s.y == DType::f64;
+        default: return s.y == s.x;
+    }
+}
+
+}  // namespace
+
+KernelCall plan_reduce(const Device& device, const ReduceSpec& s) {
+    KernelCall call;
+    call.module = native_module(device, module(), kFamily);
+    at_least(s.outer, 0, kFamily, "outer");
+    at_least(s.n, 0, kFamily, "n");
+    at_least(s.inner, 0, kFamily, "inner");
+    const std::int64_t results = area(s.outer, s.inner, kFamily);
+    area(results, s.n, kFamily);
+    area(area(s.outer, s.n, kFamily), s.inner, kFamily);  // also when one of them is 0
+    if (!result_type_fits(s))
+        throw InvalidArgument("reduce: operation " + std::to_string(static_cast<int>(s.op)) + " over " +
+                              std::string(dtype_name(s.x)) + " does not give " + std::string(dtype_name(s.y)) +
+                              "; cast before or after it");
+    const bool has_identity = s.op == Reduction::sum || s.op == Reduction::prod || s.op == Reduction::any ||
+                              s.op == Reduction::all;
+    if (s.n == 0 && !has_identity && results > 0)
+        throw InvalidArgument("reduce: an axis of length 0 has no result under this operation; only sum, prod, any "
+                              "and all have one");
+    const reduce::Units units(s);
+    if (units.chunks > 1)
+        call.workspace_bytes = static_cast<std::size_t>(checked_mul<std::int64_t>(
+            checked_mul(results, units.chunks, kFamily), sizeof(reduce::Partial<double>), kFamily));
+    call.entry = floating(s.x) ? "reduce" : "reduce_typed";
+    call.config.grid.x = grid_of(units.tasks);
+    call.set_params(s);
+    return call;
+}
+
+KernelCall plan_row(const Device& device, const RowSpec& s) {
+    KernelCall call;
+    call.module = native_module(device, module(), kFamily);
+    at_least(s.rows, 0, kFamily, "rows");
+    at_least(s.n, 0, kFamily, "n");
+    float_storage(s.x, kFamily, "x");
+    float_storage(s.y, kFamily, "y");
+    if (s.has_weight || s.has_bias) float_storage(s.weight, kFamily, "weight");
+    const bool norm = s.op == RowOp::rms_norm || s.op == RowOp::layer_norm;
+    if ((s.has_weight && !norm) || (s.has_bias && s.op != RowOp::layer_norm))
+        throw InvalidArgument("reduce: this row operation takes no weight or no bias; rms_norm takes a weight, "
+                              "layer_norm a weight and a bias");
+    strided_extent(s.rows, s.x_row, s.n, kFamily);
+    strided_extent(s.rows, s.y_row, s.n, kFamily);
+    if (s.rows > 1 && s.y_row < s.n)
+        throw InvalidArgument("reduce: rows of y overlap: the stride " + std::to_string(s.y_row) +
+                              " is less than the row of " + std::to_string(s.n));
+    area(s.rows, s.n, kFamily);
+    call.entry = "row";
+    call.config.grid.x = grid_of(ceil_div(s.rows, s.n > 0 ? ceil_div(kTaskElements, s.n) : 1));
+    call.set_params(s);
+    return call;
+}
+
+}  // namespace invar::kernels

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the native entries of the reduce family share: parameters, partial results and how they are combined. Included
+// by the family's own files only.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+
+#include "base/thread_pool.h"
+#include "kernels/native.h"
+#include "kernels/reduce/family.h"
+
+namespace invar::kernels::reduce {
+
+inline constexpr std::int64_t kColumns = 16;  // columns (inner > 1) that one unit of work takes side by side
+
+// One unit of work: chunk c of the axis for one outer row and up to kColumns columns.
+struct Units {
+    std::int64_t chunks, blocks, count, per_task, tasks;
+    explicit Units(const ReduceSpec& s) {
+        chunks = s.n <= kReduceChunk ? 1 : ceil_div(s.n, kReduceChunk);
+        blocks = ceil_div(s.inner, kColumns);
+        count = s.outer * blocks * chunks;
+        const std::int64_t columns = s.inner < kColumns ? s.inner : kColumns;
+        const std::int64_t rows = s.n < kReduceChunk ? (s.n > 0 ? s.n : 1) : kReduceChunk;
+        per_task = ceil_div(kTaskElements, rows * (columns > 0 ? columns : 1));
+        tasks = ceil_div(count, per_task);
+    }
+};
+
+// The result over some chunks. a: the sum, product, extreme, mean, or maximum (logsumexp); b: squares around the mean,
+// or the sum of exponentials; index: of the extreme, or how many elements there are (var).
+template <class A>
+struct Partial {
+    A a = 0, b = 0;
+    std::int64_t index = 0;
+};
+
+template <class A>
+bool is_nan(A x) {
+    if constexpr (std::is_floating_point_v<A>)
+        return x != x;
+    else
+        return false;
+}
+
+template <class A>
+A wrapping_add(A a, A b) {
+    if constexpr (std::is_integral_v<A>)
+        return static_cast<A>(static_cast<std::uint64_t>(a) + static_cast<std::uint64_t>(b));
+    else
+        return a + b;
+}
+template <class A>
+A wrapping_mul(A a, A b) {
+    if constexpr (std::is_integral_v<A>)
+        return static_cast<A>(static_cast<std::uint64_t>(a) * static_cast<std::uint64_t>(b));
+    else
+        return a * b;
+}
+
+// Combines the results over two neighbouring ranges, x before y.
+template <class A>
+Partial<A> combine(Reduction op, const Partial<A>& x, const Partial<A>& y) {
+    switch (op) {
+        case Reduction::sum:
+        case Reduction::mean: return {wrapping_add(x.a, y.a), 0, 0};
+        case Reduction::prod: return {wrapping_mul(x.a, y.a), 0, 0};
+        case Reduction::max:
+        case Reduction::any: return x.a > y.a || is_nan(x.a) ? x : y;
+        case Reduction::min:
+        case Reduction::all: return x.a < y.a || is_nan(x.a) ? x : y;
+        case Reduction::argmax: return x.a >= y.a || is_nan(x.a) ? x : y;
+        case Reduction::argmin: return x.a <= y.a || is_nan(x.a) ? x : y;
+        case Reduction::var: {  // Chan, Golub, LeVeque 1979
+            const A nx = static_cast<A>(x.index), ny = static_cast<A>(y.index), n = nx + ny;
+            const A delta = y.a - x.a;
+            return {static_cast<A>(x.a + delta * (ny / n)), static_cast<A>(x.b + y.b + delta * delta * (nx * (ny / n))),
+                    x.index + y.index};
+        }
+        case Reduction::logsumexp: {
+            if constexpr (std::is_floating_point_v<A>) {
+                if (is_nan(x.a)) return x;
+                if (is_nan(y.a)) return y;
+                const A top = x.a > y.a ? x.a : y.a;
+                if (std::isinf(top)) return {top, top > 0 ? A(1) : A(0), 0};
+                return {top, x.b * std::exp(x.a - top) + y.b * std::exp(y.a - top), 0};
+            }
+            return x;
+        }
+    }
+    return x;
+}
+
+// Combines the chunks of one result pairwise: a binary counter of finished ranges, so that only 48 are kept.
+template <class A>
+class Pairwise {
+public:
+    explicit Pairwise(Reduction op) : op_(op) {}
+    void push(const Partial<A>& next) {
+        Partial<A> p = next;
+        for (std::int64_t bit = count_; bit & 1; bit >>= 1) p = combine(op_, kept_[--depth_], p);
+        kept_[depth_++] = p;
+        ++count_;
+    }
+    Partial<A> result() {
+        Partial<A> p = kept_[--depth_];
+        while (depth_ > 0) p = combine(op_, kept_[--depth_], p);
+        return p;
+    }
+
+private:
+    Reduction op_;
+    int depth_ = 0;
+    std::int64_t count_ = 0;
+    Partial<A> kept_[64];
+};
+
+// The value of a result over the whole axis; for argmax and argmin use index.
+template <class A>
+A finish(const ReduceSpec& s, const Partial<A>& p) {
+    if constexpr (std::is_floating_point_v<A>) {
+        if (s.op == Reduction::mean) return p.a / static_cast<A>(s.n);
+        if (s.op == Reduction::var) {
+            const A divisor = static_cast<A>(s.n) - static_cast<A>(s.correction);
+            return p.b / (divisor > 0 ? divisor : A(0));
+        }
+        if (s.op == Reduction::logsumexp) return p.a + std::log(p.b);
+    }
+    return p.a;
+}
+
+// Runs body(unit) for every unit; then, when the axis has several chunks, combines the partial results that the units
+// left in the workspace, laid out (outer, inner, chunks).
+template <class A, class Body, class Store>
+void run(const NativeLaunch& launch, const ReduceSpec& s, Partial<A>* partials, const Body& body, const Store& store) {
+    const Units units(s);
+    launch.pool.parallel_for(units.tasks, [&](std::int64_t task) {
+        const std::int64_t end = std::min(units.count, (task + 1) * units.per_task);
+        for (std::int64_t u = task * units.per_task; u < end; ++u) body(u);
+    });
+    if (units.chunks == 1) return;
+    const std::int64_t results = s.outer * s.inner, per_task = ceil_div(kTaskElements, units.chunks);
+    launch.pool.parallel_for(ceil_div(results, per_task), [&](std::int64_t task) {
+        const std::int64_t end = std::min(results, (task + 1) * per_task);
+        for (std::int64_t r = task * per_task; r < end; ++r) {
+            Pairwise<A> pairwise(s.op);
+            for (std::int64_t c = 0; c < units.chunks; ++c) pairwise.push(partials[r * units.chunks + c]);
+            store(r, pairwise.result());
+        }
+    });
+}
+
+void run_reduce(const NativeLaunch& launch);        // f32, f16, bf16
+void run_reduce_typed(const NativeLaunch& launch);  // f64, integers, pred
+void run_row(const NativeLaunch& launch);
+
+}  // namespace invar::kernels::reduce
