@@ -33,10 +33,14 @@ endforeach()
 run(${CMAKE_COMMAND} -S ${SOURCE}/examples/hello -B ${work}/hello -G Ninja "-DCMAKE_PREFIX_PATH=${moved}"
   -DCMAKE_BUILD_TYPE=Release -DCMAKE_CXX_COMPILER=${COMPILER})
 run(${CMAKE_COMMAND} --build ${work}/hello)
-run(${work}/hello/hello)
-message(STATUS "${output}")
-if(NOT EXISTS "${moved}/bin/invar")
-  return()  # a tree without its command line
+run(${work}/hello/hello ${SOURCE}/models/tiny "The file")
+if(NOT output MATCHES "^The file.*[a-z]")
+  message(FATAL_ERROR "hello wrote nothing after its prompt:\n${output}")
 endif()
+message(STATUS "${output}")
+# The modules are found beside the moved library.
 run("${moved}/bin/invar" devices)
 message(STATUS "${output}")
+if(NOT output MATCHES "null")
+  message(FATAL_ERROR "the moved command line does not find the null module:\n${output}")
+endif()
