@@ -176,9 +176,9 @@ def check_tree(tree):
     complaints, count = [], 0
     for folder in FOLDERS:
         for file in sorted((tree / folder).rglob("*")):
-            if not file.is_file() or file.suffix not in SOURCES | SCRIPTS or "data" in file.parts:
-                continue
             path = file.relative_to(tree).as_posix()
+            if not file.is_file() or file.suffix not in SOURCES | SCRIPTS or "/data/" in path:
+                continue
             count += 1
             text = file.read_text(encoding="utf-8", errors="replace")
             complaints += [f"{path}:{line}: {complaint}" for line, complaint in check_file(path, text, tree)]
