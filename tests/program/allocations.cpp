@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// Counts heap allocations of the test program, for the tests that ask that a path makes none.
 #include "program/allocations.h"
 
 #include <atomic>
