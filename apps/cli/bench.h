@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the two benchmarks share: timing with mean and deviation, where and when a figure was taken, tables.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <invar/tensor.h>
+
+#include "commands.h"
+#include "common.h"
+
+namespace invar::cli {
+
+// Repeated measurements of one quantity.
+struct Samples {
+    std::vector<double> values;
+    void add(double value) { values.push_back(value); }
+    double mean() const;
+    double deviation() const;  // of the sample, n - 1; 0 for fewer than two
+    double median() const;
+};
+
+// Seconds of one call of work, which is run batch times a sample: once to warm up, then until budget seconds are spent,
+// at least 3 and at most 200 samples. Throws Cancelled after Ctrl-C.
+template <class Work>
+Samples time_calls(Work&& work, int batch = 1, double budget = 0.3) {
+    using Clock = std::chrono::steady_clock;
+    for (int i = 0; i < batch; ++i) work();
+    Samples samples;
+    const auto begin = Clock::now();
+    while (samples.values.size() < 3 || (seconds_since(begin) < budget && samples.values.size() < 200)) {
+        check_interrupted();
+        const auto start = Clock::now();
+        for (int i = 0; i < batch; ++i) work();
+        samples.add(seconds_since(start) / batch);
+    }
+    return samples;
+}
+
+// Seconds of one run of an operator: compiled once, then run into memory that is there, with the wait for the device.
+using Operator = std::function<Tensor(std::span<const Tensor>)>;
+Samples time_operator(const Operator& compute, std::span<const Tensor> inputs, double budget = 0.2);
+
+// Names and values in order: the version and commit, the date (UTC), the system.
+std::vector<std::pair<std::string, std::string>> provenance();
+
+// A table of text for md and csv; every row has as many cells as the header.
+struct Table {
+    std::vector<std::string> header;
+    std::vector<std::vector<std::string>> rows;
+};
+std::string to_markdown(const Table& table);
+std::string to_csv(const Table& table);
+
+}  // namespace invar::cli

@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: Apache-2.0
+// `invar bench device` (DEV-8): what memory, copies, launches and operators cost on each device, side by side.
+#include <cstddef>
+#include <map>
+#include <memory>
+
+#include <nlohmann/json.hpp>
+
+#include <invar/error.h>
+#include <invar/ops.h>
+
+#include "base/log.h"
+#include "bench.h"
+#include "device/allocator.h"
+#include "device/bandwidth.h"
+#include "device/device.h"
+
+namespace invar::cli {
+
+namespace {
+
+constexpr std::size_t kSmall = 4 << 10,
+                      kLarge = 64 << 20;  // bytes of a copy that measures latency, and bandwidth
+constexpr std::size_t kFigures = 29;      // about so many are taken, for the progress bar
+
+struct Figure {
+    std::string name;
+    std::string unit;
+    double value = 0;  // median
+    double deviation = 0;
+};
+
+class DeviceBench {
+public:
+    DeviceBench(std::shared_ptr<Device> device, Progress& progress)
+        : device_(std::move(device)), progress_(progress) {}
+
+    std::vector<Figure> run() {
+        memory();
+        streams();
+        copies();
+        bandwidth();
+        operators();
+        return std::move(figures_);
+    }
+
+private:
+    void add_time(const std::string& name, const Samples& seconds) {
+        figures_.push_back({name, "us", seconds.median() * 1e6, seconds.deviation() * 1e6});
+        show_progress();
+    }
+    void add_rate(const std::string& name, const Samples& seconds, double amount, const std::string& unit) {
+        Samples rates;
+        for (const double s : seconds.values) rates.add(amount / s / 1e9);
+        figures_.push_back({name, unit, rates.median(), rates.deviation()});
+        show_progress();
+    }
+    void show_progress() { progress_.update(std::min(figures_.size(), kFigures), kFigures); }
+
+    void memory() {
+        constexpr std::size_t kBytes = 1 << 20;
+        CachingAllocator& allocator = device_->allocator();
+        add_time("allocate 1 MiB, from the cache", time_calls([&] { allocator.allocate(kBytes); }, 1000));
+        add_time("allocate 1 MiB, from the driver", time_calls([&] { device_->allocate_raw(kBytes); }, 10));
+        add_time("allocate 256 MiB, from the driver",
+                 time_calls([&] { device_->allocate_raw(std::size_t{256} << 20); }));
+    }
+
+    void streams() {
+        add_time("create a stream", time_calls([&] { device_->make_stream(); }, 10));
+        const std::unique_ptr<Stream> stream = device_->make_stream();
+        add_time("synchronise an idle stream", time_calls([&] { stream->synchronize(); }, 100));
+        add_time("record an event and wait for it", time_calls([&] { stream->record()->wait(); }, 100));
+        Module module{"bench", NativeEntries{{{"empty", [](const NativeLaunch&) {}}}}};
+        const Allocation memory = device_->allocator().allocate(256, true);
+        std::vector<BufferRef> buffers;
+        if (!device_->supports(Feature::native)) {
+            // The nearest to nothing that a program can do: one lane moves one number.
+            module.body =
+                ProgramText{".program empty\n.param x: f32*\nLDG.f32 a, [x + gid]\nSTG.f32 [x + gid], a\n"};
+            buffers.push_back(memory.ref());
+        }
+        if (!device_->supports(Feature::native) && !device_->supports(Feature::programs)) return;
+        add_time("load a kernel module", time_calls([&] { device_->compile(module); }, 1, 0.1));
+        const std::shared_ptr<LoadedModule> loaded = device_->compile(module);
+        Kernel& kernel = loaded->kernel("empty");
+        add_time("launch an empty kernel", time_calls([&] { stream->launch(kernel, {}, buffers, {}); }, 100));
+        add_time("launch an empty kernel and wait", time_calls(
+                                                        [&] {
+                                                            stream->launch(kernel, {}, buffers, {});
+                                                            stream->synchronize();
+                                                        },
+                                                        100));
+    }
+
+    void copies() {
+        const std::unique_ptr<Stream> stream = device_->make_stream();
+        const Allocation there = device_->allocator().allocate(kLarge, true),
+                         twin = device_->allocator().allocate(kLarge, true);
+        std::vector<std::byte> here(kLarge, std::byte{1});
+        const auto wait = [&] { stream->synchronize(); };
+        const auto piece = [](const Allocation& a, std::size_t bytes) {
+            return BufferRef{&a.buffer(), 0, bytes};
+        };
+        add_time("copy 4 KiB to the device",
+                 time_calls([&] { stream->upload(piece(there, kSmall), here.data(), kSmall), wait(); }, 10));
+        add_time(
+            "copy 4 KiB to the host",
+            time_calls([&] { stream->download(here.data(), piece(there, kSmall), kSmall), wait(); }, 10));
+        add_rate("copy 64 MiB to the device",
+                 time_calls([&] { stream->upload(piece(there, kLarge), here.data(), kLarge), wait(); }),
+                 kLarge, "GB/s");
+        add_rate("copy 64 MiB to the host",
+                 time_calls([&] { stream->download(here.data(), piece(there, kLarge), kLarge), wait(); }),
+                 kLarge, "GB/s");
+        add_rate("fill 64 MiB", time_calls([&] { stream->fill(piece(there, kLarge), 0), wait(); }), kLarge,
+                 "GB/s");
+        add_rate("copy 64 MiB on the device, read and written",
+                 time_calls([&] { stream->copy(piece(twin, kLarge), piece(there, kLarge)), wait(); }),
+                 2.0 * kLarge, "GB/s");
+    }
+
+    void bandwidth() {
+        if (!device_->bandwidth()) return;
+        const DeviceProperties measured = measured_properties(*device_, true);
+        figures_.push_back({"read bandwidth of the memory", "GB/s", measured.read_bandwidth / 1e9, 0});
+        figures_.push_back(
+            {"copy bandwidth of the memory, read and written", "GB/s", measured.copy_bandwidth / 1e9, 0});
+    }
+
+    // Whole evaluations: graph, schedule from the cache, launches, wait.
+    void operators() {
+        if (!device_->supports(Feature::arithmetic)) return;
+        constexpr std::int64_t kElements = 1 << 24, kRows = 4096, kSide = 1024;
+        const auto random = [&](const Shape& shape, std::uint64_t seed) {
+            return random_uniform(shape, 0.5, 1.5, seed).to(device_).eval();
+        };
+        using Inputs = std::span<const Tensor>;
+        const Tensor one[] = {random({1}, 1)}, x[] = {random({kElements}, 2), random({kElements}, 3)};
+        const Tensor rows[] = {x[0].reshape({kRows, kRows}).eval()};
+        const double bytes = 4.0 * kElements;
+        add_time("evaluate add, 1 element", time_calls([&] { (one[0] + one[0]).to_bytes(); }, 10));
+        add_time("run compiled add, 1 element", time_operator([](Inputs in) { return in[0] + in[0]; }, one));
+        add_rate("add, 16 M f32", time_operator([](Inputs in) { return in[0] + in[1]; }, x), 3 * bytes,
+                 "GB/s");
+        add_rate("exp, 16 M f32", time_operator([](Inputs in) { return exp(in[0]); }, {x, 1}), 2 * bytes,
+                 "GB/s");
+        add_rate("sum, 4096 rows of 4096 f32", time_operator([](Inputs in) { return sum(in[0], 1); }, rows),
+                 bytes, "GB/s");
+        add_rate("softmax, 4096 rows of 4096 f32",
+                 time_operator([](Inputs in) { return softmax(in[0]); }, rows), 2 * bytes, "GB/s");
+        const Tensor a = random({kSide, kSide}, 4), b = random({kSide, kSide}, 5),
+                     row = random({1, kSide}, 6);
+        const double flops = 2.0 * kSide * kSide * kSide;
+        const auto product = [](Inputs in) { return linear(in[0], in[1]); };
+        for (const DType dtype : {DType::f32, DType::f16, DType::bf16}) {
+            const std::string name(dtype_name(dtype));
+            const Tensor square[] = {a.astype(dtype).eval(), b.astype(dtype).eval()};
+            const Tensor vector[] = {row.astype(dtype).eval(), square[1]};
+            add_rate("product 1024x1024x1024 " + name, time_operator(product, square), flops, "GFLOP/s");
+            add_rate("product 1x1024x1024 " + name, time_operator(product, vector),
+                     static_cast<double>(kSide * kSide) * static_cast<double>(size_of(dtype)), "GB/s");
+        }
+    }
+
+    std::shared_ptr<Device> device_;
+    Progress& progress_;
+    std::vector<Figure> figures_;
+};
+
+// Every device that computes, or the one that was asked for.
+std::vector<std::shared_ptr<Device>> chosen_devices(const std::string& name) {
+    if (!name.empty()) return {find_device(name)};
+    std::vector<std::shared_ptr<Device>> devices;
+    for (const BackendInfo& backend : list_backends()) {
+        for (const DeviceProperties& properties : backend.devices) {
+            std::shared_ptr<Device> device = find_device(properties.name);
+            if (device->supports(Feature::arithmetic)) devices.push_back(std::move(device));
+        }
+    }
+    return devices;
+}
+
+}  // namespace
+
+int run_bench_device(const BenchDeviceArguments& arguments) {
+    if (arguments.verbose) set_log_level(LogLevel::kInfo);
+    catch_interrupts();
+    const std::vector<std::shared_ptr<Device>> devices = chosen_devices(arguments.device);
+    std::vector<std::vector<Figure>> figures;
+    for (const std::shared_ptr<Device>& device : devices) {
+        Progress progress("measuring " + device->name(), arguments.verbose);
+        figures.push_back(DeviceBench(device, progress).run());
+    }
+    if (arguments.json || arguments.output == Output::json) {
+        nlohmann::ordered_json json;
+        for (const auto& [name, value] : provenance()) json[name] = value;
+        json["devices"] = nlohmann::ordered_json::array();
+        for (std::size_t i = 0; i < devices.size(); ++i) {
+            const DeviceProperties p = devices[i]->properties();
+            nlohmann::ordered_json list = nlohmann::ordered_json::array();
+            for (const Figure& f : figures[i]) {
+                list.push_back(
+                    {{"name", f.name}, {"median", f.value}, {"deviation", f.deviation}, {"unit", f.unit}});
+            }
+            json["devices"].push_back({{"name", p.name},
+                                       {"description", p.description},
+                                       {"driver", p.driver},
+                                       {"compute_units", p.compute_units},
+                                       {"figures", std::move(list)}});
+        }
+        write_out(json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
+        return 0;
+    }
+    // One row a measurement, in the order in which they first appear; a device that cannot measure one has a dash.
+    Table table{{"measurement", "unit"}, {}};
+    std::map<std::string, std::size_t> row_of;
+    for (const std::shared_ptr<Device>& device : devices) {
+        table.header.push_back(device->name());
+        table.header.push_back("deviation");
+    }
+    for (std::size_t i = 0; i < devices.size(); ++i) {
+        for (const Figure& f : figures[i]) {
+            const auto [at, added] = row_of.emplace(f.name, table.rows.size());
+            if (added) {
+                table.rows.emplace_back(table.header.size(), "-");
+                table.rows.back()[0] = f.name;
+                table.rows.back()[1] = f.unit;
+            }
+            table.rows[at->second][2 + 2 * i] = format("%.4g", f.value);
+            table.rows[at->second][3 + 2 * i] = format("%.2g", f.deviation);
+        }
+    }
+    if (arguments.output == Output::csv) {
+        write_out(to_csv(table));
+        return 0;
+    }
+    for (const std::shared_ptr<Device>& device : devices) {
+        const DeviceProperties p = device->properties();
+        write_out(p.name + ": " + p.description + format(", %d compute units, ", p.compute_units) + p.driver +
+                  "\n");
+    }
+    std::string line;
+    for (const auto& [name, value] : provenance()) line += (line.empty() ? "" : ", ") + name + " " + value;
+    write_out(line + "\n\n" + to_markdown(table));
+    return 0;
+}
+
+}  // namespace invar::cli
