@@ -46,7 +46,9 @@ struct LoadOptions {
 };
 
 struct ForwardOptions {
-    std::span<const std::int32_t> position_ids = {};    // one a token; default 0, 1, 2, ...
+    // One a token; default 0, 1, 2, ... As in transformers, Model::forward takes position ids without a mask as packed
+    // sequences: one begins wherever they do not go up by one.
+    std::span<const std::int32_t> position_ids = {};
     std::span<const std::int32_t> attention_mask = {};  // one a token; 0 hides it from the others
 };
 

@@ -172,6 +172,51 @@ std::vector<State> KvCache::states() const {
 
 }  // namespace nn
 
+namespace {
+
+// Where each token of one call goes.
+struct Placement {
+    std::vector<std::int32_t> positions, rows, slots;
+    std::span<const std::int32_t> key_mask;  // (capacity) of row 0, or empty
+};
+
+ForwardResult run_tokens(const Model::Impl& m, const nn::KvCache& cache, std::span<const std::int32_t> tokens,
+                         const Placement& at) {
+    const Shape count{static_cast<std::int64_t>(tokens.size())};
+    const auto upload = [&](std::span<const std::int32_t> v, const Shape& shape) {
+        return Tensor::from_bytes(std::as_bytes(v), DType::i32, shape, m.device);
+    };
+    nn::ModelInputs inputs{upload(tokens, count), upload(at.positions, count),
+                           {cache.block_table(), upload(at.rows, count), upload(at.slots, count), {}}};
+    if (!at.key_mask.empty())
+        inputs.kv.key_mask = upload(at.key_mask, {1, static_cast<std::int64_t>(at.key_mask.size())});
+    std::vector<State> states = cache.states();
+    ForwardResult result;
+    result.hidden = m.architecture->hidden(inputs, states);
+    result.logits = m.architecture->logits(result.hidden);
+    const Tensor both[] = {result.hidden, result.logits};
+    eval(both);
+    return result;
+}
+
+void check_forward(const Model::Impl& m, std::span<const std::int32_t> tokens, const ForwardOptions& options) {
+    if (tokens.empty()) throw InvalidArgument("forward: no tokens; give at least one");
+    m.check_tokens(tokens);
+    const auto need_length = [&](std::span<const std::int32_t> list, const char* what) {
+        if (!list.empty() && list.size() != tokens.size())
+            throw InvalidArgument(std::string("forward: ") + what + " has " + std::to_string(list.size()) + " numbers for " +
+                                  std::to_string(tokens.size()) + " tokens");
+    };
+    need_length(options.position_ids, "position_ids");
+    need_length(options.attention_mask, "attention_mask");
+    for (const std::int32_t p : options.position_ids)
+        if (p < 0 || p >= m.info.context)
+            throw InvalidArgument("forward: position " + std::to_string(p) + " is outside the " + std::to_string(m.info.context) +
+                                  " positions that the model was loaded for");
+}
+
+}  // namespace
+
 struct Sequence::Impl {
     std::shared_ptr<const Model> model;
     const Model::Impl& m;
@@ -194,51 +239,46 @@ std::int64_t Sequence::length() const noexcept { return impl_->length; }
 
 ForwardResult Sequence::append(std::span<const std::int32_t> tokens, const ForwardOptions& options) {
     Impl& s = *impl_;
+    check_forward(s.m, tokens, options);
     const auto count = static_cast<std::int64_t>(tokens.size());
-    if (tokens.empty()) throw InvalidArgument("forward: no tokens; give at least one");
-    s.m.check_tokens(tokens);
     if (count > s.capacity - s.length)
         throw InvalidArgument("forward: " + std::to_string(count) + " tokens after " + std::to_string(s.length) +
                               " overflow the sequence's " + std::to_string(s.capacity));
-    const auto need_length = [&](std::span<const std::int32_t> list, const char* what) {
-        if (!list.empty() && list.size() != tokens.size())
-            throw InvalidArgument(std::string("forward: ") + what + " has " + std::to_string(list.size()) + " numbers for " +
-                                  std::to_string(tokens.size()) + " tokens");
-    };
-    need_length(options.position_ids, "position_ids");
-    need_length(options.attention_mask, "attention_mask");
-    std::vector<std::int32_t> positions(tokens.size()), slots(tokens.size()), row(tokens.size(), 0);
-    std::iota(slots.begin(), slots.end(), static_cast<std::int32_t>(s.length));
-    positions = slots;
-    for (std::size_t i = 0; i < options.position_ids.size(); ++i) {
-        positions[i] = options.position_ids[i];
-        if (positions[i] < 0 || positions[i] >= s.m.info.context)
-            throw InvalidArgument("forward: position " + std::to_string(positions[i]) + " is outside the " + std::to_string(s.m.info.context) + " positions that the model was loaded for");
-    }
+    Placement at;
+    at.slots.resize(tokens.size());
+    std::iota(at.slots.begin(), at.slots.end(), static_cast<std::int32_t>(s.length));
+    at.rows.assign(tokens.size(), 0);
+    at.positions = at.slots;
+    if (!options.position_ids.empty()) at.positions.assign(options.position_ids.begin(), options.position_ids.end());
     for (std::size_t i = 0; i < options.attention_mask.size(); ++i) {
-        s.mask[static_cast<std::size_t>(slots[i])] = options.attention_mask[i] != 0;
+        s.mask[static_cast<std::size_t>(at.slots[i])] = options.attention_mask[i] != 0;
         s.masked = s.masked || options.attention_mask[i] == 0;
     }
-    const auto upload = [&](std::span<const std::int32_t> v, const Shape& shape) {
-        return Tensor::from_bytes(std::as_bytes(v), DType::i32, shape, s.m.device);
-    };
-    nn::ModelInputs inputs{upload(tokens, {count}), upload(positions, {count}),
-                           {s.cache.block_table(), upload(row, {count}), upload(slots, {count}), {}}};
-    if (s.masked) inputs.kv.key_mask = upload(s.mask, {1, s.capacity});
-    std::vector<State> states = s.cache.states();
-    ForwardResult result;
-    result.hidden = s.m.architecture->hidden(inputs, states);
-    result.logits = s.m.architecture->logits(result.hidden);
-    const Tensor both[] = {result.hidden, result.logits};
-    eval(both);
+    if (s.masked) at.key_mask = s.mask;
+    ForwardResult result = run_tokens(s.m, s.cache, tokens, at);
     s.length += count;
     return result;
 }
 
 ForwardResult Model::forward(std::span<const std::int32_t> tokens, const ForwardOptions& options) const {
-    // The sequence lives no longer than this call, so it need not own the model.
-    Sequence s(std::shared_ptr<const Model>(std::shared_ptr<const Model>(), this), std::max<std::int64_t>(1, static_cast<std::int64_t>(tokens.size())));
-    return s.append(tokens, options);
+    const Impl& m = *impl_;
+    check_forward(m, tokens, options);
+    const auto count = static_cast<std::int64_t>(tokens.size());
+    m.check_capacity(count);
+    // As in transformers, position ids without a mask tell packed sequences apart: where they do not go up by one,
+    // another sequence begins.
+    Placement at;
+    for (std::size_t i = 0; i < tokens.size(); ++i) {
+        const bool given = !options.position_ids.empty();
+        at.positions.push_back(given ? options.position_ids[i] : static_cast<std::int32_t>(i));
+        const bool next = i > 0 && given && options.attention_mask.empty() && at.positions[i] != at.positions[i - 1] + 1;
+        at.rows.push_back(i == 0 ? 0 : at.rows.back() + (next ? 1 : 0));
+        at.slots.push_back(i == 0 || next ? 0 : at.slots.back() + 1);
+    }
+    bool masked = false;
+    for (const std::int32_t v : options.attention_mask) masked = masked || v == 0;
+    if (masked) at.key_mask = options.attention_mask;
+    return run_tokens(m, nn::KvCache(m, at.rows.back() + 1, count), tokens, at);
 }
 
 }  // namespace invar

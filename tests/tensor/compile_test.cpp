@@ -106,7 +106,7 @@ TEST(Compile, RepeatedEagerCodeReusesItsSchedule) {
     EXPECT_EQ(after.schedules_lowered, before.schedules_lowered);
     EXPECT_EQ(after.schedules_reused, before.schedules_reused + 2);
     EXPECT_EQ(after.steps_launched, before.steps_launched + 2);
-    for (std::size_t i = 0; i < a.size(); ++i) EXPECT_FLOAT_EQ((a[i] - 1) / 3, (b[i] - 2) / 5);
+    for (std::size_t i = 0; i < a.size(); ++i) EXPECT_NEAR((a[i] - 1) / 3, (b[i] - 2) / 5, 1e-6);
 }
 
 TEST(State, StaleUseThrows) {
@@ -135,8 +135,7 @@ TEST(Threads, SharedTensorsAndOneGraphFromTwoThreads) {
     }
 }
 
-TEST(Errors, AnInjectedOutOfMemoryIsTypedAndThePressPasses) {
-    // Shapes and devices are refused by name; the process goes on.
+TEST(Errors, ImpossibleRequestsAreTypedAndTheProcessGoesOn) {
     EXPECT_THROW(find_device("cuda:7"), NoDevice);
     EXPECT_THROW(Tensor::empty(DType::f64, {std::int64_t{1} << 61, 4}, find_device("cpu")), InvalidArgument);
     EXPECT_EQ((counting({2}) + 1.0).to_vector<float>(), (std::vector<float>{-7, -6}));
