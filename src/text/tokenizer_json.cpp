@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Reads a tokenizer.json event by event. A tree of the whole document would cost a hundred bytes and several
 // allocations for each of some 300 000 vocabulary entries and merges; only the small rest becomes a tree.
+#include <nlohmann/json.hpp>
+
 #include <invar/error.h>
 
 #include "text/bpe.h"
@@ -21,7 +23,8 @@ constexpr std::size_t kMaxMerges = 8'000'000;
 class Reader final : public nlohmann::json_sax<json> {
 public:
     RawTokenizer take() {
-        if (!raw_.rest.is_object()) throw FormatError("tokenizer.json: the document is not an object");
+        if (!rest_.is_object()) throw FormatError("tokenizer.json: the document is not an object");
+        raw_.rest = std::make_shared<const json>(std::move(rest_));
         return std::move(raw_);
     }
 
@@ -150,8 +153,8 @@ private:
         }
         if (++values_ > kMaxValues) too_many("the document without its tables", kMaxValues);
         if (stack_.empty()) {
-            raw_.rest = std::move(v);
-            return &raw_.rest;
+            rest_ = std::move(v);
+            return &rest_;
         }
         json& parent = *stack_.back();
         if (parent.is_array()) {
@@ -192,6 +195,7 @@ private:
     }
 
     RawTokenizer raw_;
+    json rest_;
     std::vector<json*> stack_;
     std::string key_, key1_, key2_, vocab_key_;
     Table in_ = Table::kNone;

@@ -6,6 +6,8 @@
 #include <optional>
 #include <utility>
 
+#include <nlohmann/json.hpp>
+
 #include <invar/error.h>
 
 #include "text/tokenizer_raw.h"
@@ -351,7 +353,7 @@ void added_tokens_of(const Node& list, TokenizerParts& parts) {
 std::unique_ptr<TokenizerParts> parse_tokenizer_json(std::string_view text) {
     RawTokenizer raw = read_tokenizer_json(text);
     auto parts = std::make_unique<TokenizerParts>();
-    const Node root{raw.rest, ""};
+    const Node root{*raw.rest, ""};
     if (const auto version = root.find("version"); version && version->text() != "1.0")
         throw Unsupported("tokenizer.json: version " + quote(version->text()) + "; known is \"1.0\"");
     model_of(root.at("model"), raw, *parts);

@@ -1,20 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 // A tokenizer.json as read and not yet understood: the two large tables as flat lists, the rest as JSON.
-// Only tokenizer_json.cpp and tokenizer_parts.cpp include this (it brings in nlohmann/json).
+// What tokenizer_json.cpp hands to tokenizer_parts.cpp.
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
-#include <nlohmann/json.hpp>
+#include <nlohmann/json_fwd.hpp>
 
 namespace invar::text {
 
 struct RawTokenizer {
-    nlohmann::json rest;  // an object; without model.vocab and model.merges
+    std::shared_ptr<const nlohmann::json> rest;  // an object; without model.vocab and model.merges
     bool has_vocab = false, has_merges = false;
     std::vector<std::pair<std::string, std::int32_t>> vocab;  // in the order of the file, ids checked
     std::vector<std::pair<std::string, std::string>> merges;  // in the order of the file

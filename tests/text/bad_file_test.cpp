@@ -2,6 +2,7 @@
 // Files that are broken or hostile: a typed error that names what and where, never a crash. Each row changes one
 // thing in a sound file.
 #include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
 
 #include <invar/error.h>
 
@@ -136,7 +137,7 @@ TEST(BadFile, NormalizersThatSpoilAddedTokens) {
     json file = tiny_file();
     json space = added(" ", 5, false);
     space["normalized"] = true;
-    file["added_tokens"] = {space};
+    file["added_tokens"] = json::array({space});
     file["normalizer"] = {{"type", "Strip"}, {"strip_left", true}, {"strip_right", true}};
     EXPECT_EQ(outcome(file.dump()),
               "format: tokenizer.json: the normalizer makes the added token \" \" empty");

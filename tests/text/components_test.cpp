@@ -2,6 +2,7 @@
 // One component at a time: pre-tokenizers, added tokens, post-processors, model options. The expected values are
 // those of the `tokenizers` library 0.23.3.
 #include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
 
 #include <algorithm>
 
@@ -64,7 +65,7 @@ TEST(AddedTokens, LongestFirstAndFlags) {
     json left = added("[l]", 12), right = added("[r]", 13);
     left["lstrip"] = true;
     right["rstrip"] = true;
-    file["added_tokens"] = {token, longer, left, right, word};
+    file["added_tokens"] = json::array({token, longer, left, right, word});
     const Tokenizer t = load(file);
     EXPECT_EQ(t.encode("a<x>b"), (Ids{0, 10, 1}));
     EXPECT_EQ(t.encode("<x><y><x>"), (Ids{11, 10}));
@@ -80,7 +81,7 @@ TEST(AddedTokens, SingleWordNeedsAnEdgeOnBothSides) {
     json file = tiny_file();
     json word = added("b", 1, false);  // in the vocabulary too, so only its cutting shows
     word["single_word"] = true;
-    file["added_tokens"] = {word};
+    file["added_tokens"] = json::array({word});
     const Tokenizer t = load(file);
     EXPECT_EQ(t.encode("ab"), (Ids{6}));
     EXPECT_EQ(t.encode("abc"), (Ids{7}));
@@ -92,7 +93,7 @@ TEST(AddedTokens, AreNoWordsOfTheModel) {
     file["model"]["ignore_merges"] = true;
     json word = added("ed", 10, false);
     word["single_word"] = true;
-    file["added_tokens"] = {word};
+    file["added_tokens"] = json::array({word});
     file["pre_tokenizer"] = split("String", "a", "Isolated");
     const Tokenizer t = load(file);
     EXPECT_EQ(t.encode("aeda"), (Ids{0, 4, 3, 0}));  // "ed" touches letters, and is no word of the vocabulary
@@ -104,7 +105,7 @@ TEST(AddedTokens, NormalizedOnesMatchTheNormalForm) {
     file["normalizer"] = {{"type", "Lowercase"}};
     json name = added("XY", 10, false), plain = added("ZZ", 11);
     name["normalized"] = true;
-    file["added_tokens"] = {name, plain};
+    file["added_tokens"] = json::array({name, plain});
     const Tokenizer t = load(file);
     EXPECT_EQ(t.encode("aXYb"), (Ids{0, 10, 1}));
     EXPECT_EQ(t.encode("xY"), (Ids{10}));
@@ -115,7 +116,7 @@ TEST(AddedTokens, NormalizedOnesMatchTheNormalForm) {
 
 TEST(PostProcessor, Templates) {
     json file = tiny_file();
-    file["added_tokens"] = {added("<s>", 10), added("</s>", 11)};
+    file["added_tokens"] = json::array({added("<s>", 10), added("</s>", 11)});
     const json text = {{"Sequence", {{"id", "A"}, {"type_id", 0}}}};
     const auto special = [](const char* id) { return json{{"SpecialToken", {{"id", id}, {"type_id", 0}}}}; };
     file["post_processor"] = {{"type", "TemplateProcessing"},

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Every probe of tests/data/tokenizers: ids and text must be those of the `tokenizers` library, exactly.
 #include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
 
 #include <fstream>
 
@@ -34,6 +35,8 @@ protected:
 
 TEST_P(Reference, EncodesAsTheLibrary) {
     ASSERT_GT(probes["encode"].size(), 100u);
+    // Oniguruma of Unicode 14 and of Unicode 16 give the same words for the texts of newer_unicode.
+    for (const json& p : probes["newer_unicode"]) probes["encode"].push_back(p);
     for (const json& p : probes["encode"]) {
         const std::string text = p["text"];
         SCOPED_TRACE(p["text"].dump(-1, ' ', true));

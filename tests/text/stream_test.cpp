@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The streaming decoder: whole characters only, and all of decode() in the end.
 #include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
 
 #include <random>
 
@@ -32,7 +33,7 @@ TEST(StreamDecoder, HoldsBackUnfinishedCharacters) {
 
 TEST(StreamDecoder, PiecesAreTextAndMakeUpTheWhole) {
     json file = byte_file({{"Ġ", "t"}, {"ð", "Ł"}, {"Ã", "©"}});
-    file["added_tokens"] = {added("<x>", 259), added("éé", 260, false)};
+    file["added_tokens"] = json::array({added("<x>", 259), added("éé", 260, false)});
     const Tokenizer t = load(file);
     std::mt19937 random(1);
     for (int round = 0; round < 300; ++round) {
@@ -55,7 +56,7 @@ TEST(StreamDecoder, PiecesAreTextAndMakeUpTheWhole) {
 
 TEST(StreamDecoder, SkipsSpecialTokensInsideACharacter) {
     json file = byte_file();
-    file["added_tokens"] = {added("<x>", 256)};
+    file["added_tokens"] = json::array({added("<x>", 256)});
     const Tokenizer t = load(file);
     StreamDecoder d(t, true);
     EXPECT_EQ(d.push(0xC3), "");

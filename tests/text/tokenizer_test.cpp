@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The tokenizer as a whole: ids and their limits, text from users, long words, hostile expressions, threads, files.
 #include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
 
 #include <chrono>
 #include <filesystem>
@@ -28,7 +29,7 @@ std::string message_of(F f) {
 
 TEST(Tokenizer, IdsAndNames) {
     json file = tiny_file();
-    file["added_tokens"] = {added("<x>", 10)};
+    file["added_tokens"] = json::array({added("<x>", 10)});
     const Tokenizer t = load(file);
     EXPECT_EQ(t.vocab_size(), 11);
     EXPECT_EQ(t.token(7), "abc");
@@ -73,7 +74,7 @@ TEST(Tokenizer, TextFromUsersNeverBecomesAControlToken) {
 
 TEST(Tokenizer, ControlTokensAreNotReachedThroughTheModelEither) {
     json file = tiny_file();
-    file["added_tokens"] = {added("abc", 7)};  // a special token that the merges form too
+    file["added_tokens"] = json::array({added("abc", 7)});  // a special token that the merges form too
     const Tokenizer merged = load(file);
     const EncodeOptions user{.parse_special = false};
     EXPECT_EQ(merged.encode("abc"), (Ids{7}));
@@ -81,7 +82,7 @@ TEST(Tokenizer, ControlTokensAreNotReachedThroughTheModelEither) {
     EXPECT_EQ(merged.encode("abc", user), (Ids{6, 2}));  // the cache does not bring it back
     file["model"]["ignore_merges"] = true;
     EXPECT_EQ(load(file).encode("abc", user), (Ids{6, 2}));
-    file["added_tokens"] = {added("c", 2)};
+    file["added_tokens"] = json::array({added("c", 2)});
     EXPECT_EQ(load(file).encode("ab", user), (Ids{6}));
     EXPECT_THROW((void)load(file).encode("cb", user), InvalidArgument);  // nothing else can spell it
     // The unknown token stands for what has no token; it is not a control token.
@@ -91,7 +92,7 @@ TEST(Tokenizer, ControlTokensAreNotReachedThroughTheModelEither) {
 
 TEST(Tokenizer, AddedTokensCanBeLeftAlone) {
     json file = tiny_file();
-    file["added_tokens"] = {added("<e>", 10, false), added("<d>", 11)};
+    file["added_tokens"] = json::array({added("<e>", 10, false), added("<d>", 11)});
     const Tokenizer t = load(file);
     EXPECT_EQ(t.encode("a<e><d>"), (Ids{0, 10, 11}));
     EXPECT_EQ(t.encode("a<e><d>", EncodeOptions{.parse_special = false}), (Ids{0, 10, 3}));

@@ -2,6 +2,7 @@
 // UTF-8 and Unicode below the tokenizer; expected values from the Unicode standard and the `tokenizers` library.
 
 #include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
 
 #include <invar/error.h>
 
