@@ -25,7 +25,7 @@ struct InputSpec {
 struct CompileOptions {
     // (output, input): the output is written into the memory of that input at the end of the run; for what one step
     // hands to the next (tokens, positions). Such an output is not returned.
-    std::vector<std::pair<int, int>> donations;
+    std::vector<std::pair<int, int>> donations = {};
 };
 
 class INVAR_API CompiledFunction {

@@ -39,10 +39,10 @@ struct ModelInfo {
 };
 
 struct LoadOptions {
-    std::string device;              // "" = the default
-    std::optional<DType> dtype;      // f32, f16, bf16; default: as the weights were saved
+    std::string device = {};         // "" = the default
+    std::optional<DType> dtype = {}; // f32, f16, bf16; default: as the weights were saved
     std::int64_t max_context = 0;    // positions to prepare for; 0 = the model's, at most 8192
-    std::function<void(std::uint64_t done, std::uint64_t total)> progress;  // bytes of weights
+    std::function<void(std::uint64_t done, std::uint64_t total)> progress = {};  // bytes of weights
 };
 
 struct ForwardOptions {
