@@ -45,6 +45,18 @@ Samples time_operator(const Operator& compute, std::span<const Tensor> inputs, d
     return time_calls([&] { function.run(inputs, {&output, 1}), function.synchronize(); }, 1, budget);
 }
 
+Tensor sample_tensor(const Shape& shape, DType dtype, const std::shared_ptr<Device>& device) {
+    std::vector<float> values(static_cast<std::size_t>(shape.max_elements()));
+    std::uint32_t state = 1;
+    for (float& value : values) {
+        state = state * 1664525u + 1013904223u;
+        value = 0.5f + static_cast<float>(state >> 8) / 16777216.0f;
+    }
+    return Tensor::from_bytes(std::as_bytes(std::span(values)), DType::f32, shape, device)
+        .astype(dtype)
+        .eval();
+}
+
 std::vector<std::pair<std::string, std::string>> provenance() {
     const std::time_t now = std::time(nullptr);
     std::tm utc = {};

@@ -46,6 +46,9 @@ Samples time_calls(Work&& work, int batch = 1, double budget = 0.3) {
 using Operator = std::function<Tensor(std::span<const Tensor>)>;
 Samples time_operator(const Operator& compute, std::span<const Tensor> inputs, double budget = 0.2);
 
+// Numbers between 0.5 and 1.5, always the same ones.
+Tensor sample_tensor(const Shape& shape, DType dtype, const std::shared_ptr<Device>& device);
+
 // Names and values in order: the version and commit, the date (UTC), the system.
 std::vector<std::pair<std::string, std::string>> provenance();
 

@@ -21,7 +21,7 @@ namespace {
 
 constexpr std::size_t kSmall = 4 << 10,
                       kLarge = 64 << 20;  // bytes of a copy that measures latency, and bandwidth
-constexpr std::size_t kFigures = 29;      // about so many are taken, for the progress bar
+constexpr std::size_t kFigures = 27;      // about so many are taken, for the progress bar
 
 struct Figure {
     std::string name;
@@ -128,38 +128,61 @@ private:
             {"copy bandwidth of the memory, read and written", "GB/s", measured.copy_bandwidth / 1e9, 0});
     }
 
-    // Whole evaluations: graph, schedule from the cache, launches, wait.
+    // amount: bytes or operations of one run. An operator that the device does not have leaves a gap.
+    void add_operator(const std::string& name, const Operator& compute, std::span<const Tensor> inputs,
+                      double amount, const std::string& unit) {
+        try {
+            const Samples seconds = time_operator(compute, inputs);
+            if (amount > 0) {
+                add_rate(name, seconds, amount, unit);
+            } else {
+                add_time(name, seconds);
+            }
+        } catch (const Unsupported& error) {
+            log(LogLevel::kInfo, device_->name() + ": " + name + ": " + error.what());
+        }
+    }
+
     void operators() {
         if (!device_->supports(Feature::arithmetic)) return;
-        constexpr std::int64_t kElements = 1 << 24, kRows = 4096, kSide = 1024;
-        const auto random = [&](const Shape& shape, std::uint64_t seed) {
-            return random_uniform(shape, 0.5, 1.5, seed).to(device_).eval();
-        };
         using Inputs = std::span<const Tensor>;
-        const Tensor one[] = {random({1}, 1)}, x[] = {random({kElements}, 2), random({kElements}, 3)};
-        const Tensor rows[] = {x[0].reshape({kRows, kRows}).eval()};
-        const double bytes = 4.0 * kElements;
-        add_time("evaluate add, 1 element", time_calls([&] { (one[0] + one[0]).to_bytes(); }, 10));
-        add_time("run compiled add, 1 element", time_operator([](Inputs in) { return in[0] + in[0]; }, one));
-        add_rate("add, 16 M f32", time_operator([](Inputs in) { return in[0] + in[1]; }, x), 3 * bytes,
-                 "GB/s");
-        add_rate("exp, 16 M f32", time_operator([](Inputs in) { return exp(in[0]); }, {x, 1}), 2 * bytes,
-                 "GB/s");
-        add_rate("sum, 4096 rows of 4096 f32", time_operator([](Inputs in) { return sum(in[0], 1); }, rows),
-                 bytes, "GB/s");
-        add_rate("softmax, 4096 rows of 4096 f32",
-                 time_operator([](Inputs in) { return softmax(in[0]); }, rows), 2 * bytes, "GB/s");
-        const Tensor a = random({kSide, kSide}, 4), b = random({kSide, kSide}, 5),
-                     row = random({1, kSide}, 6);
-        const double flops = 2.0 * kSide * kSide * kSide;
-        const auto product = [](Inputs in) { return linear(in[0], in[1]); };
+        constexpr std::int64_t kElements = 1 << 24, kRows = 4096, kSide = 1024;
+        const Tensor one = sample_tensor({1}, DType::f32, device_);
+        add_time("evaluate add, 1 element", time_calls([&] { (one + one).to_bytes(); }, 10));
+        add_operator(
+            "run compiled add, 1 element", [](Inputs in) { return in[0] + in[0]; }, {&one, 1}, 0, "us");
+        {
+            const Tensor x = sample_tensor({kElements}, DType::f32, device_),
+                         rows = x.reshape({kRows, kRows}).eval();
+            const Tensor two[] = {x, sample_tensor({kElements}, DType::f32, device_)};
+            constexpr double kBytes = 4.0 * kElements;
+            add_operator(
+                "add, 16 M f32", [](Inputs in) { return in[0] + in[1]; }, two, 3 * kBytes, "GB/s");
+            add_operator(
+                "exp, 16 M f32", [](Inputs in) { return exp(in[0]); }, {&x, 1}, 2 * kBytes, "GB/s");
+            add_operator(
+                "add the transposed, 4096 x 4096 f32", [](Inputs in) { return in[0] + in[0].transpose(); },
+                {&rows, 1}, 3 * kBytes, "GB/s");
+            add_operator(
+                "sum of rows, 4096 x 4096 f32", [](Inputs in) { return sum(in[0], 1); }, {&rows, 1}, kBytes,
+                "GB/s");
+            add_operator(
+                "sum of columns, 4096 x 4096 f32", [](Inputs in) { return sum(in[0], 0); }, {&rows, 1},
+                kBytes, "GB/s");
+            add_operator(
+                "softmax, 4096 x 4096 f32", [](Inputs in) { return softmax(in[0]); }, {&rows, 1}, 2 * kBytes,
+                "GB/s");
+        }
         for (const DType dtype : {DType::f32, DType::f16, DType::bf16}) {
             const std::string name(dtype_name(dtype));
-            const Tensor square[] = {a.astype(dtype).eval(), b.astype(dtype).eval()};
-            const Tensor vector[] = {row.astype(dtype).eval(), square[1]};
-            add_rate("product 1024x1024x1024 " + name, time_operator(product, square), flops, "GFLOP/s");
-            add_rate("product 1x1024x1024 " + name, time_operator(product, vector),
-                     static_cast<double>(kSide * kSide) * static_cast<double>(size_of(dtype)), "GB/s");
+            const Tensor weight = sample_tensor({kSide, kSide}, dtype, device_);
+            const Tensor square[] = {sample_tensor({kSide, kSide}, dtype, device_), weight};
+            const Tensor vector[] = {sample_tensor({1, kSide}, dtype, device_), weight};
+            const Operator product = [](Inputs in) { return linear(in[0], in[1]); };
+            add_operator("product 1024 x 1024 x 1024 " + name, product, square, 2.0 * kSide * kSide * kSide,
+                         "GFLOP/s");
+            add_operator("product 1 x 1024 x 1024 " + name, product, vector,
+                         static_cast<double>(kSide * kSide) * static_cast<double>(size_of(dtype)), "GB/s");
         }
     }
 

@@ -113,10 +113,8 @@ double step_bytes(const ModelInfo& info, std::int64_t batch, std::int64_t prompt
 double measure_product(const Model& model) {
     constexpr std::int64_t kRows = 512, kSide = 2048;
     const DType dtype = model.info().dtype;
-    const auto random = [&](const Shape& shape, std::uint64_t seed) {
-        return random_uniform(shape, -1, 1, seed).astype(dtype).to(model.device()).eval();
-    };
-    const Tensor inputs[] = {random({kRows, kSide}, 1), random({kSide, kSide}, 2)};
+    const Tensor inputs[] = {sample_tensor({kRows, kSide}, dtype, model.device()),
+                             sample_tensor({kSide, kSide}, dtype, model.device())};
     const Samples samples =
         time_operator([](std::span<const Tensor> in) { return linear(in[0], in[1]); }, inputs, 1.0);
     return 2.0 * kRows * kSide * kSide / *std::min_element(samples.values.begin(), samples.values.end());
