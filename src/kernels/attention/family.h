@@ -1,15 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 // Attention over a paged KV cache, and the append that fills it.
 //
-// The cache of one layer is two arrays of blocks, K and V, each (blocks, kv_heads, kBlockTokens, head_dim). A sequence
-// is a row of the block table: its token in slot s lives in block table[row, s / kBlockTokens] at s % kBlockTokens.
+// The cache of one layer is two arrays of blocks of equal size: V is (blocks, kv_heads, kBlockTokens, head_dim), K is
+// (blocks, kv_heads, head_dim, kBlockTokens), so that the scores of a block's tokens lie side by side in a vector and
+// are formed without transposing. A sequence is a row of the block table: its token in slot s lives in block
+// table[row, s / kBlockTokens] at s % kBlockTokens. Bytes of the cache that no token was appended to are never read
+// into a result.
 // The tokens of one call are flat: token i belongs to sequence sequence[i] and takes slot slot[i]; it attends to the
 // slots 0..slot[i] of its sequence (the last window of them when window > 0), except those whose key_mask is 0.
 // Tokens of one sequence stand together in the call in ascending slots; all are appended before attention reads.
-// A token whose slot is negative is padding: nothing is appended and its output is zero.
+// A token whose slot is negative is padding: nothing is appended and its output is zero; so is that of a token all of
+// whose slots are masked. Slots past the columns of key_mask are not masked.
 //
-// Softmax is computed in f32 over splits of kSplit slots counted from slot 0, each summed in order, and the splits are
-// combined in order: the result of a token depends on its slots alone, not on the batch or on how prompts are chunked.
+// Softmax is computed in f32 over splits of kSplit slots counted from slot 0. A score is one chain of fused
+// multiply-adds over head_dim; in a split the exponentials are summed over 16 lanes by slot modulo 16, folded pairwise,
+// and the values are added slot by slot; splits are combined in order. So the result of a token depends on its slots
+// alone, not on the batch or on how prompts are chunked. The bits are the same on every target with fused
+// multiply-add; SSE4 has none and rounds twice.
 #pragma once
 
 #include <cstdint>
@@ -22,10 +29,11 @@ namespace invar::kernels {
 
 inline constexpr std::int64_t kBlockTokens = 16;
 inline constexpr std::int64_t kSplit = 256;
+inline constexpr std::int64_t kMaxHeadDim = 256;
 
 struct KvLayout {
     DType dtype = DType::f32;  // storage of K and V
-    std::int64_t blocks = 0, kv_heads = 0, head_dim = 0;
+    std::int64_t blocks = 0, kv_heads = 0, head_dim = 0;  // head_dim: at most kMaxHeadDim
     std::int64_t table_rows = 0, table_columns = 0;  // block table: (rows, columns) i32
 };
 
@@ -36,7 +44,7 @@ struct KvAppendSpec {
     std::int64_t k_token = 0, k_head = 0, v_token = 0, v_head = 0;  // strides in elements; inner stride 1
 };
 // Buffers: k (tokens, kv_heads, head_dim), v (same), cache K, cache V, block table i32, sequence (tokens) i32,
-// slot (tokens) i32. A slot or block outside the cache throws LaunchFailed.
+// slot (tokens) i32. A slot, sequence or block outside the cache throws LaunchFailed.
 INVAR_API KernelCall plan_kv_append(const Device& device, const KvAppendSpec& spec);
 
 struct AttentionSpec {
@@ -47,7 +55,7 @@ struct AttentionSpec {
     float scale = 1;
     float softcap = 0;         // 0: none; else scores become softcap * tanh(score / softcap)
     std::int64_t window = 0;   // 0: none
-    std::int64_t max_length = 0;  // upper bound of slot + 1 over the call, for workspace and grid
+    std::int64_t max_length = 0;  // upper bound of slot + 1 over the call, for the workspace; a longer token throws
     std::int64_t mask_columns = 0;  // 0: no key mask; else key_mask is (table_rows, mask_columns) i32
 };
 // Buffers: q (tokens, heads, head_dim), cache K, cache V, block table, sequence, slot,

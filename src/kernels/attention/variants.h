@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+// What plan and native entries of the attention family agree on: how tokens are cut into tiles, and when the splits of
+// one token go to different tasks through a workspace. None of it changes a result's bits.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+#include "kernels/attention/family.h"
+#include "kernels/native.h"
+
+namespace invar::kernels::attention {
+
+inline constexpr std::int64_t kMaxRows = 32;                        // query rows of a tile: tokens x heads of one kv head
+inline constexpr std::int64_t kManyTasks = 64;                      // tiles enough to keep a machine busy without splits
+inline constexpr std::int64_t kMaxWorkspace = std::int64_t{64} << 20;  // bytes; beyond it, splits stay in one task
+inline constexpr std::int64_t kBlocksOfSplit = kSplit / kBlockTokens;
+
+// The shape of the work of one call.
+struct Tiling {
+    std::int64_t group;        // heads that share a kv head
+    std::int64_t head_chunks;  // parts of a group, of at most kMaxRows heads
+    std::int64_t chunk_heads;
+    std::int64_t tokens;  // of a tile
+    std::int64_t tiles;
+    std::int64_t tasks;    // without splits
+    std::int64_t padded;   // head_dim up to whole 16 lanes
+    std::int64_t partial;  // floats of a split's result: maximum, sum, 14 unused, padded values
+    explicit Tiling(const AttentionSpec& s) {
+        group = s.cache.kv_heads > 0 ? s.heads / s.cache.kv_heads : 1;
+        head_chunks = ceil_div(group, kMaxRows);
+        chunk_heads = head_chunks > 0 ? ceil_div(group, head_chunks) : 1;
+        tokens = std::max<std::int64_t>(1, kMaxRows / std::max<std::int64_t>(1, chunk_heads));
+        tiles = ceil_div(s.tokens, tokens);
+        tasks = tiles * s.cache.kv_heads * head_chunks;
+        padded = ceil_div(s.cache.head_dim, 16) * 16;
+        partial = padded + 16;
+    }
+};
+
+void run_kv_append(const NativeLaunch& launch);
+void run_attention(const NativeLaunch& launch);
+
+}  // namespace invar::kernels::attention

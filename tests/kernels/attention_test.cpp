@@ -1,0 +1,433 @@
+// SPDX-License-Identifier: Apache-2.0
+// Attention over a paged cache against dense attention in f64: shuffled block tables, several sequences in one call,
+// grouped heads, windows, masks, soft caps, every storage type and odd head sizes. However a prompt is cut, each token
+// gives the same bits, on any number of threads and, among targets with fused multiply-add, on any of them.
+#include "kernels/attention/family.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include "kernels/harness.h"
+
+namespace invar::kernels {
+namespace {
+
+using namespace testing;
+
+struct Problem {
+    DType cache = DType::f32, q = DType::f32, y = DType::f32, kv = DType::f32;
+    std::int64_t heads = 4, kv_heads = 2, head_dim = 16;
+    std::vector<std::int64_t> lengths = {50};  // of the sequences
+    std::int64_t window = 0;
+    float softcap = 0;
+    bool mask = false;
+    bool table_of_slack = false;  // more table columns and length than the tokens need
+};
+
+// Sequences with all their queries, keys and values, and a cache with a shuffled block table. Blocks start as NaN, so
+// that reading what no token wrote is seen.
+class World {
+public:
+    explicit World(const Problem& problem)
+        : s(problem), k_(s.cache, 0), v_(s.cache, 0), table_(DType::i32, 0), mask_(DType::i32, 0) {
+        std::mt19937 random(static_cast<std::uint32_t>(s.head_dim * 31 + s.heads));
+        const std::int64_t longest = *std::max_element(s.lengths.begin(), s.lengths.end());
+        rows = static_cast<std::int64_t>(s.lengths.size()) + 1;  // one row that no token uses
+        columns = (longest + 15) / 16 + (s.table_of_slack ? 40 : 0);
+        blocks = rows * columns + 3;
+        std::vector<std::int32_t> order(static_cast<std::size_t>(blocks));
+        std::iota(order.begin(), order.end(), 0);
+        std::shuffle(order.begin(), order.end(), random);
+        order.resize(static_cast<std::size_t>(rows * columns));
+        for (std::int64_t r = 0; r < rows; ++r)  // columns that no token reaches name no block
+            for (std::int64_t c = 0; c < columns; ++c)
+                if (r == rows - 1 || c * 16 >= s.lengths[static_cast<std::size_t>(r)])
+                    order[static_cast<std::size_t>(r * columns + c)] = -7;
+        table_ = Array::of(DType::i32, order);
+        total = std::accumulate(s.lengths.begin(), s.lengths.end(), std::int64_t{0});
+        const std::int64_t elements = blocks * s.kv_heads * 16 * s.head_dim;
+        k_ = Array(s.cache, elements);
+        v_ = Array(s.cache, elements);
+        for (std::int64_t i = 0; i < elements; ++i) {
+            k_.set(i, NAN);
+            v_.set(i, NAN);
+        }
+        q = Array(s.q, total * q_token());
+        k = Array(s.kv, total * kv_token());
+        v = Array(s.kv, total * kv_token());
+        q.randomize(1, 1.5);
+        k.randomize(2, 1.5);
+        v.randomize(3);
+        if (s.mask) {
+            mask_columns = columns * 16 - 5;
+            std::vector<std::int32_t> mask(static_cast<std::size_t>(rows * mask_columns));
+            for (auto& m : mask) m = random() % 4 != 0;
+            for (std::int64_t j = 0; j < 30 && j < mask_columns; ++j) mask[static_cast<std::size_t>(j)] = 0;
+            mask_ = Array::of(DType::i32, mask);
+        }
+        for (std::int64_t i = 0; i < static_cast<std::int64_t>(s.lengths.size()); ++i)
+            for (std::int64_t j = 0; j < s.lengths[static_cast<std::size_t>(i)]; ++j) {
+                sequence.push_back(static_cast<std::int32_t>(i));
+                slot.push_back(static_cast<std::int32_t>(j));
+            }
+    }
+    // Strides with room between tokens.
+    std::int64_t q_token() const { return s.heads * s.head_dim + 5; }
+    std::int64_t kv_token() const { return s.kv_heads * s.head_dim + 3; }
+    KvLayout layout() const { return {s.cache, blocks, s.kv_heads, s.head_dim, rows, columns}; }
+
+    // Appends and attends the given flat tokens in one call each; writes their rows of y (total, heads, head_dim).
+    void step(const std::vector<std::int64_t>& tokens, Array& y, ThreadPool& threads = pool()) {
+        const auto n = static_cast<std::int64_t>(tokens.size());
+        std::vector<std::int32_t> seq, slots;
+        Array qs(s.q, n * q_token()), ks(s.kv, n * kv_token()), vs(s.kv, n * kv_token());
+        for (std::int64_t i = 0; i < n; ++i) {
+            const std::int64_t t = tokens[static_cast<std::size_t>(i)];
+            seq.push_back(t < 0 ? 99 : sequence[static_cast<std::size_t>(t)]);
+            slots.push_back(t < 0 ? -1 : slot[static_cast<std::size_t>(t)]);
+            if (t < 0) continue;
+            copy(q, t * q_token(), qs, i * q_token(), q_token());
+            copy(k, t * kv_token(), ks, i * kv_token(), kv_token());
+            copy(v, t * kv_token(), vs, i * kv_token(), kv_token());
+        }
+        Array sequences = Array::of(DType::i32, seq), slot_array = Array::of(DType::i32, slots);
+        KvAppendSpec append;
+        append.cache = layout();
+        append.kv = s.kv;
+        append.tokens = n;
+        append.k_token = append.v_token = kv_token();
+        append.k_head = append.v_head = s.head_dim;
+        run(plan_kv_append(cpu(), append), {&ks, &vs, &k_, &v_, &table_, &sequences, &slot_array}, threads);
+        Array out(s.y, n * s.heads * s.head_dim);
+        std::vector<Array*> arrays = {&qs, &k_, &v_, &table_, &sequences, &slot_array, &out};
+        if (s.mask) arrays.push_back(&mask_);
+        run(plan_attention(cpu(), spec(n)), arrays, threads);
+        for (std::int64_t i = 0; i < n; ++i) {
+            const std::int64_t t = tokens[static_cast<std::size_t>(i)], row = s.heads * s.head_dim;
+            if (t >= 0)
+                copy(out, i * row, y, t * row, row);
+            else
+                for (std::int64_t j = 0; j < row; ++j) ASSERT_EQ(out.get(i * row + j), 0) << "padding";
+        }
+    }
+    AttentionSpec spec(std::int64_t tokens) const {
+        AttentionSpec a;
+        a.cache = layout();
+        a.q = s.q;
+        a.y = s.y;
+        a.tokens = tokens;
+        a.heads = s.heads;
+        a.q_token = q_token();
+        a.q_head = s.head_dim;
+        a.scale = 1 / std::sqrt(static_cast<float>(s.head_dim));
+        a.softcap = s.softcap;
+        a.window = s.window;
+        a.max_length = columns * 16;
+        a.mask_columns = mask_columns;
+        return a;
+    }
+    Array result() const { return Array(s.y, total * s.heads * s.head_dim); }
+    // All tokens in chunks of n of each sequence; 0: everything in one call.
+    Array in_chunks(std::int64_t n, ThreadPool& threads = pool()) {
+        Array y = result();
+        if (n == 0) {
+            std::vector<std::int64_t> all(static_cast<std::size_t>(total));
+            std::iota(all.begin(), all.end(), 0);
+            step(all, y, threads);
+            return y;
+        }
+        // The sequences advance together, as a batch does.
+        const std::int64_t longest = *std::max_element(s.lengths.begin(), s.lengths.end());
+        for (std::int64_t from = 0; from < longest; from += n) {
+            std::vector<std::int64_t> tokens;
+            for (std::int64_t t = 0; t < total; ++t) {
+                const std::int64_t p = slot[static_cast<std::size_t>(t)];
+                if (p >= from && p < from + n) tokens.push_back(t);
+            }
+            step(tokens, y, threads);
+        }
+        return y;
+    }
+
+    void check(const Array& y) const {
+        std::int64_t base = 0;
+        for (std::int64_t t = 0; t < total; ++t) {
+            const std::int64_t me = sequence[static_cast<std::size_t>(t)], last = slot[static_cast<std::size_t>(t)];
+            if (last == 0) base = t;
+            for (std::int64_t h = 0; h < s.heads; ++h) {
+                const std::int64_t kv_head = h / (s.heads / s.kv_heads);
+                std::vector<double> p, out(static_cast<std::size_t>(s.head_dim), 0);
+                std::vector<std::int64_t> where;
+                double top = -INFINITY, sum = 0, size = 0, reach = 0;
+                for (std::int64_t j = s.window > 0 ? std::max<std::int64_t>(0, last - s.window + 1) : 0; j <= last; ++j) {
+                    if (s.mask && j < mask_columns && mask_.get(me * mask_columns + j) == 0) continue;
+                    double score = 0, magnitude = 0;
+                    for (std::int64_t d = 0; d < s.head_dim; ++d) {
+                        const double product = q.get(t * q_token() + h * s.head_dim + d) *
+                                               stored(k, (base + j) * kv_token() + kv_head * s.head_dim + d);
+                        score += product;
+                        magnitude += std::abs(product);
+                    }
+                    score /= std::sqrt(static_cast<double>(s.head_dim));
+                    reach = std::max(reach, magnitude / std::sqrt(static_cast<double>(s.head_dim)));
+                    if (s.softcap > 0) score = s.softcap * std::tanh(score / s.softcap);
+                    p.push_back(score);
+                    where.push_back(j);
+                    top = std::max(top, score);
+                }
+                for (double& x : p) sum += x = std::exp(x - top);
+                for (std::size_t j = 0; j < p.size(); ++j)
+                    for (std::int64_t d = 0; d < s.head_dim; ++d) {
+                        const double value = stored(v, (base + where[j]) * kv_token() + kv_head * s.head_dim + d);
+                        out[static_cast<std::size_t>(d)] += p[j] / sum * value;
+                        size = std::max(size, std::abs(value));
+                    }
+                // Scores are off by roundings of their products; so are exponentials, relatively; then the sums.
+                const double unit = 0x1p-24;
+                const double off = (2 * reach * static_cast<double>(s.head_dim + 4) + static_cast<double>(p.size()) + 20 +
+                                    4 * static_cast<double>(s.softcap)) * unit * size;
+                for (std::int64_t d = 0; d < s.head_dim; ++d)
+                    ASSERT_TRUE(close(y.get((t * s.heads + h) * s.head_dim + d), out[static_cast<std::size_t>(d)],
+                                      epsilon(s.y) / 2, off + (s.y == DType::f16 ? 0x1p-25 : 0)))
+                        << "token " << t << " slot " << last << " head " << h << " d " << d << " of " << s.head_dim;
+            }
+        }
+    }
+
+    Problem s;
+    std::int64_t rows = 0, columns = 0, blocks = 0, total = 0, mask_columns = 0;
+    std::vector<std::int32_t> sequence, slot;
+    Array q{DType::f32, 0}, k{DType::f32, 0}, v{DType::f32, 0};
+    Array k_, v_, table_, mask_;
+
+private:
+    // A key or value as the cache stores it.
+    double stored(const Array& from, std::int64_t i) const {
+        Array one(s.cache, 1);
+        one.set(0, from.get(i));
+        return one.get(0);
+    }
+    static void copy(const Array& from, std::int64_t i, Array& to, std::int64_t j, std::int64_t n) {
+        const std::size_t size = size_of(from.type());
+        std::memcpy(to.data() + static_cast<std::size_t>(j) * size, from.data() + static_cast<std::size_t>(i) * size,
+                    static_cast<std::size_t>(n) * size);
+    }
+};
+
+TEST(Attention, HeadSizesAndTypes) {
+    for (const std::int64_t dim : {1, 8, 12, 16, 17, 48, 64, 80, 96, 128, 256})
+        for (const DType cache : {DType::f32, DType::f16, DType::bf16}) {
+            Problem s;
+            s.cache = cache;
+            s.q = dim % 3 == 0 ? DType::bf16 : DType::f32;
+            s.y = dim % 5 == 0 ? DType::f16 : DType::f32;
+            s.kv = dim == 12 ? DType::f16 : dim == 17 ? DType::bf16 : DType::f32;
+            s.head_dim = dim;
+            s.lengths = {19, 33, 1};
+            World w(s);
+            w.check(w.in_chunks(0));
+        }
+}
+
+TEST(Attention, GroupsOfHeads) {
+    for (const auto& [heads, kv_heads] : {std::pair{1, 1}, {3, 1}, {7, 7}, {14, 2}, {9, 3}, {33, 1}, {40, 1}, {130, 2}}) {
+        Problem s;
+        s.heads = heads;
+        s.kv_heads = kv_heads;
+        s.head_dim = 24;
+        s.lengths = {37, 18};
+        World w(s);
+        w.check(w.in_chunks(0));
+    }
+}
+
+TEST(Attention, LongSequencesAcrossSplits) {
+    for (const std::int64_t length : {255, 256, 257, 600}) {
+        Problem s;
+        s.lengths = {length, 31, 290};
+        s.cache = DType::bf16;
+        s.head_dim = 32;
+        World w(s);
+        w.check(w.in_chunks(0));
+    }
+}
+
+TEST(Attention, Windows) {
+    for (const std::int64_t window : {1, 2, 7, 16, 33, 300}) {
+        Problem s;
+        s.window = window;
+        s.lengths = {70, 550};
+        World w(s);
+        w.check(w.in_chunks(0));
+    }
+}
+
+TEST(Attention, MasksAndSoftcap) {
+    Problem s;
+    s.mask = true;
+    s.lengths = {60, 290};
+    World w(s);
+    const Array y = w.in_chunks(0);
+    // The first 30 slots of the first sequence are masked: its first tokens see nothing.
+    for (std::int64_t i = 0; i < 30 * s.heads * s.head_dim; ++i) ASSERT_EQ(y.get(i), 0);
+    Array rest = y;
+    for (std::int64_t i = 0; i < 30 * s.heads * s.head_dim; ++i) rest.set(i, 0);
+    w.check(rest);
+    for (const float cap : {5.0f, 50.0f}) {
+        Problem c;
+        c.softcap = cap;
+        World x(c);
+        x.check(x.in_chunks(0));
+    }
+}
+
+TEST(Attention, ChunksGiveTheSameBits) {
+    for (const bool mask : {false, true})
+        for (const std::int64_t window : {0, 40})
+            for (const auto& [heads, kv_heads] : {std::pair{4, 2}, {5, 5}, {6, 1}}) {
+                Problem s;
+                s.mask = mask;
+                s.window = window;
+                s.heads = heads;
+                s.kv_heads = kv_heads;
+                s.head_dim = 20;
+                s.cache = DType::bf16;
+                s.lengths = {301, 50};
+                World all(s);
+                const Array y = all.in_chunks(0);
+                for (const std::int64_t n : {1, 7, 64}) {
+                    World w(s);
+                    ASSERT_TRUE(w.in_chunks(n).same_bits(y)) << n << " window " << window << " heads " << heads;
+                }
+                // A longer table changes the plan (splits as tasks of their own), not the bits.
+                s.table_of_slack = true;
+                World slack(s);
+                slack.k = all.k;
+                slack.v = all.v;
+                if (!mask) {
+                    ASSERT_TRUE(slack.in_chunks(7).same_bits(y));
+                }
+            }
+}
+
+TEST(Attention, SpecialValuesStayWithTheirTokens) {
+    // Values of later tokens that are infinite or NaN must not reach earlier tokens of the same tile.
+    Problem s;
+    s.lengths = {40};
+    World w(s);
+    const Array clean = w.in_chunks(0);
+    for (std::int64_t i = 25 * w.kv_token(); i < 26 * w.kv_token(); ++i) w.v.set(i, i % 2 ? NAN : INFINITY);
+    const Array y = w.in_chunks(0);
+    const std::int64_t row = s.heads * s.head_dim;
+    for (std::int64_t i = 0; i < 25 * row; ++i) ASSERT_EQ(y.get(i), clean.get(i));
+    for (std::int64_t i = 25 * row; i < 40 * row; ++i) ASSERT_FALSE(std::isfinite(y.get(i)));
+}
+
+TEST(Attention, TargetsAndThreads) {
+    for (const DType cache : {DType::f32, DType::f16, DType::bf16}) {
+        Problem s;
+        s.cache = cache;
+        s.head_dim = 64;
+        s.lengths = {300, 20};
+        World w(s);
+        const Array y = w.in_chunks(0, pool(1));
+        for (const int threads : {2, 5}) {
+            World x(s);
+            ASSERT_TRUE(x.in_chunks(0, pool(threads)).same_bits(y));
+            World z(s);
+            ASSERT_TRUE(z.in_chunks(50, pool(threads)).same_bits(y));
+        }
+        for_each_target([&](const char* target) {
+            World x(s);
+            const Array here = x.in_chunks(0);
+            x.check(here);
+            // y was formed on the best target; SSE4 has no fused multiply-add.
+            if (std::string(target) != "SSE4") {
+                ASSERT_TRUE(here.same_bits(y)) << target;
+            }
+        });
+    }
+}
+
+TEST(Attention, Padding) {
+    Problem s;
+    s.lengths = {20};
+    World w(s), padded(s);
+    const Array y = w.in_chunks(0);
+    Array z = padded.result();
+    std::vector<std::int64_t> tokens;
+    for (std::int64_t t = 0; t < 20; ++t) {
+        tokens.push_back(t);
+        if (t % 3 == 0) tokens.push_back(-1);
+    }
+    padded.step(tokens, z);
+    EXPECT_TRUE(z.same_bits(y));
+}
+
+TEST(Attention, RefusesBadTokensAndTables) {
+    Problem s;
+    s.lengths = {20, 10};
+    World w(s);
+    Array y = w.result();
+    const auto step = [&](World& world, std::int64_t t) {
+        return message_of<LaunchFailed>([&] { world.step({t}, y); });
+    };
+    w.slot[3] = 32;
+    expect_contains(step(w, 3), {"token 0", "slot 32", "32"});
+    w.slot[3] = 3;
+    w.sequence[3] = 3;
+    expect_contains(step(w, 3), {"sequence 3", "3 rows"});
+    w.sequence[3] = -1;
+    expect_contains(step(w, 3), {"sequence -1"});
+    w.sequence[3] = 1;
+    w.slot[3] = 20;  // a column of the table that names no block
+    expect_contains(step(w, 3), {"(1, 1)", "-7"});
+    w.sequence[3] = 0;
+    w.table_.set(1, w.blocks);
+    expect_contains(step(w, 3), {"(0, 1)", std::to_string(w.blocks)});
+    // Attention looks for itself: the append above is not what protects it.
+    AttentionSpec a = w.spec(1);
+    Array q(DType::f32, a.q_token), sequence = Array::of<int>(DType::i32, {0}), slot = Array::of<int>(DType::i32, {20});
+    Array out(DType::f32, s.heads * s.head_dim);
+    q.randomize(1);
+    const auto attend = [&] { run(plan_attention(cpu(), a), {&q, &w.k_, &w.v_, &w.table_, &sequence, &slot, &out}); };
+    expect_contains(message_of<LaunchFailed>(attend), {"(0, 1)"});
+    slot.set(0, 5);
+    attend();
+    a.max_length = 5;
+    expect_contains(message_of<LaunchFailed>(attend), {"slot 5", "room for 5"});
+}
+
+TEST(Attention, RefusesWrongSpecificationsAndBuffers) {
+    Problem s;
+    World w(s);
+    const auto refused = [&](auto change) {
+        AttentionSpec a = w.spec(3);
+        change(a);
+        EXPECT_THROW(plan_attention(cpu(), a), InvalidArgument);
+    };
+    refused([](AttentionSpec& a) { a.heads = 5; });
+    refused([](AttentionSpec& a) { a.heads = 0; });
+    refused([](AttentionSpec& a) { a.cache.head_dim = 257; });
+    refused([](AttentionSpec& a) { a.cache.head_dim = 0; });
+    refused([](AttentionSpec& a) { a.cache.kv_heads = 0; });
+    refused([](AttentionSpec& a) { a.cache.dtype = DType::f64; });
+    refused([](AttentionSpec& a) { a.cache.blocks = std::int64_t{1} << 58; });
+    refused([](AttentionSpec& a) { a.tokens = -1; });
+    refused([](AttentionSpec& a) { a.tokens = std::int64_t{1} << 60; });
+    refused([](AttentionSpec& a) { a.q_token = std::int64_t{1} << 62; });
+    refused([](AttentionSpec& a) { a.scale = NAN; });
+    refused([](AttentionSpec& a) { a.softcap = -1; });
+    refused([](AttentionSpec& a) { a.q = DType::i32; });
+    refused([](AttentionSpec& a) { a.cache.table_columns = std::int64_t{1} << 60; });
+    Array q(DType::f32, 3 * w.q_token()), small(DType::f32, 10), slots(DType::i32, 3), y(DType::f32, 3 * 64);
+    expect_contains(message_of<LaunchFailed>([&] {
+                        run(plan_attention(cpu(), w.spec(3)), {&q, &small, &w.v_, &w.table_, &slots, &slots, &y});
+                    }),
+                    {"attention", "cache k", "40"});
+    Array none(DType::f32, 0), no_tokens(DType::i32, 0);
+    run(plan_attention(cpu(), w.spec(0)), {&none, &w.k_, &w.v_, &w.table_, &no_tokens, &no_tokens, &none});
+}
+
+}  // namespace
+}  // namespace invar::kernels
