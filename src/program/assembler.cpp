@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// From text to programs. The grammar stands in program.h. What a statement means by itself is checked here, with line
-// and column; what holds for a whole program is left to the verifier.
+// From text to programs. The grammar stands in program.h. What a statement means by itself is checked here,
+// with line and column; what holds for a whole program is left to the verifier.
 #include <map>
 #include <optional>
 #include <set>
@@ -33,7 +33,8 @@ public:
                 const std::string_view directive = scan_.word();
                 if (directive == "program") {
                     if (open_) done.push_back(finish());
-                    if (done.size() == kMaxPrograms) scan_.fail_at_mark("more than 1024 programs in one text");
+                    if (done.size() == kMaxPrograms)
+                        scan_.fail_at_mark("more than 1024 programs in one text");
                     begin_program(names);
                 } else if (directive == "param") {
                     if (!open_) scan_.fail_at_mark("'.param' before '.program'");
@@ -74,7 +75,8 @@ private:
     }
 
     void parameter() {
-        if (!program_.instructions.empty()) scan_.fail_at_mark("parameters stand before the first instruction");
+        if (!program_.instructions.empty())
+            scan_.fail_at_mark("parameters stand before the first instruction");
         const std::string name(scan_.word());
         if (name.empty()) scan_.fail_at_mark("expected the parameter's name");
         if (program_.parameters.size() >= static_cast<std::size_t>(kMaxProgramBuffers + kMaxProgramScalars))
@@ -108,8 +110,8 @@ private:
         Parameter& p = program_.parameters[static_cast<std::size_t>(found->second)];
         if (!p.buffer) scan_.fail_at_mark("'" + name + "' is a scalar, it has no address");
         if (p.dtype != i.type)
-            scan_.fail_at_mark("'" + name + "' holds " + std::string(dtype_name(p.dtype)) + ", the instruction names " +
-                               std::string(dtype_name(i.type)));
+            scan_.fail_at_mark("'" + name + "' holds " + std::string(dtype_name(p.dtype)) +
+                               ", the instruction names " + std::string(dtype_name(i.type)));
         i.buffer = found->second;
         const auto bit = i.opcode == Opcode::LDG ? Access::read : Access::write;
         p.access = static_cast<Access>(static_cast<int>(p.access) | static_cast<int>(bit));
@@ -125,7 +127,8 @@ private:
             } else if (const auto r = registers_.find(word); r != registers_.end()) {
                 i.address = {Operand::Kind::reg, static_cast<std::uint64_t>(r->second)};
             } else {
-                scan_.fail_at_mark("'" + word + "' is neither gid, a number nor a register that has been written");
+                scan_.fail_at_mark("'" + word +
+                                   "' is neither gid, a number nor a register that has been written");
             }
         }
         scan_.expect(']', "after the address");
@@ -171,8 +174,9 @@ private:
         const auto type = type_of_name(suffix);
         if (!type) scan_.fail_at_mark("unknown type '" + std::string(suffix) + "'");
         if ((row->types & type_bit(*type)) == 0)
-            scan_.fail_at_mark(name + " does not work on " + std::string(suffix) +
-                               (compute_type(*type) != *type ? ", a storage type; load, compute in f32, store" : ""));
+            scan_.fail_at_mark(
+                name + " does not work on " + std::string(suffix) +
+                (compute_type(*type) != *type ? ", a storage type; load, compute in f32, store" : ""));
         i.type = *type;
 
         std::string target;
@@ -181,8 +185,10 @@ private:
         } else {
             target = scan_.word();
             if (target.empty()) scan_.fail("expected a register");
-            if (parameters_.contains(target)) scan_.fail_at_mark("'" + target + "' is a parameter, it cannot be written");
-            if (target == "gid" || target == "inf" || target == "nan" || target == "true" || target == "false")
+            if (parameters_.contains(target))
+                scan_.fail_at_mark("'" + target + "' is a parameter, it cannot be written");
+            if (target == "gid" || target == "inf" || target == "nan" || target == "true" ||
+                target == "false")
                 scan_.fail_at_mark("'" + target + "' is a reserved word, it cannot be written");
         }
         if (i.opcode == Opcode::LDG) {
@@ -190,7 +196,9 @@ private:
             address(i);
         }
         for (int k = 0; k < row->operands; ++k) {
-            scan_.expect(',', ("before operand " + std::to_string(k + 1) + " of " + std::to_string(row->operands)).c_str());
+            scan_.expect(
+                ',',
+                ("before operand " + std::to_string(k + 1) + " of " + std::to_string(row->operands)).c_str());
             const DType t = i.opcode == Opcode::SEL && k == 0 ? DType::pred : compute_type(i.type);
             i.src[k] = operand(t);
             if (i.opcode == Opcode::CVT && i.src[k].kind == Operand::Kind::immediate)
@@ -218,7 +226,8 @@ std::vector<Program> assemble_module(std::string_view text) { return Assembler(t
 Program assemble(std::string_view text) {
     std::vector<Program> programs = assemble_module(text);
     if (programs.size() != 1)
-        throw FormatError("program: the text holds " + std::to_string(programs.size()) + " programs, one is expected");
+        throw FormatError("program: the text holds " + std::to_string(programs.size()) +
+                          " programs, one is expected");
     return std::move(programs.front());
 }
 

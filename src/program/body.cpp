@@ -30,7 +30,9 @@ public:
     }
 
 private:
-    static bool is_input(std::string_view name) { return name == "x" || name == "a" || name == "b" || name == "c"; }
+    static bool is_input(std::string_view name) {
+        return name == "x" || name == "a" || name == "b" || name == "c";
+    }
 
     BodyOperand operand() {
         BodyOperand o;
@@ -46,8 +48,10 @@ private:
         } else if (is_input(name)) {
             o.kind = BodyOperand::Kind::input;
             o.index = name == "x" ? 0 : name[0] - 'a';
-            if (name == "x") x_ = true;
-            else letters_ = std::max(letters_, o.index + 1);
+            if (name == "x")
+                x_ = true;
+            else
+                letters_ = std::max(letters_, o.index + 1);
         } else if (name == "inf" || name == "nan" || name == "true" || name == "false") {
             o.kind = BodyOperand::Kind::number;
             o.text = name;
@@ -65,7 +69,8 @@ private:
     void instruction() {
         std::string name(scan_.word());
         if (name.empty()) scan_.fail("expected an instruction");
-        if (body_.instructions.size() == kMaxBodyInstructions) scan_.fail_at_mark("more than 256 instructions");
+        if (body_.instructions.size() == kMaxBodyInstructions)
+            scan_.fail_at_mark("more than 256 instructions");
         if (name == "SET") name += "." + std::string(scan_.suffix());
         const InstructionInfo* row = find_instruction(name);
         if (row == nullptr) scan_.fail_at_mark("unknown instruction '" + name + "'");
@@ -93,7 +98,9 @@ private:
         if (std::find(body_.scalars.begin(), body_.scalars.end(), target) != body_.scalars.end())
             scan_.fail_at_mark("'" + target + "' is read before it is written");
         for (int k = 0; k < row->operands; ++k) {
-            scan_.expect(',', ("before operand " + std::to_string(k + 1) + " of " + std::to_string(row->operands)).c_str());
+            scan_.expect(
+                ',',
+                ("before operand " + std::to_string(k + 1) + " of " + std::to_string(row->operands)).c_str());
             i.src.push_back(operand());
         }
         // An operand may name the target's former value, so the target is entered last.

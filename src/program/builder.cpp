@@ -29,7 +29,8 @@ const ProgramBuilder::Value& ProgramBuilder::value(Reg r) const {
 
 int ProgramBuilder::add_buffer(DType dtype, bool strided, Access access) {
     if (buffers() == kMaxProgramBuffers)
-        throw Unsupported("program builder: more than " + std::to_string(kMaxProgramBuffers) + " buffers; cut the region");
+        throw Unsupported("program builder: more than " + std::to_string(kMaxProgramBuffers) +
+                          " buffers; cut the region");
     buffers_.push_back(static_cast<int>(program_.parameters.size()));
     declared_.push_back(access);
     program_.parameters.push_back({"b" + std::to_string(buffers() - 1), dtype, true, strided, Access::none});
@@ -38,9 +39,11 @@ int ProgramBuilder::add_buffer(DType dtype, bool strided, Access access) {
 
 int ProgramBuilder::add_scalar(DType dtype) {
     if (scalars() == kMaxProgramScalars)
-        throw Unsupported("program builder: more than " + std::to_string(kMaxProgramScalars) + " scalars; cut the region");
+        throw Unsupported("program builder: more than " + std::to_string(kMaxProgramScalars) +
+                          " scalars; cut the region");
     if (compute_type(dtype) != dtype)
-        throw InvalidArgument("program builder: a scalar of storage type " + std::string(dtype_name(dtype)) + "; make it f32");
+        throw InvalidArgument("program builder: a scalar of storage type " + std::string(dtype_name(dtype)) +
+                              "; make it f32");
     scalars_.push_back(static_cast<int>(program_.parameters.size()));
     program_.parameters.push_back({"s" + std::to_string(scalars() - 1), dtype, false, false, Access::none});
     return scalars() - 1;
@@ -48,8 +51,8 @@ int ProgramBuilder::add_scalar(DType dtype) {
 
 int ProgramBuilder::buffer_parameter(int buffer, Access wanted, const char* what) const {
     if (buffer < 0 || buffer >= buffers())
-        throw InvalidArgument(std::string("program builder: ") + what + " buffer " + std::to_string(buffer) + " of " +
-                              std::to_string(buffers()));
+        throw InvalidArgument(std::string("program builder: ") + what + " buffer " + std::to_string(buffer) +
+                              " of " + std::to_string(buffers()));
     if ((static_cast<int>(declared_[static_cast<std::size_t>(buffer)]) & static_cast<int>(wanted)) == 0)
         throw InvalidArgument(std::string("program builder: ") + what + " b" + std::to_string(buffer) +
                               ", which was not added for that");
@@ -73,10 +76,12 @@ Reg ProgramBuilder::load_at(int buffer, Reg index) {
     i.buffer = buffer_parameter(buffer, Access::read, "load from");
     i.type = program_.parameters[static_cast<std::size_t>(i.buffer)].dtype;
     if (!is_int(type(index)))
-        throw FormatError("program builder: an index of type " + std::string(dtype_name(type(index))) + "; it must be an integer");
+        throw FormatError("program builder: an index of type " + std::string(dtype_name(type(index))) +
+                          "; it must be an integer");
     Operand address = value(index).operand;
     // A scalar parameter becomes a register: addresses know registers, constants and gid.
-    if (address.kind == Operand::Kind::scalar) address = value(emit(Opcode::MOV, type(index), {index})).operand;
+    if (address.kind == Operand::Kind::scalar)
+        address = value(emit(Opcode::MOV, type(index), {index})).operand;
     i.address = address;
     return append(i, compute_type(i.type));
 }
@@ -87,8 +92,9 @@ void ProgramBuilder::store(int buffer, Reg stored) {
     i.buffer = buffer_parameter(buffer, Access::write, "store to");
     i.type = program_.parameters[static_cast<std::size_t>(i.buffer)].dtype;
     if (type(stored) != compute_type(i.type))
-        throw FormatError("program builder: a value of type " + std::string(dtype_name(type(stored))) + " stored to b" +
-                          std::to_string(buffer) + " of type " + std::string(dtype_name(i.type)) + "; convert it first");
+        throw FormatError("program builder: a value of type " + std::string(dtype_name(type(stored))) +
+                          " stored to b" + std::to_string(buffer) + " of type " +
+                          std::string(dtype_name(i.type)) + "; convert it first");
     if (program_.instructions.size() >= static_cast<std::size_t>(kMaxProgramInstructions))
         throw Unsupported("program builder: too many instructions; cut the region");
     i.address = {Operand::Kind::gid, 0};
@@ -99,7 +105,8 @@ void ProgramBuilder::store(int buffer, Reg stored) {
 
 void ProgramBuilder::store_at(int buffer, Reg index, Reg stored) {
     if (!is_int(type(index)))
-        throw FormatError("program builder: an index of type " + std::string(dtype_name(type(index))) + "; it must be an integer");
+        throw FormatError("program builder: an index of type " + std::string(dtype_name(type(index))) +
+                          "; it must be an integer");
     if (value(index).operand.kind == Operand::Kind::scalar) index = emit(Opcode::MOV, type(index), {index});
     store(buffer, stored);
     program_.instructions.back().address = value(index).operand;
@@ -107,7 +114,8 @@ void ProgramBuilder::store_at(int buffer, Reg index, Reg stored) {
 
 Reg ProgramBuilder::scalar(int scalar) {
     if (scalar < 0 || scalar >= scalars())
-        throw InvalidArgument("program builder: scalar " + std::to_string(scalar) + " of " + std::to_string(scalars()));
+        throw InvalidArgument("program builder: scalar " + std::to_string(scalar) + " of " +
+                              std::to_string(scalars()));
     const int parameter = scalars_[static_cast<std::size_t>(scalar)];
     return add_value({Operand::Kind::scalar, static_cast<std::uint64_t>(parameter)},
                      program_.parameters[static_cast<std::size_t>(parameter)].dtype);
@@ -130,7 +138,8 @@ Reg ProgramBuilder::immediate_integer(DType type, std::int64_t number) {
 
 Reg ProgramBuilder::grid_index(DType type) {
     if (type != DType::i32 && type != DType::u32 && type != DType::i64 && type != DType::u64)
-        throw FormatError("program builder: gid as " + std::string(dtype_name(type)) + "; it may be i32, u32, i64 or u64");
+        throw FormatError("program builder: gid as " + std::string(dtype_name(type)) +
+                          "; it may be i32, u32, i64 or u64");
     Instruction i;
     i.opcode = Opcode::MOV;
     i.type = type;
@@ -148,7 +157,8 @@ Reg ProgramBuilder::convert(Reg from, DType to) {
 Reg ProgramBuilder::emit(Opcode opcode, DType at, std::span<const Reg> operands) {
     const InstructionInfo& row = info(opcode);
     const auto refuse = [&](const std::string& why) {
-        throw FormatError("program builder: " + std::string(row.name) + "." + std::string(dtype_name(at)) + ": " + why);
+        throw FormatError("program builder: " + std::string(row.name) + "." + std::string(dtype_name(at)) +
+                          ": " + why);
     };
     if (opcode == Opcode::LDG || opcode == Opcode::STG) refuse("use load and store");
     if ((row.types & type_bit(at)) == 0) refuse("does not work on this type");
@@ -162,18 +172,20 @@ Reg ProgramBuilder::emit(Opcode opcode, DType at, std::span<const Reg> operands)
         if (opcode == Opcode::CVT) {
             if (value(operands[k]).operand.kind == Operand::Kind::immediate) refuse("of an immediate");
         } else if (type(operands[k]) != wanted) {
-            refuse("operand " + std::to_string(k + 1) + " is " + std::string(dtype_name(type(operands[k]))) + ", needs " +
-                   std::string(dtype_name(wanted)));
+            refuse("operand " + std::to_string(k + 1) + " is " + std::string(dtype_name(type(operands[k]))) +
+                   ", needs " + std::string(dtype_name(wanted)));
         }
         i.src[k] = value(operands[k]).operand;
     }
     return append(i, is_set(opcode) ? DType::pred : at);
 }
 
-Reg ProgramBuilder::inline_body(const Body& body, DType at, std::span<const Reg> inputs, std::span<const Reg> scalars) {
+Reg ProgramBuilder::inline_body(const Body& body, DType at, std::span<const Reg> inputs,
+                                std::span<const Reg> scalars) {
     if (inputs.size() < static_cast<std::size_t>(body.inputs) || scalars.size() != body.scalars.size())
-        throw InvalidArgument("program builder: body '" + body.text + "' takes " + std::to_string(body.inputs) +
-                              " inputs and " + std::to_string(body.scalars.size()) + " scalars, got " +
+        throw InvalidArgument("program builder: body '" + body.text + "' takes " +
+                              std::to_string(body.inputs) + " inputs and " +
+                              std::to_string(body.scalars.size()) + " scalars, got " +
                               std::to_string(inputs.size()) + " and " + std::to_string(scalars.size()));
     std::vector<Reg> locals(static_cast<std::size_t>(body.locals));
     std::vector<Reg> operands;
@@ -248,8 +260,9 @@ Program ProgramBuilder::finish(std::string_view name) {
         }
         if (i.buffer >= 0) {
             Access& access = out.parameters[static_cast<std::size_t>(i.buffer)].access;
-            access = static_cast<Access>(static_cast<int>(access) |
-                                         static_cast<int>(i.opcode == Opcode::LDG ? Access::read : Access::write));
+            access =
+                static_cast<Access>(static_cast<int>(access) |
+                                    static_cast<int>(i.opcode == Opcode::LDG ? Access::read : Access::write));
         }
         out.instructions.push_back(i);
     }

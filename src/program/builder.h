@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Programs made from C++: the graph compiler puts a fused region together with a ProgramBuilder, from loads, stores and
-// the bodies of the operator table.
+// Programs made from C++: the graph compiler puts a fused region together with a ProgramBuilder, from loads,
+// stores and the bodies of the operator table.
 //
-// A body is program text for one pointwise operator: "SIGMOID t, x; MUL y, x, t". Inputs are named x for one and a, b, c
-// for up to three; y is the result and must be written; a name that is written is a local; any other name is a scalar
-// attribute. Instructions without a type suffix are instantiated at the compute type when the body is inlined.
-// Parameters of the finished program are named b0, b1, ... and s0, s1, ... in the order in which they were added, so
-// that equal regions give equal text.
+// A body is program text for one pointwise operator: "SIGMOID t, x; MUL y, x, t". Inputs are named x for one
+// and a, b, c for up to three; y is the result and must be written; a name that is written is a local; any
+// other name is a scalar attribute. Instructions without a type suffix are instantiated at the compute type
+// when the body is inlined. Parameters of the finished program are named b0, b1, ... and s0, s1, ... in the
+// order in which they were added, so that equal regions give equal text.
 #pragma once
 
 #include <initializer_list>
@@ -30,19 +30,19 @@ struct BodyOperand {
 
 struct BodyInstruction {
     Opcode opcode = Opcode::MOV;
-    bool typed = false;          // else the compute type
+    bool typed = false;  // else the compute type
     DType type = DType::f32;
-    int dst = 0;                 // local number
+    int dst = 0;  // local number
     std::vector<BodyOperand> src;
 };
 
 struct Body {
     std::string text;
     std::vector<BodyInstruction> instructions;
-    int inputs = 0;                    // 1 where x is used, else one more than the last of a, b, c that is used
+    int inputs = 0;  // 1 where x is used, else one more than the last of a, b, c that is used
     std::vector<std::string> scalars;  // names of attributes, in order of first use
     int locals = 0;
-    int result = -1;                   // local number of y
+    int result = -1;  // local number of y
 };
 
 // Throws FormatError with line and column. LDG and STG are refused.
@@ -56,13 +56,13 @@ struct Reg {
 
 class INVAR_API ProgramBuilder {
 public:
-    // Number of the buffer or scalar among its kind: the order in which a launch passes them. Throws Unsupported beyond
-    // the limits of program.h.
+    // Number of the buffer or scalar among its kind: the order in which a launch passes them. Throws
+    // Unsupported beyond the limits of program.h.
     int add_buffer(DType dtype, bool strided, Access access);
     int add_scalar(DType dtype);
 
-    // The buffer's element at gid, widened to compute_type(dtype). Loading twice gives the same register unless
-    // something was stored in between.
+    // The buffer's element at gid, widened to compute_type(dtype). Loading twice gives the same register
+    // unless something was stored in between.
     Reg load(int buffer);
     // The element at index (of an integer type, in elements from the buffer's start), checked at run time.
     Reg load_at(int buffer, Reg index);
@@ -75,13 +75,15 @@ public:
     Reg grid_index(DType type);  // gid as i32, u32, i64 or u64
     // The value as another type (CVT); the same register where the type is the same already.
     Reg convert(Reg value, DType type);
-    // One instruction at a type; its result (SET gives pred). Throws FormatError for operands that do not fit.
+    // One instruction at a type; its result (SET gives pred). Throws FormatError for operands that do not
+    // fit.
     Reg emit(Opcode opcode, DType type, std::span<const Reg> operands);
     Reg emit(Opcode opcode, DType type, std::initializer_list<Reg> operands) {
         return emit(opcode, type, std::span<const Reg>(operands.begin(), operands.size()));
     }
     // The body's instructions with inputs and scalars put in; the value of y.
-    Reg inline_body(const Body& body, DType compute_type, std::span<const Reg> inputs, std::span<const Reg> scalars = {});
+    Reg inline_body(const Body& body, DType compute_type, std::span<const Reg> inputs,
+                    std::span<const Reg> scalars = {});
 
     DType type(Reg value) const;
     int buffers() const { return static_cast<int>(buffers_.size()); }

@@ -39,10 +39,10 @@ struct Launch {
     std::int64_t elements = 0;
     int rank = 1;  // at least 1
     Index dims{};
-    std::array<Index, kMaxProgramBuffers> strides{};              // of strided buffers
-    std::array<std::byte*, kMaxProgramBuffers> origin{};          // of strided buffers: element (0, ..., 0)
-    bool rows = false;                                            // blocks end with their rows
-    std::int64_t piece = 0;                                       // elements of a block
+    std::array<Index, kMaxProgramBuffers> strides{};      // of strided buffers
+    std::array<std::byte*, kMaxProgramBuffers> origin{};  // of strided buffers: element (0, ..., 0)
+    bool rows = false;                                    // blocks end with their rows
+    std::int64_t piece = 0;                               // elements of a block
 };
 
 [[noreturn]] void refuse(const PreparedProgram& p, const std::string& what) {
@@ -55,22 +55,28 @@ struct Launch {
 
 void check_buffers(const PreparedProgram& p, std::span<const NativeBuffer> buffers) {
     if (buffers.size() != p.buffer_names.size())
-        refuse(p, "takes " + std::to_string(p.buffer_names.size()) + " buffers, got " + std::to_string(buffers.size()));
+        refuse(p, "takes " + std::to_string(p.buffer_names.size()) + " buffers, got " +
+                      std::to_string(buffers.size()));
     for (std::size_t b = 0; b < buffers.size(); ++b) {
         const std::size_t bytes = size_of(p.buffer_types[b]);
         if (reinterpret_cast<std::uintptr_t>(buffers[b].data) % bytes != 0)
-            refuse_buffer(p, b, "begins at an address that is not a multiple of " + std::to_string(bytes) + " bytes");
+            refuse_buffer(
+                p, b, "begins at an address that is not a multiple of " + std::to_string(bytes) + " bytes");
         const std::size_t held = buffers[b].data == nullptr ? 0 : buffers[b].size / bytes;
         if (p.constant_extent[b] > 0 && held < static_cast<std::uint64_t>(p.constant_extent[b]))
-            refuse_buffer(p, b, "holds " + std::to_string(held) + " elements, the program reads or writes element " +
-                                    std::to_string(p.constant_extent[b] - 1));
+            refuse_buffer(p, b,
+                          "holds " + std::to_string(held) +
+                              " elements, the program reads or writes element " +
+                              std::to_string(p.constant_extent[b] - 1));
     }
 }
 
-void check_extent(const PreparedProgram& p, std::span<const NativeBuffer> buffers, std::size_t b, std::int64_t needed) {
+void check_extent(const PreparedProgram& p, std::span<const NativeBuffer> buffers, std::size_t b,
+                  std::int64_t needed) {
     const std::size_t held = buffers[b].data == nullptr ? 0 : buffers[b].size / size_of(p.buffer_types[b]);
     if (static_cast<std::uint64_t>(needed) > held)
-        refuse_buffer(p, b, "holds " + std::to_string(held) + " elements, the launch needs " + std::to_string(needed));
+        refuse_buffer(
+            p, b, "holds " + std::to_string(held) + " elements, the launch needs " + std::to_string(needed));
 }
 
 // Merges dimensions that every strided buffer walks as one, and drops those of length 1.
@@ -120,14 +126,18 @@ void walk(const Launch& l, const Index& strides, std::byte* origin, Index at, T*
         const std::int64_t count = std::min(n, inner - at[last]);
         T* view = reinterpret_cast<T*>(origin) + offset;
         if (step == 1 && count >= 16) {
-            if (kStore) std::memcpy(view, flat, static_cast<std::size_t>(count) * sizeof(T));
-            else std::memcpy(flat, view, static_cast<std::size_t>(count) * sizeof(T));
+            if (kStore)
+                std::memcpy(view, flat, static_cast<std::size_t>(count) * sizeof(T));
+            else
+                std::memcpy(flat, view, static_cast<std::size_t>(count) * sizeof(T));
         } else if (step == 0 && !kStore) {
             std::fill_n(flat, count, *view);
         } else {
             for (std::int64_t i = 0; i < count; ++i) {
-                if (kStore) view[i * step] = flat[i];
-                else flat[i] = view[i * step];
+                if (kStore)
+                    view[i * step] = flat[i];
+                else
+                    flat[i] = view[i * step];
             }
         }
         flat += count;
@@ -147,10 +157,18 @@ template <bool kStore>
 void walk_bytes(const Launch& l, const MemoryAccess& m, const Index& at, void* flat, std::int64_t n) {
     const auto s = static_cast<std::size_t>(m.strided);
     switch (m.element_bytes) {
-        case 1: return walk<std::uint8_t, kStore>(l, l.strides[s], l.origin[s], at, static_cast<std::uint8_t*>(flat), n);
-        case 2: return walk<std::uint16_t, kStore>(l, l.strides[s], l.origin[s], at, static_cast<std::uint16_t*>(flat), n);
-        case 4: return walk<std::uint32_t, kStore>(l, l.strides[s], l.origin[s], at, static_cast<std::uint32_t*>(flat), n);
-        default: return walk<std::uint64_t, kStore>(l, l.strides[s], l.origin[s], at, static_cast<std::uint64_t*>(flat), n);
+        case 1:
+            return walk<std::uint8_t, kStore>(l, l.strides[s], l.origin[s], at,
+                                              static_cast<std::uint8_t*>(flat), n);
+        case 2:
+            return walk<std::uint16_t, kStore>(l, l.strides[s], l.origin[s], at,
+                                               static_cast<std::uint16_t*>(flat), n);
+        case 4:
+            return walk<std::uint32_t, kStore>(l, l.strides[s], l.origin[s], at,
+                                               static_cast<std::uint32_t*>(flat), n);
+        default:
+            return walk<std::uint64_t, kStore>(l, l.strides[s], l.origin[s], at,
+                                               static_cast<std::uint64_t*>(flat), n);
     }
 }
 
@@ -184,7 +202,8 @@ public:
 
     void task(std::int64_t begin, std::int64_t end) {
         const std::size_t table_bytes = (p_.table.size() * sizeof(void*) + 63) / 64 * 64;
-        const std::size_t bytes = table_bytes + static_cast<std::size_t>(p_.scratch_bytes_per_element * p_.block);
+        const std::size_t bytes =
+            table_bytes + static_cast<std::size_t>(p_.scratch_bytes_per_element * p_.block);
         if (bytes <= kStackScratch) {
             alignas(64) std::byte memory[kStackScratch];
             run(memory, table_bytes, begin, end);
@@ -206,7 +225,8 @@ private:
                 std::fill_n(static_cast<T*>(table_[f.entry]), first, static_cast<T>(bits));
             });
         }
-        for (const Step& s : p_.prologue) s.kernel(table_[s.dst], table_[s.a], table_[s.b], table_[s.c], first);
+        for (const Step& s : p_.prologue)
+            s.kernel(table_[s.dst], table_[s.a], table_[s.b], table_[s.c], first);
 
         if (p_.strided_count > 0) unravel(begin);
         for (position_ = begin; position_ < end;) {
@@ -214,11 +234,13 @@ private:
             if (l_.rows) n = std::min(n, l_.dims[l_.rank - 1] - at_[l_.rank - 1]);
             for (const int a : p_.contiguous) {
                 const MemoryAccess& m = p_.accesses[static_cast<std::size_t>(a)];
-                table_[m.entry] = l_.buffers[static_cast<std::size_t>(m.buffer)].data + position_ * m.element_bytes;
+                table_[m.entry] =
+                    l_.buffers[static_cast<std::size_t>(m.buffer)].data + position_ * m.element_bytes;
             }
             for (const Step& s : p_.steps) {
                 if (s.kind == Step::Kind::call) {
-                    s.kernel(table_[s.dst], table_[s.a], table_[s.b], table_[s.c], static_cast<std::size_t>(n));
+                    s.kernel(table_[s.dst], table_[s.a], table_[s.b], table_[s.c],
+                             static_cast<std::size_t>(n));
                 } else {
                     memory_step(s, n);
                 }
@@ -290,9 +312,12 @@ private:
             case Step::Kind::store_constant:
                 with_element(s.element_bytes, [&](auto zero) {
                     using T = decltype(zero);
-                    T* element = reinterpret_cast<T*>(l_.buffers[static_cast<std::size_t>(s.access)].data) + s.constant;
-                    if (s.kind == Step::Kind::load_constant) std::fill_n(static_cast<T*>(table_[s.dst]), n, *element);
-                    else *element = static_cast<const T*>(table_[s.b])[n - 1];
+                    T* element = reinterpret_cast<T*>(l_.buffers[static_cast<std::size_t>(s.access)].data) +
+                                 s.constant;
+                    if (s.kind == Step::Kind::load_constant)
+                        std::fill_n(static_cast<T*>(table_[s.dst]), n, *element);
+                    else
+                        *element = static_cast<const T*>(table_[s.b])[n - 1];
                 });
                 return;
             case Step::Kind::grid_index:
@@ -317,13 +342,17 @@ private:
                 const I* indices = static_cast<const I*>(table_[s.a]);
                 for (std::int64_t i = 0; i < n; ++i) {
                     const I wanted = indices[i];
-                    const auto unsigned_index = static_cast<std::uint64_t>(wanted);  // negative ones become huge
+                    const auto unsigned_index =
+                        static_cast<std::uint64_t>(wanted);  // negative ones become huge
                     if (unsigned_index >= held)
                         refuse_buffer(p_, static_cast<std::size_t>(s.access),
-                                      "holds " + std::to_string(held) + " elements, index " + std::to_string(position_ + i) +
-                                          " asks for element " + std::to_string(wanted));
-                    if (store) elements[unsigned_index] = static_cast<const T*>(table_[s.b])[i];
-                    else static_cast<T*>(table_[s.dst])[i] = elements[unsigned_index];
+                                      "holds " + std::to_string(held) + " elements, index " +
+                                          std::to_string(position_ + i) + " asks for element " +
+                                          std::to_string(wanted));
+                    if (store)
+                        elements[unsigned_index] = static_cast<const T*>(table_[s.b])[i];
+                    else
+                        static_cast<T*>(table_[s.dst])[i] = elements[unsigned_index];
                 }
             });
         });
@@ -355,12 +384,14 @@ const std::string& CompiledProgram::name() const noexcept { return impl_->progra
 int CompiledProgram::buffers() const noexcept { return static_cast<int>(impl_->program.buffer_names.size()); }
 int CompiledProgram::scalars() const noexcept { return static_cast<int>(impl_->program.scalar_names.size()); }
 
-void CompiledProgram::run(std::span<const NativeBuffer> buffers, std::span<const std::byte> params, ThreadPool& pool) const {
+void CompiledProgram::run(std::span<const NativeBuffer> buffers, std::span<const std::byte> params,
+                          ThreadPool& pool) const {
     const PreparedProgram& p = impl_->program;
     PointwiseParams params_read;
     read_pointwise_params(params, params_read);
     if (static_cast<std::size_t>(params_read.scalar_count) != p.scalar_names.size())
-        refuse(p, "takes " + std::to_string(p.scalar_names.size()) + " scalars, got " + std::to_string(params_read.scalar_count));
+        refuse(p, "takes " + std::to_string(p.scalar_names.size()) + " scalars, got " +
+                      std::to_string(params_read.scalar_count));
     if (params_read.rank > 0 && params_read.strided_buffers != p.strided_count)
         refuse(p, "has " + std::to_string(p.strided_count) + " strided buffers, got strides for " +
                       std::to_string(params_read.strided_buffers));
@@ -384,11 +415,14 @@ void CompiledProgram::run(std::span<const NativeBuffer> buffers, std::span<const
         }
         const auto strided = static_cast<std::size_t>(s);
         l.strides[strided] = params_read.strides[strided];
-        const OffsetRange range = offset_range(std::span(params_read.dims).first(rank), std::span(l.strides[strided]).first(rank));
-        const std::int64_t span = checked_add(checked_sub(range.highest, range.lowest, "extent of a strided buffer"),
-                                              std::int64_t{1}, "extent of a strided buffer");
+        const OffsetRange range =
+            offset_range(std::span(params_read.dims).first(rank), std::span(l.strides[strided]).first(rank));
+        const std::int64_t span =
+            checked_add(checked_sub(range.highest, range.lowest, "extent of a strided buffer"),
+                        std::int64_t{1}, "extent of a strided buffer");
         check_extent(p, buffers, b, span);
-        l.origin[strided] = buffers[b].data - range.lowest * static_cast<std::int64_t>(size_of(p.buffer_types[b]));
+        l.origin[strided] =
+            buffers[b].data - range.lowest * static_cast<std::int64_t>(size_of(p.buffer_types[b]));
     }
     if (p.strided_count > 0) {
         collapse(l, p.strided_count);
@@ -410,7 +444,8 @@ void CompiledProgram::run_tile(std::span<const NativeBuffer> buffers, std::int64
     const PreparedProgram& p = impl_->program;
     if (n < 0) refuse(p, "a tile of " + std::to_string(n) + " elements");
     if (scalars.size() != p.scalar_names.size())
-        refuse(p, "takes " + std::to_string(p.scalar_names.size()) + " scalars, got " + std::to_string(scalars.size()));
+        refuse(p, "takes " + std::to_string(p.scalar_names.size()) + " scalars, got " +
+                      std::to_string(scalars.size()));
     check_buffers(p, buffers);
     if (n == 0) return;
     Launch l;

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// The vectorised interpreter: runs a pointwise program on the CPU, block after block. A block is some 512 indices whose
-// registers stay in the first-level cache; each instruction is one call of a vector kernel over the block. The kernels
-// are compiled for every instruction set that Highway knows here and chosen at run time; results have the same bits on
-// all of them.
+// The vectorised interpreter: runs a pointwise program on the CPU, block after block. A block is some 512
+// indices whose registers stay in the first-level cache; each instruction is one call of a vector kernel over
+// the block. The kernels are compiled for every instruction set that Highway knows here and chosen at run
+// time; results have the same bits on all of them.
 //
-// Aliasing: a buffer may be passed twice, as input and output. A lane's own loads and stores happen in program order;
-// where different lanes touch the same element and one of them writes, which comes first is not defined. Programs with
-// a store to a data-dependent address run on one thread, in index order.
+// Aliasing: a buffer may be passed twice, as input and output. A lane's own loads and stores happen in
+// program order; where different lanes touch the same element and one of them writes, which comes first is
+// not defined. Programs with a store to a data-dependent address run on one thread, in index order.
 #pragma once
 
 #include <cstddef>
@@ -38,23 +38,26 @@ public:
     int buffers() const noexcept;
     int scalars() const noexcept;
 
-    // Runs over the index space that params gives (pointwise.h). buffers: one for each buffer parameter, in order, its
-    // data aligned to its element. Every access is checked before anything is written, except data-dependent ones,
-    // which are checked as they come. Throws InvalidArgument naming program, parameter and sizes. No heap allocation;
-    // small launches run on the calling thread.
-    void run(std::span<const NativeBuffer> buffers, std::span<const std::byte> params, ThreadPool& pool) const;
+    // Runs over the index space that params gives (pointwise.h). buffers: one for each buffer parameter, in
+    // order, its data aligned to its element. Every access is checked before anything is written, except
+    // data-dependent ones, which are checked as they come. Throws InvalidArgument naming program, parameter
+    // and sizes. No heap allocation; small launches run on the calling thread.
+    void run(std::span<const NativeBuffer> buffers, std::span<const std::byte> params,
+             ThreadPool& pool) const;
 
-    // One tile on the calling thread: the hole of a kernel family. Every buffer is contiguous over n indices, strided
-    // ones too; scalars: bits.
-    void run_tile(std::span<const NativeBuffer> buffers, std::int64_t n, std::span<const std::uint64_t> scalars = {}) const;
+    // One tile on the calling thread: the hole of a kernel family. Every buffer is contiguous over n indices,
+    // strided ones too; scalars: bits.
+    void run_tile(std::span<const NativeBuffer> buffers, std::int64_t n,
+                  std::span<const std::uint64_t> scalars = {}) const;
 
 private:
     struct Impl;
     std::unique_ptr<const Impl> impl_;
 };
 
-// The instruction sets that this machine can run, best first ("AVX3", "AVX2", "SSE4"). Programs prepared after
-// use_vector_target(name) run on that one; "" goes back to the best. For tests of equal bits; not thread-safe.
+// The instruction sets that this machine can run, best first ("AVX3", "AVX2", "SSE4"). Programs prepared
+// after use_vector_target(name) run on that one; "" goes back to the best. For tests of equal bits; not
+// thread-safe.
 INVAR_API std::vector<std::string> vector_targets();
 INVAR_API void use_vector_target(std::string_view name);
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The interpreter's kernels: one function for an instruction at a type, working on n elements. Registers lie in memory
-// as arrays of their type (pred as bytes 0 or 1). dst may be the same array as an operand, but not overlap it otherwise.
+// The interpreter's kernels: one function for an instruction at a type, working on n elements. Registers lie
+// in memory as arrays of their type (pred as bytes 0 or 1). dst may be the same array as an operand, but not
+// overlap it otherwise.
 #pragma once
 
 #include <cstddef>

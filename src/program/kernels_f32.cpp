@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Kernels for f32 registers, and for f16 and bf16 memory, compiled once for each instruction set by Highway.
 //
-// The same bits everywhere: each element's result comes from a fixed sequence of correctly rounded operations that does
-// not depend on the vector width. Fused multiply-add is one of them; SSE4 has none, so there it is put together in f64
-// with rounding to odd (Boldo and Melquiond, "Emulation of a FMA and correctly rounded sums: proved algorithms using
-// rounding to odd", 2008). Functions of one argument follow N. Juffa's published single-precision code (minimax
-// polynomials with FMA; answers on stackoverflow.com and the NVIDIA forums); tests/program/accuracy_test.cpp holds
-// their bounds against f64.
+// The same bits everywhere: each element's result comes from a fixed sequence of correctly rounded operations
+// that does not depend on the vector width. Fused multiply-add is one of them; SSE4 has none, so there it is
+// put together in f64 with rounding to odd (Boldo and Melquiond, "Emulation of a FMA and correctly rounded
+// sums: proved algorithms using rounding to odd", 2008). Functions of one argument follow N. Juffa's
+// published single-precision code (minimax polynomials with FMA; answers on stackoverflow.com and the NVIDIA
+// forums); tests/program/accuracy_test.cpp holds their bounds against f64.
 #include "program/kernels.h"
 
 #include <algorithm>
@@ -54,10 +54,12 @@ HWY_INLINE hn::Vec<D64> fma_to_odd(hn::Vec<D64> a, hn::Vec<D64> b, hn::Vec<D64> 
     const auto t = hn::Sub(s, p);
     const auto error = hn::Add(hn::Sub(p, hn::Sub(s, t)), hn::Sub(c, t));  // s + error = p + c exactly
     const auto zero = hn::Zero(d);
-    const auto inexact = hn::Or(hn::Lt(error, zero), hn::Gt(error, zero));  // false for NaN, so infinities pass
+    const auto inexact =
+        hn::Or(hn::Lt(error, zero), hn::Gt(error, zero));  // false for NaN, so infinities pass
     const auto bits = hn::BitCast(di, s);
     const auto even = hn::Eq(hn::And(bits, hn::Set(di, 1)), hn::Zero(di));
-    const auto away = hn::Eq(hn::And(hn::BitCast(di, error), hn::Set(di, INT64_MIN)), hn::And(bits, hn::Set(di, INT64_MIN)));
+    const auto away = hn::Eq(hn::And(hn::BitCast(di, error), hn::Set(di, INT64_MIN)),
+                             hn::And(bits, hn::Set(di, INT64_MIN)));
     const auto moved = hn::IfThenElse(away, hn::Add(bits, hn::Set(di, 1)), hn::Sub(bits, hn::Set(di, 1)));
     const auto fix = hn::And(hn::RebindMask(di, inexact), even);
     return hn::BitCast(d, hn::IfThenElse(fix, moved, bits));
@@ -69,10 +71,12 @@ HWY_INLINE V fma(V a, V b, V c) {
 #if HWY_TARGET == HWY_SSE4
     const D64 d64;
     const hn::Half<D> dh;
-    const auto low = fma_to_odd(hn::PromoteTo(d64, hn::LowerHalf(dh, a)), hn::PromoteTo(d64, hn::LowerHalf(dh, b)),
-                                hn::PromoteTo(d64, hn::LowerHalf(dh, c)));
-    const auto high = fma_to_odd(hn::PromoteTo(d64, hn::UpperHalf(dh, a)), hn::PromoteTo(d64, hn::UpperHalf(dh, b)),
-                                 hn::PromoteTo(d64, hn::UpperHalf(dh, c)));
+    const auto low =
+        fma_to_odd(hn::PromoteTo(d64, hn::LowerHalf(dh, a)), hn::PromoteTo(d64, hn::LowerHalf(dh, b)),
+                   hn::PromoteTo(d64, hn::LowerHalf(dh, c)));
+    const auto high =
+        fma_to_odd(hn::PromoteTo(d64, hn::UpperHalf(dh, a)), hn::PromoteTo(d64, hn::UpperHalf(dh, b)),
+                   hn::PromoteTo(d64, hn::UpperHalf(dh, c)));
     return hn::Combine(D(), hn::DemoteTo(dh, high), hn::DemoteTo(dh, low));
 #else
     return hn::MulAdd(a, b, c);
@@ -184,7 +188,9 @@ HWY_INLINE Reduced sine_cosine(V x) {
 }
 
 HWY_INLINE M odd(VI q) { return hn::RebindMask(D(), hn::Ne(hn::And(q, set_int(1)), set_int(0))); }
-HWY_INLINE V flip_half_turn(V v, VI q) { return hn::Xor(v, as_float(hn::ShiftLeft<30>(hn::And(q, set_int(2))))); }
+HWY_INLINE V flip_half_turn(V v, VI q) {
+    return hn::Xor(v, as_float(hn::ShiftLeft<30>(hn::And(q, set_int(2)))));
+}
 
 // Where |x| is beyond the reduction each lane by itself goes through f64, whose library reduces exactly.
 template <class F>
@@ -195,21 +201,30 @@ HWY_INLINE V beyond_reduction(V x, V r, F function) {
     hn::Store(x, D(), in);
     hn::Store(r, D(), out);
     for (std::size_t i = 0; i < hn::Lanes(D()); ++i)
-        if (std::fabs(in[i]) > kLargestReduced) out[i] = static_cast<float>(function(static_cast<double>(in[i])));
+        if (std::fabs(in[i]) > kLargestReduced)
+            out[i] = static_cast<float>(function(static_cast<double>(in[i])));
     return hn::Load(D(), out);
 }
 inline double far_sin(double x) { return std::sin(x); }
 inline double far_cos(double x) { return std::cos(x); }
 inline double far_tan(double x) { return std::tan(x); }
 
-#define INVAR_OP1(Name, expression) \
-    struct Name { static HWY_INLINE V run(V x) { return expression; } };
-#define INVAR_OP2(Name, expression) \
-    struct Name { static HWY_INLINE V run(V x, V y) { return expression; } };
-#define INVAR_OP3(Name, expression) \
-    struct Name { static HWY_INLINE V run(V x, V y, V z) { return expression; } };
-#define INVAR_COMPARE(Name, expression) \
-    struct Name { static HWY_INLINE M run(V x, V y) { return expression; } };
+#define INVAR_OP1(Name, expression)                         \
+    struct Name {                                           \
+        static HWY_INLINE V run(V x) { return expression; } \
+    };
+#define INVAR_OP2(Name, expression)                              \
+    struct Name {                                                \
+        static HWY_INLINE V run(V x, V y) { return expression; } \
+    };
+#define INVAR_OP3(Name, expression)                                   \
+    struct Name {                                                     \
+        static HWY_INLINE V run(V x, V y, V z) { return expression; } \
+    };
+#define INVAR_COMPARE(Name, expression)                          \
+    struct Name {                                                \
+        static HWY_INLINE M run(V x, V y) { return expression; } \
+    };
 
 INVAR_OP2(Add, hn::Add(x, y))
 INVAR_OP2(Sub, hn::Sub(x, y))
@@ -336,7 +351,8 @@ struct Sigmoid {
     }
 };
 
-// Memory forms: how n elements of each side are read and written. A tail goes through a full vector in a buffer.
+// Memory forms: how n elements of each side are read and written. A tail goes through a full vector in a
+// buffer.
 struct Float {
     using T = float;
     static HWY_INLINE V load(const T* p) { return hn::LoadU(D(), p); }
@@ -377,7 +393,8 @@ struct F16 {
         const V value = hn::Mul(as_float(hn::ShiftLeft<13>(magnitude)), set(0x1p112f));
         const VI special = hn::Or(hn::ShiftLeft<13>(magnitude), set_int(0x7f800000));
         const VI is_nan = hn::IfThenElseZero(hn::Gt(magnitude, set_int(0x7c00)), set_int(0x400000));
-        const VI bits = hn::IfThenElse(hn::Gt(magnitude, set_int(0x7bff)), hn::Or(special, is_nan), as_int(value));
+        const VI bits =
+            hn::IfThenElse(hn::Gt(magnitude, set_int(0x7bff)), hn::Or(special, is_nan), as_int(value));
         return as_float(hn::Or(bits, hn::ShiftLeft<16>(hn::And(h, set_int(0x8000)))));
     }
     // As f32_to_f16 of base/half.h.
@@ -386,7 +403,8 @@ struct F16 {
         const VI a = hn::And(u, set_int(0x7fffffff));
         const VI sign = hn::And(hn::ShiftRight<16>(u), set_int(0x8000));
         const VI odd_bit = hn::And(hn::ShiftRight<13>(a), set_int(1));
-        const VI normal = hn::ShiftRight<13>(hn::Sub(hn::Add(hn::Add(a, set_int(0xfff)), odd_bit), set_int(0x38000000)));
+        const VI normal =
+            hn::ShiftRight<13>(hn::Sub(hn::Add(hn::Add(a, set_int(0xfff)), odd_bit), set_int(0x38000000)));
         const VI small = hn::Sub(as_int(hn::Add(as_float(a), set(0.5f))), set_int(0x3f000000));
         const VI nan = hn::Or(set_int(0x7e00), hn::And(hn::ShiftRight<13>(a), set_int(0x3ff)));
         VI r = hn::IfThenElse(hn::Lt(a, set_int(0x38800000)), small, normal);
@@ -396,8 +414,12 @@ struct F16 {
     }
 #else
     using D16F = hn::Rebind<hwy::float16_t, D>;
-    static HWY_INLINE V load(const T* p) { return hn::PromoteTo(D(), hn::BitCast(D16F(), hn::LoadU(D16(), p))); }
-    static HWY_INLINE void store(V v, T* p) { hn::StoreU(hn::BitCast(D16(), hn::DemoteTo(D16F(), v)), D16(), p); }
+    static HWY_INLINE V load(const T* p) {
+        return hn::PromoteTo(D(), hn::BitCast(D16F(), hn::LoadU(D16(), p)));
+    }
+    static HWY_INLINE void store(V v, T* p) {
+        hn::StoreU(hn::BitCast(D16(), hn::DemoteTo(D16F(), v)), D16(), p);
+    }
 #endif
 };
 
@@ -428,7 +450,8 @@ void binary(void* dst, const void* a, const void* b, const void*, std::size_t n)
     const auto* x = static_cast<const float*>(a);
     const auto* y = static_cast<const float*>(b);
     std::size_t i = 0;
-    for (; i + lanes <= n; i += lanes) Out::store(Op::run(hn::LoadU(D(), x + i), hn::LoadU(D(), y + i)), o + i);
+    for (; i + lanes <= n; i += lanes)
+        Out::store(Op::run(hn::LoadU(D(), x + i), hn::LoadU(D(), y + i)), o + i);
     if (i == n) return;
     alignas(64) float in[2][kMaxLanes] = {};
     alignas(64) typename Out::T out[kMaxLanes];
@@ -540,7 +563,9 @@ Kernel find_kernel_f32(const KernelKey& key) {
     return HWY_DYNAMIC_DISPATCH(FindF32)(key.opcode);
 }
 
-Kernel memory_kernel_f32(DType storage, bool store) { return HWY_DYNAMIC_DISPATCH(MemoryF32)(storage, store); }
+Kernel memory_kernel_f32(DType storage, bool store) {
+    return HWY_DYNAMIC_DISPATCH(MemoryF32)(storage, store);
+}
 
 }  // namespace invar::detail
 #endif

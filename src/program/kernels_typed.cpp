@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Kernels for the other types: plain loops that the compiler vectorises, once for each instruction set. Functions of
-// f64 are the C library's. What an instruction means stands in instructions.h.
+// Kernels for the other types: plain loops that the compiler vectorises, once for each instruction set.
+// Functions of f64 are the C library's. What an instruction means stands in instructions.h.
 #include <bit>
 #include <cmath>
 #include <cstdint>
@@ -40,23 +40,38 @@ struct WrapOf {
 template <class T>
 using Wrap = typename WrapOf<T>::type;
 
-#define INVAR_T1(Name, expression) \
-    struct Name { template <class T> static HWY_INLINE T run(T x) { return static_cast<T>(expression); } };
-#define INVAR_T2(Name, expression) \
-    struct Name { template <class T> static HWY_INLINE T run(T x, T y) { return static_cast<T>(expression); } };
-#define INVAR_SET(Name, expression) \
-    struct Name { template <class T> static HWY_INLINE std::uint8_t run(T x, T y) { return expression; } };
+#define INVAR_T1(Name, expression)             \
+    struct Name {                              \
+        template <class T>                     \
+        static HWY_INLINE T run(T x) {         \
+            return static_cast<T>(expression); \
+        }                                      \
+    };
+#define INVAR_T2(Name, expression)             \
+    struct Name {                              \
+        template <class T>                     \
+        static HWY_INLINE T run(T x, T y) {    \
+            return static_cast<T>(expression); \
+        }                                      \
+    };
+#define INVAR_SET(Name, expression)                    \
+    struct Name {                                      \
+        template <class T>                             \
+        static HWY_INLINE std::uint8_t run(T x, T y) { \
+            return expression;                         \
+        }                                              \
+    };
 
 INVAR_T2(IntAdd, static_cast<Wrap<T>>(x) + static_cast<Wrap<T>>(y))
 INVAR_T2(IntSub, static_cast<Wrap<T>>(x) - static_cast<Wrap<T>>(y))
 INVAR_T2(IntMul, static_cast<Wrap<T>>(x) * static_cast<Wrap<T>>(y))
 INVAR_T2(Add, x + y)
 INVAR_T2(Sub, x - y)
-INVAR_T2(Mul, x * y)
+INVAR_T2(Mul, x* y)
 INVAR_T2(Div, x / y)
 INVAR_T2(Min, (x < y || x != x) ? x : y)
 INVAR_T2(Max, (x > y || x != x) ? x : y)
-INVAR_T2(And, x & y)
+INVAR_T2(And, x& y)
 INVAR_T2(Or, x | y)
 INVAR_T2(Xor, x ^ y)
 INVAR_T1(Not, ~x)
@@ -114,8 +129,10 @@ struct Shr {
     }
 };
 
-#define INVAR_D1(Name, expression) \
-    struct Name { static HWY_INLINE double run(double x) { return expression; } };
+#define INVAR_D1(Name, expression)                                    \
+    struct Name {                                                     \
+        static HWY_INLINE double run(double x) { return expression; } \
+    };
 INVAR_D1(DAbs, std::fabs(x))
 INVAR_D1(DNeg, -x)
 INVAR_D1(DFloor, std::floor(x))
@@ -413,7 +430,9 @@ HWY_EXPORT(CopyTyped);
 Kernel find_kernel_typed(const KernelKey& key) { return HWY_DYNAMIC_DISPATCH(FindTyped)(key); }
 }  // namespace detail
 
-Kernel copy_kernel(std::size_t element_bytes) { return HWY_DYNAMIC_DISPATCH(detail::CopyTyped)(element_bytes); }
+Kernel copy_kernel(std::size_t element_bytes) {
+    return HWY_DYNAMIC_DISPATCH(detail::CopyTyped)(element_bytes);
+}
 
 Kernel find_kernel(const KernelKey& key) {
     if (Kernel k = detail::find_kernel_f32(key)) return k;
@@ -430,7 +449,8 @@ Kernel store_kernel(DType storage) { return detail::memory_kernel_f32(storage, t
 std::vector<std::string> vector_targets() {
     std::vector<std::string> names;
     hwy::SetSupportedTargetsForTest(0);
-    for (const std::int64_t target : hwy::SupportedAndGeneratedTargets()) names.emplace_back(hwy::TargetName(target));
+    for (const std::int64_t target : hwy::SupportedAndGeneratedTargets())
+        names.emplace_back(hwy::TargetName(target));
     return names;
 }
 
@@ -440,7 +460,8 @@ void use_vector_target(std::string_view name) {
     for (const std::int64_t target : hwy::SupportedAndGeneratedTargets())
         if (name == hwy::TargetName(target)) chosen = target;
     if (!name.empty() && chosen == 0)
-        throw InvalidArgument("use_vector_target: '" + std::string(name) + "' is not an instruction set of this machine");
+        throw InvalidArgument("use_vector_target: '" + std::string(name) +
+                              "' is not an instruction set of this machine");
     if (chosen != 0) hwy::SetSupportedTargetsForTest(chosen);
     hwy::GetChosenTarget().Update(hwy::SupportedTargets());
 }

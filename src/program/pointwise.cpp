@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Layout of the block: four u32 (rank, strided buffers, scalars, 0), dims, strides, scalars; all little words of 8 bytes
-// after the header, read with memcpy since the caller's bytes need not be aligned.
+// Layout of the block: four u32 (rank, strided buffers, scalars, 0), dims, strides, scalars; all little words
+// of 8 bytes after the header, read with memcpy since the caller's bytes need not be aligned.
 #include "program/pointwise.h"
 
 #include <cstring>
@@ -16,7 +16,8 @@ constexpr std::size_t kHeaderBytes = 16;
 }  // namespace
 
 std::size_t write_pointwise_params(std::span<std::byte> out, std::span<const std::int64_t> dims,
-                                   std::span<const std::int64_t> strides, std::span<const std::uint64_t> scalars) {
+                                   std::span<const std::int64_t> strides,
+                                   std::span<const std::uint64_t> scalars) {
     if (dims.size() > static_cast<std::size_t>(kMaxPointwiseRank))
         throw InvalidArgument("pointwise launch: rank " + std::to_string(dims.size()) + ", at most " +
                               std::to_string(kMaxPointwiseRank) + " is supported; merge dimensions");
@@ -31,12 +32,12 @@ std::size_t write_pointwise_params(std::span<std::byte> out, std::span<const std
                               std::to_string(rank) + "; each strided buffer needs one a dimension");
     const std::size_t strided = rank == 0 ? 0 : strides.size() / rank;
     if (strided > static_cast<std::size_t>(kMaxProgramBuffers))
-        throw InvalidArgument("pointwise launch: strides for " + std::to_string(strided) + " buffers, at most " +
-                              std::to_string(kMaxProgramBuffers) + " are allowed");
+        throw InvalidArgument("pointwise launch: strides for " + std::to_string(strided) +
+                              " buffers, at most " + std::to_string(kMaxProgramBuffers) + " are allowed");
     const std::size_t bytes = pointwise_params_bytes(rank, strided, scalars.size());
     if (out.size() < bytes)
-        throw InvalidArgument("pointwise launch: parameters need " + std::to_string(bytes) + " bytes, got room for " +
-                              std::to_string(out.size()));
+        throw InvalidArgument("pointwise launch: parameters need " + std::to_string(bytes) +
+                              " bytes, got room for " + std::to_string(out.size()));
     const std::uint32_t header[4] = {static_cast<std::uint32_t>(rank), static_cast<std::uint32_t>(strided),
                                      static_cast<std::uint32_t>(scalars.size()), 0};
     std::byte* at = out.data();
@@ -54,17 +55,20 @@ std::size_t write_pointwise_params(std::span<std::byte> out, std::span<const std
 void read_pointwise_params(std::span<const std::byte> bytes, PointwiseParams& out) {
     std::uint32_t header[4];
     if (bytes.size() < kHeaderBytes)
-        throw InvalidArgument("pointwise launch: parameters of " + std::to_string(bytes.size()) + " bytes have no header");
+        throw InvalidArgument("pointwise launch: parameters of " + std::to_string(bytes.size()) +
+                              " bytes have no header");
     std::memcpy(header, bytes.data(), kHeaderBytes);
-    if (header[0] > static_cast<std::uint32_t>(kMaxPointwiseRank) || header[1] > static_cast<std::uint32_t>(kMaxProgramBuffers) ||
+    if (header[0] > static_cast<std::uint32_t>(kMaxPointwiseRank) ||
+        header[1] > static_cast<std::uint32_t>(kMaxProgramBuffers) ||
         header[2] > static_cast<std::uint32_t>(kMaxProgramScalars) || header[3] != 0)
-        throw InvalidArgument("pointwise launch: the parameters' header is out of range (rank " + std::to_string(header[0]) +
-                              ", strided buffers " + std::to_string(header[1]) + ", scalars " + std::to_string(header[2]) + ")");
+        throw InvalidArgument("pointwise launch: the parameters' header is out of range (rank " +
+                              std::to_string(header[0]) + ", strided buffers " + std::to_string(header[1]) +
+                              ", scalars " + std::to_string(header[2]) + ")");
     const std::size_t rank = header[0], strided = header[1], scalars = header[2];
     const std::size_t wanted = pointwise_params_bytes(rank, strided, scalars);
     if (bytes.size() != wanted)
-        throw InvalidArgument("pointwise launch: parameters of " + std::to_string(bytes.size()) + " bytes, their header asks for " +
-                              std::to_string(wanted));
+        throw InvalidArgument("pointwise launch: parameters of " + std::to_string(bytes.size()) +
+                              " bytes, their header asks for " + std::to_string(wanted));
     out.rank = static_cast<int>(rank);
     out.strided_buffers = static_cast<int>(strided);
     out.scalar_count = static_cast<int>(scalars);
@@ -80,14 +84,16 @@ void read_pointwise_params(std::span<const std::byte> bytes, PointwiseParams& ou
     out.elements = 1;
     bool empty = false;
     for (std::size_t d = 0; d < rank; ++d) {
-        if (out.dims[d] < 0) throw InvalidArgument("pointwise launch: a dimension of " + std::to_string(out.dims[d]));
+        if (out.dims[d] < 0)
+            throw InvalidArgument("pointwise launch: a dimension of " + std::to_string(out.dims[d]));
         empty |= out.dims[d] == 0;
     }
     if (empty) {
         out.elements = 0;
         return;
     }
-    for (std::size_t d = 0; d < rank; ++d) out.elements = checked_mul(out.elements, out.dims[d], "pointwise launch: elements");
+    for (std::size_t d = 0; d < rank; ++d)
+        out.elements = checked_mul(out.elements, out.dims[d], "pointwise launch: elements");
 }
 
 OffsetRange offset_range(std::span<const std::int64_t> dims, std::span<const std::int64_t> strides) {

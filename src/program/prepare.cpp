@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// From a verified program to steps: which values are uniform, which loads need no copy, which results go straight to
-// memory, and which registers share a place in the scratch memory.
+// From a verified program to steps: which values are uniform, which loads need no copy, which results go
+// straight to memory, and which registers share a place in the scratch memory.
 #include <algorithm>
 #include <map>
 #include <tuple>
@@ -11,7 +11,8 @@
 namespace invar {
 namespace {
 
-constexpr std::int64_t kScratchBudget = 24 * 1024;  // bytes, so that streams still fit beside it in a 32 KB cache
+constexpr std::int64_t kScratchBudget =
+    24 * 1024;  // bytes, so that streams still fit beside it in a 32 KB cache
 constexpr std::int64_t kLargestBlock = 1024, kLeastBlock = 64;
 
 class Preparer {
@@ -74,7 +75,8 @@ private:
             });
         }
         for (std::size_t k = n; k-- > 0;) {
-            if (k + 1 < n) next_store_[k] = p_.instructions[k + 1].opcode == Opcode::STG ? k + 1 : next_store_[k + 1];
+            if (k + 1 < n)
+                next_store_[k] = p_.instructions[k + 1].opcode == Opcode::STG ? k + 1 : next_store_[k + 1];
         }
     }
 
@@ -171,14 +173,16 @@ private:
         return s;
     }
 
-    // Where the result of instruction k_ goes: into the output of the store that follows when that is its only use and
-    // nothing is rounded, else into a place of its own. Returns the entry; sets access_ of the store to begin.
+    // Where the result of instruction k_ goes: into the output of the store that follows when that is its
+    // only use and nothing is rounded, else into a place of its own. Returns the entry; sets access_ of the
+    // store to begin.
     int result_entry(const Instruction& i) {
         const auto r = static_cast<std::size_t>(i.dst);
         if (k_ + 1 < p_.instructions.size()) {
             const Instruction& next = p_.instructions[k_ + 1];
             if (next.opcode == Opcode::STG && next.address.kind == Operand::Kind::gid &&
-                next.src[0] == Operand{Operand::Kind::reg, r} && uses_[r] == 1 && compute_type(next.type) == next.type) {
+                next.src[0] == Operand{Operand::Kind::reg, r} && uses_[r] == 1 &&
+                compute_type(next.type) == next.type) {
                 begin_store(next);
                 return entry_[r] = out_.accesses[static_cast<std::size_t>(pending_)].entry;
             }
@@ -203,7 +207,8 @@ private:
 
     void instruction(const Instruction& i) {
         if (i.opcode == Opcode::STG) return store(i);
-        if (i.opcode == Opcode::LDG) return i.address.kind == Operand::Kind::gid ? load(i) : load_elsewhere(i);
+        if (i.opcode == Opcode::LDG)
+            return i.address.kind == Operand::Kind::gid ? load(i) : load_elsewhere(i);
         const auto r = static_cast<std::size_t>(i.dst);
         if (i.src[0].kind == Operand::Kind::gid) {
             Step s;
@@ -220,8 +225,9 @@ private:
             sources[k] = entry_of(i.src[k], type);
         }
         if (i.opcode == Opcode::CVT)
-            key.source = i.src[0].kind == Operand::Kind::reg ? p_.registers[static_cast<std::size_t>(i.src[0].value)]
-                                                             : p_.parameters[static_cast<std::size_t>(i.src[0].value)].dtype;
+            key.source = i.src[0].kind == Operand::Kind::reg
+                             ? p_.registers[static_cast<std::size_t>(i.src[0].value)]
+                             : p_.parameters[static_cast<std::size_t>(i.src[0].value)].dtype;
         const Kernel kernel = find_kernel(key);
         if (uniform_[r]) {
             entry_[r] = add_entry(top_);
@@ -318,7 +324,8 @@ private:
             if (pending_ < 0) {
                 begin_store(i);
                 const int to = out_.accesses[static_cast<std::size_t>(pending_)].entry;
-                out_.steps.push_back(call(narrow != nullptr ? narrow : copy_kernel(size_of(i.type)), to, value));
+                out_.steps.push_back(
+                    call(narrow != nullptr ? narrow : copy_kernel(size_of(i.type)), to, value));
                 end_store(i);
                 release(i);
             } else {

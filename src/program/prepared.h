@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// A program as the interpreter runs it: steps over a table of pointers. prepare.cpp makes it, interpreter.cpp runs it.
+// A program as the interpreter runs it: steps over a table of pointers. prepare.cpp makes it, interpreter.cpp
+// runs it.
 //
-// Each register, immediate, scalar and access to memory by gid has an entry in the table. An entry may have a home: a
-// place in the scratch memory, an array of block elements, shared by registers whose lives do not overlap. A load or a
-// store of elements that lie side by side points its entry straight into the buffer, without a copy.
+// Each register, immediate, scalar and access to memory by gid has an entry in the table. An entry may have a
+// home: a place in the scratch memory, an array of block elements, shared by registers whose lives do not
+// overlap. A load or a store of elements that lie side by side points its entry straight into the buffer,
+// without a copy.
 #pragma once
 
 #include <cstdint>
@@ -22,8 +24,8 @@ struct TableEntry {
 
 // A load or store at gid.
 struct MemoryAccess {
-    int buffer = 0;      // number among the buffers
-    int strided = -1;    // number among the strided buffers; -1: contiguous
+    int buffer = 0;    // number among the buffers
+    int strided = -1;  // number among the strided buffers; -1: contiguous
     int entry = 0;
     std::uint8_t element_bytes = 4;
     bool store = false;
@@ -65,7 +67,7 @@ struct PreparedProgram {
     std::vector<DType> buffer_types;
     std::vector<int> strided_of_buffer;  // number among the strided buffers; -1: contiguous
     int strided_count = 0;
-    std::vector<bool> by_gid;            // buffers that are addressed by gid
+    std::vector<bool> by_gid;                   // buffers that are addressed by gid
     std::vector<std::int64_t> constant_extent;  // elements that constant addresses need, one a buffer
 
     std::vector<TableEntry> table;

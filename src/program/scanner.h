@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The words of program text, shared by the assembler and the parser of operator bodies. Lines and columns count from 1.
+// The words of program text, shared by the assembler and the parser of operator bodies. Lines and columns
+// count from 1.
 #pragma once
 
 #include <string>
@@ -26,7 +27,8 @@ public:
     void end_statement() {
         skip_blanks();
         if (position_ < text_.size() && text_[position_] != '\n' && text_[position_] != ';')
-            fail("unexpected '" + printable(text_[position_]) + "'; an instruction ends with its line or ';'");
+            fail("unexpected '" + printable(text_[position_]) +
+                 "'; an instruction ends with its line or ';'");
     }
     bool accept(char c) {
         skip_blanks();
@@ -37,15 +39,18 @@ public:
     void expect(char c, const char* where) {
         if (!accept(c)) fail(std::string("expected '") + c + "' " + where);
     }
-    // A name: letters, digits and '_', not beginning with a digit; empty if there is none. No more than 64 characters.
+    // A name: letters, digits and '_', not beginning with a digit; empty if there is none. No more than 64
+    // characters.
     std::string_view word() {
         skip_blanks();
         mark();
         const std::size_t begin = position_;
-        while (position_ < text_.size() && (is_letter(text_[position_]) || (position_ > begin && is_digit(text_[position_]))))
+        while (position_ < text_.size() &&
+               (is_letter(text_[position_]) || (position_ > begin && is_digit(text_[position_]))))
             step();
         const std::string_view w = text_.substr(begin, position_ - begin);
-        if (w.size() > 64) fail("a name of " + std::to_string(w.size()) + " characters; at most 64 are allowed");
+        if (w.size() > 64)
+            fail("a name of " + std::to_string(w.size()) + " characters; at most 64 are allowed");
         return w;
     }
     // A name directly after a dot, as in the suffix of an instruction.
@@ -53,7 +58,8 @@ public:
         if (position_ == text_.size() || text_[position_] != '.') return {};
         step();
         const std::size_t begin = position_;
-        while (position_ < text_.size() && (is_letter(text_[position_]) || is_digit(text_[position_]))) step();
+        while (position_ < text_.size() && (is_letter(text_[position_]) || is_digit(text_[position_])))
+            step();
         return text_.substr(begin, position_ - begin);
     }
     // The characters of a number, sign included; empty if there is none.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What must hold for every program, wherever it came from: after this the interpreter and the writers look at nothing
-// again except buffer sizes and data-dependent addresses.
+// What must hold for every program, wherever it came from: after this the interpreter and the writers look at
+// nothing again except buffer sizes and data-dependent addresses.
 #include <algorithm>
 #include <bit>
 #include <cmath>
@@ -20,7 +20,8 @@ bool is_name(const std::string& s) {
 
 bool is_reserved(const std::string& s) {
     if (s == "gid" || s == "inf" || s == "nan" || s == "true" || s == "false") return true;
-    return s.size() > 1 && s[0] == 'r' && std::all_of(s.begin() + 1, s.end(), [](char c) { return c >= '0' && c <= '9'; });
+    return s.size() > 1 && s[0] == 'r' &&
+           std::all_of(s.begin() + 1, s.end(), [](char c) { return c >= '0' && c <= '9'; });
 }
 
 class Verifier {
@@ -36,7 +37,8 @@ public:
         for (at_ = 0; at_ < p_.instructions.size(); ++at_) instruction(p_.instructions[at_]);
         if (written_ != p_.registers.size()) {
             at_ = kNowhere;
-            refuse("it lists " + std::to_string(p_.registers.size()) + " registers but writes " + std::to_string(written_));
+            refuse("it lists " + std::to_string(p_.registers.size()) + " registers but writes " +
+                   std::to_string(written_));
         }
     }
 
@@ -59,18 +61,24 @@ private:
         int buffers = 0, scalars = 0;
         for (const Parameter& q : p_.parameters) {
             if (!is_name(q.name)) refuse("a parameter's name must be letters, digits and '_', at most 64");
-            if (is_reserved(q.name)) refuse("parameter '" + q.name + "' has a reserved name (gid, inf, nan, true, false, r0, r1, ...)");
+            if (is_reserved(q.name))
+                refuse("parameter '" + q.name +
+                       "' has a reserved name (gid, inf, nan, true, false, r0, r1, ...)");
             if (!names.insert(q.name).second) refuse("two parameters are called '" + q.name + "'");
-            if (static_cast<int>(q.dtype) >= kDTypeCount) refuse("parameter '" + q.name + "' has no valid type");
+            if (static_cast<int>(q.dtype) >= kDTypeCount)
+                refuse("parameter '" + q.name + "' has no valid type");
             if (!q.buffer && (kTypesCompute & type_bit(q.dtype)) == 0)
-                refuse("scalar '" + q.name + "' is " + std::string(dtype_name(q.dtype)) + ", a storage type; make it f32");
+                refuse("scalar '" + q.name + "' is " + std::string(dtype_name(q.dtype)) +
+                       ", a storage type; make it f32");
             if (!q.buffer && q.strided) refuse("scalar '" + q.name + "' cannot be strided");
             ++(q.buffer ? buffers : scalars);
         }
         if (buffers > kMaxProgramBuffers)
-            refuse(std::to_string(buffers) + " buffers, at most " + std::to_string(kMaxProgramBuffers) + " are allowed");
+            refuse(std::to_string(buffers) + " buffers, at most " + std::to_string(kMaxProgramBuffers) +
+                   " are allowed");
         if (scalars > kMaxProgramScalars)
-            refuse(std::to_string(scalars) + " scalars, at most " + std::to_string(kMaxProgramScalars) + " are allowed");
+            refuse(std::to_string(scalars) + " scalars, at most " + std::to_string(kMaxProgramScalars) +
+                   " are allowed");
     }
 
     DType register_type(std::uint64_t r) const {
@@ -83,7 +91,8 @@ private:
         if (width < 64 && (bits >> width) != 0) refuse("an immediate has bits above its type's width");
         if (type == DType::pred && bits > 1) refuse("a pred immediate is 0 or 1");
         const bool odd_nan =
-            (type == DType::f32 && std::isnan(std::bit_cast<float>(static_cast<std::uint32_t>(bits))) && bits != 0x7fc00000u) ||
+            (type == DType::f32 && std::isnan(std::bit_cast<float>(static_cast<std::uint32_t>(bits))) &&
+             bits != 0x7fc00000u) ||
             (type == DType::f64 && std::isnan(std::bit_cast<double>(bits)) && bits != 0x7ff8000000000000u);
         if (odd_nan) refuse("a NaN immediate must be the quiet one");
     }
@@ -97,7 +106,8 @@ private:
             case Operand::Kind::none: refuse(which + " is missing");
             case Operand::Kind::reg: got = register_type(o.value); break;
             case Operand::Kind::scalar:
-                if (o.value >= p_.parameters.size() || p_.parameters[static_cast<std::size_t>(o.value)].buffer)
+                if (o.value >= p_.parameters.size() ||
+                    p_.parameters[static_cast<std::size_t>(o.value)].buffer)
                     refuse(which + " is not a scalar parameter");
                 got = p_.parameters[static_cast<std::size_t>(o.value)].dtype;
                 break;
@@ -106,15 +116,16 @@ private:
                 immediate(o.value, wanted);
                 break;
             case Operand::Kind::gid:
-                if (i.opcode != Opcode::MOV ||
-                    (i.type != DType::i32 && i.type != DType::u32 && i.type != DType::i64 && i.type != DType::u64))
+                if (i.opcode != Opcode::MOV || (i.type != DType::i32 && i.type != DType::u32 &&
+                                                i.type != DType::i64 && i.type != DType::u64))
                     refuse(which + ": gid may only be read by MOV.i32, MOV.u32, MOV.i64 and MOV.u64");
                 if (o.value != 0) refuse(which + ": gid carries no value");
                 break;
             default: refuse(which + " is of no known kind");
         }
         if (i.opcode != Opcode::CVT && got != wanted)
-            refuse(which + " is " + std::string(dtype_name(got)) + ", needs " + std::string(dtype_name(wanted)));
+            refuse(which + " is " + std::string(dtype_name(got)) + ", needs " +
+                   std::string(dtype_name(wanted)));
     }
 
     void instruction(const Instruction& i) {
@@ -149,7 +160,8 @@ private:
     }
 
     void address(const Instruction& i) const {
-        if (i.buffer < 0 || static_cast<std::size_t>(i.buffer) >= p_.parameters.size()) refuse("its buffer is no parameter");
+        if (i.buffer < 0 || static_cast<std::size_t>(i.buffer) >= p_.parameters.size())
+            refuse("its buffer is no parameter");
         const Parameter& q = p_.parameters[static_cast<std::size_t>(i.buffer)];
         if (!q.buffer) refuse("'" + q.name + "' is a scalar, it has no address");
         if (q.dtype != i.type)
@@ -157,12 +169,15 @@ private:
                    std::string(dtype_name(i.type)));
         const auto bit = static_cast<int>(i.opcode == Opcode::LDG ? Access::read : Access::write);
         if ((static_cast<int>(q.access) & bit) == 0)
-            refuse("'" + q.name + "' is not declared to be " + (i.opcode == Opcode::LDG ? "read" : "written"));
+            refuse("'" + q.name + "' is not declared to be " +
+                   (i.opcode == Opcode::LDG ? "read" : "written"));
         switch (i.address.kind) {
             case Operand::Kind::gid: break;
             case Operand::Kind::reg: {
                 const DType t = register_type(i.address.value);
-                if (!is_int(t)) refuse("the index r" + std::to_string(i.address.value) + " is " + std::string(dtype_name(t)) + ", needs an integer");
+                if (!is_int(t))
+                    refuse("the index r" + std::to_string(i.address.value) + " is " +
+                           std::string(dtype_name(t)) + ", needs an integer");
                 break;
             }
             case Operand::Kind::immediate:

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The functions of f32 against f64 of the C library, over all exponents: the largest error in units in the last place
-// is printed and must be within the table's bound (against the correctly rounded result, so half a unit more here).
+// The functions of f32 against f64 of the C library, over all exponents: the largest error in units in the
+// last place is printed and must be within the table's bound (against the correctly rounded result, so half a
+// unit more here).
 #include <gtest/gtest.h>
 
 #include <cstdio>
@@ -20,7 +21,8 @@ TEST(Accuracy, FunctionsStayWithinTheirBounds) {
     for (const InstructionInfo& row : instruction_table()) {
         if (row.max_ulp == 0) continue;
         ProgramBuilder b;
-        const int in = b.add_buffer(DType::f32, false, Access::read), out = b.add_buffer(DType::f32, false, Access::write);
+        const int in = b.add_buffer(DType::f32, false, Access::read),
+                  out = b.add_buffer(DType::f32, false, Access::write);
         b.store(out, b.emit(row.opcode, DType::f32, {b.load(in)}));
         const CompiledProgram program(b.finish("function"));
         std::vector<float> x(kChunk), y(kChunk);
@@ -28,11 +30,14 @@ TEST(Accuracy, FunctionsStayWithinTheirBounds) {
         float worst_at = 0;
         for (std::uint64_t bits = 0; bits < (1ull << 32);) {
             std::size_t n = 0;
-            for (; n < kChunk && bits < (1ull << 32); bits += step) x[n++] = std::bit_cast<float>(static_cast<std::uint32_t>(bits));
-            const NativeBuffer buffers[2] = {{reinterpret_cast<std::byte*>(x.data()), n * 4}, {reinterpret_cast<std::byte*>(y.data()), n * 4}};
+            for (; n < kChunk && bits < (1ull << 32); bits += step)
+                x[n++] = std::bit_cast<float>(static_cast<std::uint32_t>(bits));
+            const NativeBuffer buffers[2] = {{reinterpret_cast<std::byte*>(x.data()), n * 4},
+                                             {reinterpret_cast<std::byte*>(y.data()), n * 4}};
             program.run_tile(buffers, static_cast<std::int64_t>(n));
             for (std::size_t i = 0; i < n; ++i) {
-                const double error = test::ulp_error(y[i], test::function_of(row.opcode, static_cast<double>(x[i])));
+                const double error =
+                    test::ulp_error(y[i], test::function_of(row.opcode, static_cast<double>(x[i])));
                 if (error > worst) {
                     worst = error;
                     worst_at = x[i];

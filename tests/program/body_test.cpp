@@ -20,8 +20,9 @@ TEST(Body, NamesInputsScalarsAndLocals) {
 }
 
 TEST(Body, Refusals) {
-    for (const char* text : {"", "MUL t, x, x", "MUL y, x", "MUL y, x, x, x", "MUL x, x, x", "MUL y, x, a", "LDG y, [a + gid]", "FOO y, x",
-                             "ADD.f16 y, a, b", "ADD.f99 y, a, b", "MUL y, y, x", "MUL t, x, s; MUL s, x, t; MOV y, s", "MOV y, gid",
+    for (const char* text : {"", "MUL t, x, x", "MUL y, x", "MUL y, x, x, x", "MUL x, x, x", "MUL y, x, a",
+                             "LDG y, [a + gid]", "FOO y, x", "ADD.f16 y, a, b", "ADD.f99 y, a, b",
+                             "MUL y, y, x", "MUL t, x, s; MUL s, x, t; MOV y, s", "MOV y, gid",
                              "MOV s, s; MOV y, s", "MOV inf, x; MOV y, x", "ADD y, x, ,", "ADD y x x"})
         EXPECT_THROW(parse_body(text), FormatError) << text;
 }
@@ -42,21 +43,24 @@ TEST(Builder, EqualRegionsGiveEqualText) {
     };
     EXPECT_EQ(build(false), build(true));
     EXPECT_EQ(build(false),
-              ".program region\n.param b0: bf16*\n.param b1: f16* strided\n.param s0: f32\nLDG.bf16 r0, [b0 + gid]\n"
+              ".program region\n.param b0: bf16*\n.param b1: f16* strided\n.param s0: f32\nLDG.bf16 r0, [b0 "
+              "+ gid]\n"
               "SIGMOID.f32 r1, r0\nMUL.f32 r2, r1, s0\nMAD.f32 r3, r2, 2, r0\nSTG.f16 [b1 + gid], r3\n");
     EXPECT_EQ(to_text(assemble(build(true))), build(true));
 }
 
 TEST(Builder, BodiesWorkAtOtherTypes) {
     ProgramBuilder b;
-    const int p = b.add_buffer(DType::pred, false, Access::read), v = b.add_buffer(DType::i16, false, Access::read);
+    const int p = b.add_buffer(DType::pred, false, Access::read),
+              v = b.add_buffer(DType::i16, false, Access::read);
     const int out = b.add_buffer(DType::f64, false, Access::write);
     const Reg where[] = {b.load(p), b.load(v), b.immediate(DType::i16, -7)};
     const Reg r = b.inline_body(parse_body("SEL t, a, b, c; ADD t, t, 1; CVT.f64 y, t"), DType::i16, where);
     EXPECT_EQ(b.type(r), DType::f64);
     b.store(out, r);
     const std::string text = to_text(b.finish("where"));
-    EXPECT_NE(text.find("SEL.i16 r2, r0, r1, -7\nADD.i16 r3, r2, 1\nCVT.f64 r4, r3\n"), std::string::npos) << text;
+    EXPECT_NE(text.find("SEL.i16 r2, r0, r1, -7\nADD.i16 r3, r2, 1\nCVT.f64 r4, r3\n"), std::string::npos)
+        << text;
 }
 
 TEST(Builder, LoadsAreRepeatedAfterAStore) {
@@ -69,7 +73,8 @@ TEST(Builder, LoadsAreRepeatedAfterAStore) {
 
 TEST(Builder, Refusals) {
     ProgramBuilder b;
-    const int in = b.add_buffer(DType::f32, false, Access::read), out = b.add_buffer(DType::i32, false, Access::write);
+    const int in = b.add_buffer(DType::f32, false, Access::read),
+              out = b.add_buffer(DType::i32, false, Access::write);
     const Reg x = b.load(in);
     EXPECT_THROW(b.load(out), InvalidArgument);
     EXPECT_THROW(b.store(in, x), InvalidArgument);
@@ -90,8 +95,8 @@ TEST(Builder, Refusals) {
     EXPECT_THROW(b.inline_body(parse_body("NOT y, x"), DType::f32, std::span(&x, 1)), FormatError);
     for (int i = b.buffers(); i < kMaxProgramBuffers; ++i) b.add_buffer(DType::f32, false, Access::read);
     EXPECT_THROW(b.add_buffer(DType::f32, false, Access::read), Unsupported);
-    EXPECT_THROW(
-        for (int i = 0; i <= kMaxProgramInstructions; ++i) b.emit(Opcode::NEG, DType::f32, {x}), Unsupported);
+    EXPECT_THROW(for (int i = 0; i <= kMaxProgramInstructions; ++i) b.emit(Opcode::NEG, DType::f32, {x}),
+                 Unsupported);
 }
 
 }  // namespace

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Every instruction at every legal type on edge values and random ones, at sizes around vectors, blocks and tasks,
-// against the reference; and the same bits on every instruction set of this machine.
+// Every instruction at every legal type on edge values and random ones, at sizes around vectors, blocks and
+// tasks, against the reference; and the same bits on every instruction set of this machine.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -19,23 +19,66 @@ std::vector<std::uint64_t> edge_values(DType t) {
     const auto f = [&](double v) { return value_bits(t, v); };
     if (t == DType::pred) return {0, 1};
     if (is_float(t)) {
-        std::vector<std::uint64_t> v = {f(0.0), f(-0.0), f(1), f(-1), f(0.5), f(-0.5), f(1.5), f(2.5), f(-2.5), f(3), f(1e-3),
-                                        f(INFINITY), f(-INFINITY), f(NAN), f(88.5), f(-88.5), f(-103.9), f(7e4), f(1e6), f(-1e9),
-                                        f(2147483648.0), f(-2147483649.0), f(4294967296.0), f(1e19), f(-1e19), f(127.5), f(-128.6),
-                                        f(255.9), f(256.5), f(65535.7), f(0.55), f(0.9277), f(9.1), f(-9.1), f(1e-40), f(-1e-40)};
-        if (t == DType::f32) for (std::uint64_t b : {1u, 0x007fffffu, 0x00800000u, 0x7f7fffffu, 0xff7fffffu, 0x80000001u, 0x4b000001u}) v.push_back(b);
-        else for (std::uint64_t b : {1ull, 0x000fffffffffffffull, 0x0010000000000000ull, 0x7fefffffffffffffull, 0x8000000000000001ull}) v.push_back(b);
+        std::vector<std::uint64_t> v = {f(0.0),
+                                        f(-0.0),
+                                        f(1),
+                                        f(-1),
+                                        f(0.5),
+                                        f(-0.5),
+                                        f(1.5),
+                                        f(2.5),
+                                        f(-2.5),
+                                        f(3),
+                                        f(1e-3),
+                                        f(INFINITY),
+                                        f(-INFINITY),
+                                        f(NAN),
+                                        f(88.5),
+                                        f(-88.5),
+                                        f(-103.9),
+                                        f(7e4),
+                                        f(1e6),
+                                        f(-1e9),
+                                        f(2147483648.0),
+                                        f(-2147483649.0),
+                                        f(4294967296.0),
+                                        f(1e19),
+                                        f(-1e19),
+                                        f(127.5),
+                                        f(-128.6),
+                                        f(255.9),
+                                        f(256.5),
+                                        f(65535.7),
+                                        f(0.55),
+                                        f(0.9277),
+                                        f(9.1),
+                                        f(-9.1),
+                                        f(1e-40),
+                                        f(-1e-40)};
+        if (t == DType::f32)
+            for (std::uint64_t b :
+                 {1u, 0x007fffffu, 0x00800000u, 0x7f7fffffu, 0xff7fffffu, 0x80000001u, 0x4b000001u})
+                v.push_back(b);
+        else
+            for (std::uint64_t b : {1ull, 0x000fffffffffffffull, 0x0010000000000000ull, 0x7fefffffffffffffull,
+                                    0x8000000000000001ull})
+                v.push_back(b);
         return v;
     }
     const std::uint64_t mask = test::mask_of(t);
-    return {0, 1, 2, 3, 7, mask, mask - 1, mask / 2, mask / 2 + 1, mask / 2 + 2, 31, 32, 63, 64, 8, 15, 16, 100 & mask};
+    return {0,  1,  2,  3,  7, mask, mask - 1, mask / 2,  mask / 2 + 1, mask / 2 + 2,
+            31, 32, 63, 64, 8, 15,   16,       100 & mask};
 }
 
 std::uint64_t random_value(DType t, std::mt19937_64& random) {
     const std::uint64_t bits = random();
     if (t == DType::pred) return bits & 1;
-    if (t == DType::f32 && (bits >> 60) != 0) return value_bits(t, std::ldexp(static_cast<double>(static_cast<std::int32_t>(bits)), -31 + static_cast<int>((bits >> 40) % 16)));
-    if (t == DType::f64 && (random() & 7) != 0) return value_bits(t, std::ldexp(static_cast<double>(static_cast<std::int64_t>(bits)), -63 + static_cast<int>(random() % 20)));
+    if (t == DType::f32 && (bits >> 60) != 0)
+        return value_bits(t, std::ldexp(static_cast<double>(static_cast<std::int32_t>(bits)),
+                                        -31 + static_cast<int>((bits >> 40) % 16)));
+    if (t == DType::f64 && (random() & 7) != 0)
+        return value_bits(t, std::ldexp(static_cast<double>(static_cast<std::int64_t>(bits)),
+                                        -63 + static_cast<int>(random() % 20)));
     return bits & test::mask_of(t);
 }
 
@@ -64,18 +107,20 @@ Program single(Opcode o, DType t, DType source) {
     return b.finish("single");
 }
 
-void expect_result(Opcode o, DType t, DType result, std::uint64_t got, std::uint64_t want, std::uint64_t a, std::uint64_t b,
-                   std::uint64_t c, const std::string& where) {
+void expect_result(Opcode o, DType t, DType result, std::uint64_t got, std::uint64_t want, std::uint64_t a,
+                   std::uint64_t b, std::uint64_t c, const std::string& where) {
     if (got == want) return;
     if (test::is_nan(result, got) && test::is_nan(result, want)) return;
     const double bound = info(o).max_ulp;
     if (t == DType::f32 && bound > 0) {
         const double exact = test::function_of(o, test::to_double(t, a));
         const double error = test::ulp_error(std::bit_cast<float>(static_cast<std::uint32_t>(got)), exact);
-        // Bounds are against the correctly rounded result, which is half a unit away from the exact one at most.
+        // Bounds are against the correctly rounded result, which is half a unit away from the exact one at
+        // most.
         if (error <= bound + 0.5) return;
     }
-    ADD_FAILURE() << where << ": a=" << std::hex << a << " b=" << b << " c=" << c << " got " << got << " want " << want;
+    ADD_FAILURE() << where << ": a=" << std::hex << a << " b=" << b << " c=" << c << " got " << got
+                  << " want " << want;
 }
 
 class EveryTarget : public testing::TestWithParam<std::string> {
@@ -93,21 +138,27 @@ TEST_P(EveryTarget, AgreesWithTheReference) {
             if ((row.types & type_bit(t)) == 0) continue;
             for (int si = 0; si < kDTypeCount; ++si) {
                 const auto source = static_cast<DType>(si);
-                if (row.opcode == Opcode::CVT ? (kTypesCompute & type_bit(source)) == 0 : source != t) continue;
+                if (row.opcode == Opcode::CVT ? (kTypesCompute & type_bit(source)) == 0 : source != t)
+                    continue;
                 const Program p = single(row.opcode, t, source);
                 const DType result = is_set(row.opcode) ? DType::pred : t;
-                const std::string name = std::string(row.name) + "." + std::string(dtype_name(t)) + " from " + std::string(dtype_name(source));
+                const std::string name = std::string(row.name) + "." + std::string(dtype_name(t)) + " from " +
+                                         std::string(dtype_name(source));
                 for (const std::size_t n : {0, 1, 31, 32, 33, 1023, 5003}) {
                     std::vector<std::vector<std::uint64_t>> buffers;
                     for (int k = 0; k < row.operands; ++k)
-                        buffers.push_back(operand_values(row.opcode == Opcode::SEL && k == 0 ? DType::pred : source, k, n, n + 1));
+                        buffers.push_back(operand_values(
+                            row.opcode == Opcode::SEL && k == 0 ? DType::pred : source, k, n, n + 1));
                     buffers.emplace_back(n, 0);
                     test::run_bits(p, buffers, {}, n);
                     ++cases;
                     for (std::size_t i = 0; i < n; ++i) {
-                        const auto at = [&](int k) { return k < row.operands ? buffers[static_cast<std::size_t>(k)][i] : 0; };
-                        expect_result(row.opcode, t, result, buffers.back()[i], evaluate(row.opcode, t, source, at(0), at(1), at(2)),
-                                      at(0), at(1), at(2), name + " n=" + std::to_string(n));
+                        const auto at = [&](int k) {
+                            return k < row.operands ? buffers[static_cast<std::size_t>(k)][i] : 0;
+                        };
+                        expect_result(row.opcode, t, result, buffers.back()[i],
+                                      evaluate(row.opcode, t, source, at(0), at(1), at(2)), at(0), at(1),
+                                      at(2), name + " n=" + std::to_string(n));
                         if (HasFailure()) return;
                     }
                 }
@@ -117,7 +168,8 @@ TEST_P(EveryTarget, AgreesWithTheReference) {
     EXPECT_GT(cases, 2000);
 }
 
-INSTANTIATE_TEST_SUITE_P(Targets, EveryTarget, testing::ValuesIn(vector_targets()), [](const auto& p) { return p.param; });
+INSTANTIATE_TEST_SUITE_P(Targets, EveryTarget, testing::ValuesIn(vector_targets()),
+                         [](const auto& p) { return p.param; });
 
 TEST(Instructions, LargeArraysCrossBlocksAndTasks) {
     for (const Opcode o : {Opcode::ADD, Opcode::TANH, Opcode::SET_LT, Opcode::SEL}) {
@@ -131,7 +183,8 @@ TEST(Instructions, LargeArraysCrossBlocksAndTasks) {
         for (std::size_t i = 0; i < n; ++i) {
             const auto at = [&](std::size_t k) { return k + 1 < buffers.size() ? buffers[k][i] : 0; };
             expect_result(o, DType::f32, is_set(o) ? DType::pred : DType::f32, buffers.back()[i],
-                          evaluate(o, DType::f32, DType::f32, at(0), at(1), at(2)), at(0), at(1), at(2), "large");
+                          evaluate(o, DType::f32, DType::f32, at(0), at(1), at(2)), at(0), at(1), at(2),
+                          "large");
             if (HasFailure()) return;
         }
     }
@@ -142,36 +195,46 @@ TEST_P(EveryTarget, HalfTypesWidenAndRoundAsTheScalarCode) {
         std::vector<std::uint64_t> all(65536);
         for (std::size_t i = 0; i < all.size(); ++i) all[i] = i;
         ProgramBuilder load;
-        const int in = load.add_buffer(half, false, Access::read), out = load.add_buffer(DType::f32, false, Access::write);
+        const int in = load.add_buffer(half, false, Access::read),
+                  out = load.add_buffer(DType::f32, false, Access::write);
         load.store(out, load.load(in));
         std::vector<std::vector<std::uint64_t>> buffers = {all, std::vector<std::uint64_t>(all.size())};
         test::run_bits(load.finish("widen"), buffers, {}, all.size());
         for (std::size_t i = 0; i < all.size(); ++i) {
             const std::uint64_t want = test::widen(half, i);
-            ASSERT_TRUE(buffers[1][i] == want || (test::is_nan(DType::f32, want) && test::is_nan(DType::f32, buffers[1][i]))) << i;
+            ASSERT_TRUE(buffers[1][i] == want ||
+                        (test::is_nan(DType::f32, want) && test::is_nan(DType::f32, buffers[1][i])))
+                << i;
         }
 
         ProgramBuilder store;
-        const int from = store.add_buffer(DType::f32, false, Access::read), to = store.add_buffer(half, false, Access::write);
+        const int from = store.add_buffer(DType::f32, false, Access::read),
+                  to = store.add_buffer(half, false, Access::write);
         store.store(to, store.load(from));
         std::vector<std::uint64_t> values;
         for (std::uint64_t high = 0; high < 65536; ++high)  // around every value and every tie of either type
-            for (const std::uint64_t low : {0x0u, 0x1u, 0x7fffu, 0x8000u, 0x8001u, 0x1000u, 0xefffu, 0xf000u, 0xffffu})
+            for (const std::uint64_t low :
+                 {0x0u, 0x1u, 0x7fffu, 0x8000u, 0x8001u, 0x1000u, 0xefffu, 0xf000u, 0xffffu})
                 values.push_back(high << 16 | low);
         buffers = {values, std::vector<std::uint64_t>(values.size())};
         test::run_bits(store.finish("narrow"), buffers, {}, values.size());
         for (std::size_t i = 0; i < values.size(); ++i) {
             const std::uint64_t want = test::narrow(half, values[i]);
             if (test::is_nan(DType::f32, values[i]))
-                ASSERT_TRUE(test::is_nan(DType::f32, test::widen(half, buffers[1][i]))) << std::hex << values[i];
-            else ASSERT_EQ(buffers[1][i], want) << std::hex << values[i];
+                ASSERT_TRUE(test::is_nan(DType::f32, test::widen(half, buffers[1][i])))
+                    << std::hex << values[i];
+            else
+                ASSERT_EQ(buffers[1][i], want) << std::hex << values[i];
         }
     }
 }
 
 TEST(Instructions, LoadedPredicatesAreNormalised) {
     std::vector<std::vector<std::uint64_t>> buffers = {{0, 1, 2, 128, 255}, std::vector<std::uint64_t>(5)};
-    test::run_bits(assemble(".program p\n.param a: pred*\n.param c: pred*\nLDG.pred r0, [a + gid]\nSTG.pred [c + gid], r0"), buffers, {}, 5);
+    test::run_bits(
+        assemble(
+            ".program p\n.param a: pred*\n.param c: pred*\nLDG.pred r0, [a + gid]\nSTG.pred [c + gid], r0"),
+        buffers, {}, 5);
     EXPECT_EQ(buffers[1], (std::vector<std::uint64_t>{0, 1, 1, 1, 1}));
 }
 
@@ -181,7 +244,9 @@ TEST(Instructions, SameBitsOnEveryTarget) {
     std::vector<std::uint64_t> values;
     for (std::uint64_t b = 0; b < (1ull << 32); b += 50021) values.push_back(b);
     for (const InstructionInfo& row : instruction_table()) {
-        if (row.opcode == Opcode::LDG || row.opcode == Opcode::STG || row.opcode == Opcode::SEL || is_set(row.opcode)) continue;
+        if (row.opcode == Opcode::LDG || row.opcode == Opcode::STG || row.opcode == Opcode::SEL ||
+            is_set(row.opcode))
+            continue;
         if ((row.types & type_bit(DType::f32)) == 0 || row.opcode == Opcode::CVT) continue;
         std::vector<std::uint64_t> first;
         for (const std::string& target : vector_targets()) {
@@ -189,15 +254,19 @@ TEST(Instructions, SameBitsOnEveryTarget) {
             std::vector<std::vector<std::uint64_t>> buffers;
             for (int k = 0; k < row.operands; ++k) {
                 buffers.push_back(values);
-                if (k > 0) std::rotate(buffers.back().begin(), buffers.back().begin() + k * 12347, buffers.back().end());
+                if (k > 0)
+                    std::rotate(buffers.back().begin(), buffers.back().begin() + k * 12347,
+                                buffers.back().end());
             }
             buffers.emplace_back(values.size());
             test::run_bits(single(row.opcode, DType::f32, DType::f32), buffers, {}, values.size());
             if (first.empty()) first = buffers.back();
             for (std::size_t i = 0; i < values.size(); ++i) {
-                const bool both_nan = test::is_nan(DType::f32, first[i]) && test::is_nan(DType::f32, buffers.back()[i]);
+                const bool both_nan =
+                    test::is_nan(DType::f32, first[i]) && test::is_nan(DType::f32, buffers.back()[i]);
                 ASSERT_TRUE(first[i] == buffers.back()[i] || both_nan)
-                    << row.name << " " << target << " at " << std::hex << values[i] << ": " << first[i] << " " << buffers.back()[i];
+                    << row.name << " " << target << " at " << std::hex << values[i] << ": " << first[i] << " "
+                    << buffers.back()[i];
             }
         }
         use_vector_target("");

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Launches: strides of every kind, aliasing, tiles, data-dependent addresses, and what is refused before or during a
-// run; no heap allocation while running.
+// Launches: strides of every kind, aliasing, tiles, data-dependent addresses, and what is refused before or
+// during a run; no heap allocation while running.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -31,7 +31,8 @@ std::vector<float> numbers(std::size_t n) {
 }
 
 // Calls f(flat index, offset) for every index of dims.
-void each(const Dims& dims, const Dims& strides, std::int64_t origin, const std::function<void(std::int64_t, std::int64_t)>& f) {
+void each(const Dims& dims, const Dims& strides, std::int64_t origin,
+          const std::function<void(std::int64_t, std::int64_t)>& f) {
     std::int64_t n = 1;
     for (const auto d : dims) n *= d;
     for (std::int64_t i = 0; i < n; ++i) {
@@ -44,28 +45,34 @@ void each(const Dims& dims, const Dims& strides, std::int64_t origin, const std:
     }
 }
 
-const char* kCopyStrided = ".program copy\n.param a: f32* strided\n.param c: f32*\nLDG.f32 r0, [a + gid]\nADD.f32 r0, r0, 1\nSTG.f32 [c + gid], r0";
-const char* kScatterStrided = ".program put\n.param a: f32*\n.param c: f32* strided\nLDG.f32 r0, [a + gid]\nADD.f32 r0, r0, 1\nSTG.f32 [c + gid], r0";
-const char* kHalfBoth = ".program half\n.param a: bf16* strided\n.param c: bf16* strided\nLDG.bf16 r0, [a + gid]\nSTG.bf16 [c + gid], r0";
+const char* kCopyStrided =
+    ".program copy\n.param a: f32* strided\n.param c: f32*\nLDG.f32 r0, [a + gid]\nADD.f32 r0, r0, "
+    "1\nSTG.f32 [c + gid], r0";
+const char* kScatterStrided =
+    ".program put\n.param a: f32*\n.param c: f32* strided\nLDG.f32 r0, [a + gid]\nADD.f32 r0, r0, 1\nSTG.f32 "
+    "[c + gid], r0";
+const char* kHalfBoth =
+    ".program half\n.param a: bf16* strided\n.param c: bf16* strided\nLDG.bf16 r0, [a + gid]\nSTG.bf16 [c + "
+    "gid], r0";
 
 struct Geometry {
     Dims dims, strides;
 };
 const Geometry kGeometries[] = {
-    {{}, {}},                                             // one element
+    {{}, {}},  // one element
     {{1000}, {1}},
     {{1000}, {3}},
     {{1000}, {-1}},
     {{5000}, {0}},
-    {{7, 300}, {300, 1}},                                 // collapses
-    {{7, 300}, {512, 1}},                                 // padded rows
-    {{300, 7}, {1, 300}},                                 // transposed
-    {{40, 3000}, {0, 1}},                                 // a row for all rows
-    {{40, 3000}, {1, 0}},                                 // a column for all columns
-    {{50, 17}, {17, -1}},                                 // reversed rows, short
+    {{7, 300}, {300, 1}},  // collapses
+    {{7, 300}, {512, 1}},  // padded rows
+    {{300, 7}, {1, 300}},  // transposed
+    {{40, 3000}, {0, 1}},  // a row for all rows
+    {{40, 3000}, {1, 0}},  // a column for all columns
+    {{50, 17}, {17, -1}},  // reversed rows, short
     {{3, 2, 130}, {-260, 130, -1}},
-    {{2, 3, 4, 5, 6, 7}, {2520, 840, 210, 42, 7, 1}},     // rank 6, collapses
-    {{2, 3, 4, 5, 6, 7}, {1, 2, 6, 24, 120, 720}},        // rank 6, reversed order
+    {{2, 3, 4, 5, 6, 7}, {2520, 840, 210, 42, 7, 1}},  // rank 6, collapses
+    {{2, 3, 4, 5, 6, 7}, {1, 2, 6, 24, 120, 720}},     // rank 6, reversed order
     {{2, 3, 4, 5, 6, 7}, {0, 7, 0, -21, 0, 1}},
     {{1, 33, 1, 65}, {999, 65, 777, 1}},
     {{0, 5}, {5, 1}},
@@ -77,7 +84,8 @@ TEST(Strides, LoadsAgreeWithPlainIndexing) {
     for (const Geometry& g : kGeometries) {
         const OffsetRange range = offset_range(g.dims, g.strides);
         std::vector<float> a = numbers(static_cast<std::size_t>(range.highest - range.lowest + 1));
-        const std::int64_t n = std::accumulate(g.dims.begin(), g.dims.end(), std::int64_t{1}, std::multiplies<>());
+        const std::int64_t n =
+            std::accumulate(g.dims.begin(), g.dims.end(), std::int64_t{1}, std::multiplies<>());
         std::vector<float> c(static_cast<std::size_t>(n), -1.0f);
         Launcher(g.dims, g.strides).run(program, {native(a), native(c)});
         each(g.dims, g.strides, -range.lowest, [&](std::int64_t i, std::int64_t offset) {
@@ -91,7 +99,8 @@ TEST(Strides, StoresAgreeWithPlainIndexing) {
     for (const Geometry& g : kGeometries) {
         if (std::count(g.strides.begin(), g.strides.end(), 0) > 0) continue;
         const OffsetRange range = offset_range(g.dims, g.strides);
-        const std::int64_t n = std::accumulate(g.dims.begin(), g.dims.end(), std::int64_t{1}, std::multiplies<>());
+        const std::int64_t n =
+            std::accumulate(g.dims.begin(), g.dims.end(), std::int64_t{1}, std::multiplies<>());
         std::vector<float> a = numbers(static_cast<std::size_t>(n));
         std::vector<float> c(static_cast<std::size_t>(range.highest - range.lowest + 1), -1.0f), want = c;
         Launcher(g.dims, g.strides).run(program, {native(a), native(c)});
@@ -107,7 +116,8 @@ TEST(Strides, HalfTypesGoThroughTheSameGeometry) {
     for (const Geometry& g : kGeometries) {
         if (std::count(g.strides.begin(), g.strides.end(), 0) > 0) continue;
         const OffsetRange range = offset_range(g.dims, g.strides);
-        std::vector<std::uint16_t> a(static_cast<std::size_t>(range.highest - range.lowest + 1)), c(a.size(), 7), want = c;
+        std::vector<std::uint16_t> a(static_cast<std::size_t>(range.highest - range.lowest + 1)),
+            c(a.size(), 7), want = c;
         for (std::size_t i = 0; i < a.size(); ++i) a[i] = static_cast<std::uint16_t>(i % 0x7f00);
         Dims both = g.strides;
         both.insert(both.end(), g.strides.begin(), g.strides.end());
@@ -120,9 +130,10 @@ TEST(Strides, HalfTypesGoThroughTheSameGeometry) {
 }
 
 TEST(Aliasing, InPlaceAndRepeatedBuffers) {
-    const CompiledProgram program(assemble(
-        ".program p\n.param a: f32*\n.param b: f32*\n.param c: f32*\n.param d: f32*\nLDG.f32 r0, [a + gid]\nLDG.f32 r1, [b + gid]\n"
-        "ADD.f32 r2, r0, r1\nSTG.f32 [c + gid], r2\nMUL.f32 r3, r0, r1\nSTG.f32 [d + gid], r3"));
+    const CompiledProgram program(
+        assemble(".program p\n.param a: f32*\n.param b: f32*\n.param c: f32*\n.param d: f32*\nLDG.f32 r0, [a "
+                 "+ gid]\nLDG.f32 r1, [b + gid]\n"
+                 "ADD.f32 r2, r0, r1\nSTG.f32 [c + gid], r2\nMUL.f32 r3, r0, r1\nSTG.f32 [d + gid], r3"));
     for (const std::size_t n : {1u, 700u, 50000u}) {
         // c is a, and d is b: both results come from what was there before.
         std::vector<float> a = numbers(n), b = numbers(n);
@@ -137,9 +148,10 @@ TEST(Aliasing, InPlaceAndRepeatedBuffers) {
 }
 
 TEST(Aliasing, LoadsAfterAStoreSeeIt) {
-    const CompiledProgram program(assemble(
-        ".program p\n.param a: f32*\n.param c: f32*\nLDG.f32 r0, [a + gid]\nADD.f32 r1, r0, 1\nSTG.f32 [c + gid], r1\n"
-        "LDG.f32 r2, [a + gid]\nMUL.f32 r2, r2, r0\nSTG.f32 [c + gid], r2"));
+    const CompiledProgram program(
+        assemble(".program p\n.param a: f32*\n.param c: f32*\nLDG.f32 r0, [a + gid]\nADD.f32 r1, r0, "
+                 "1\nSTG.f32 [c + gid], r1\n"
+                 "LDG.f32 r2, [a + gid]\nMUL.f32 r2, r2, r0\nSTG.f32 [c + gid], r2"));
     std::vector<float> a = numbers(3000);
     const std::vector<float> a0 = a;
     Launcher({3000}).run(program, {native(a), native(a)});
@@ -147,10 +159,11 @@ TEST(Aliasing, LoadsAfterAStoreSeeIt) {
 }
 
 TEST(Aliasing, TwoStridedStoresIntoOneBuffer) {  // as rotary embeddings do
-    const CompiledProgram program(assemble(
-        ".program p\n.param a: f32* strided\n.param b: f32* strided\n.param c: f32* strided\n.param d: f32* strided\n"
-        "LDG.f32 r0, [a + gid]\nLDG.f32 r1, [b + gid]\nADD.f32 r2, r0, r1\nSUB.f32 r3, r0, r1\n"
-        "STG.f32 [c + gid], r2\nSTG.f32 [d + gid], r3"));
+    const CompiledProgram program(
+        assemble(".program p\n.param a: f32* strided\n.param b: f32* strided\n.param c: f32* strided\n.param "
+                 "d: f32* strided\n"
+                 "LDG.f32 r0, [a + gid]\nLDG.f32 r1, [b + gid]\nADD.f32 r2, r0, r1\nSUB.f32 r3, r0, r1\n"
+                 "STG.f32 [c + gid], r2\nSTG.f32 [d + gid], r3"));
     for (const std::int64_t half : {8, 32, 200}) {
         std::vector<float> x = numbers(static_cast<std::size_t>(50 * 2 * half));
         const std::vector<float> x0 = x;
@@ -161,7 +174,8 @@ TEST(Aliasing, TwoStridedStoresIntoOneBuffer) {  // as rotary embeddings do
         Launcher({50, half}, {s[0], 1, s[0], 1, s[0], 1, s[0], 1}).run(program, {low, high, low, high});
         for (std::int64_t r = 0; r < 50; ++r)
             for (std::int64_t i = 0; i < half; ++i) {
-                const auto p = static_cast<std::size_t>(r * 2 * half + i), q = p + static_cast<std::size_t>(half);
+                const auto p = static_cast<std::size_t>(r * 2 * half + i),
+                           q = p + static_cast<std::size_t>(half);
                 ASSERT_EQ(x[p], x0[p] + x0[q]);
                 ASSERT_EQ(x[q], x0[p] - x0[q]);
             }
@@ -169,12 +183,14 @@ TEST(Aliasing, TwoStridedStoresIntoOneBuffer) {  // as rotary embeddings do
 }
 
 TEST(Uniform, ScalarsImmediatesAndStoresOfThem) {
-    const CompiledProgram program(assemble(
-        ".program p\n.param c: f32*\n.param d: i64*\n.param s: f32\n.param k: i64\nMUL.f32 r0, s, 2\nEXP.f32 r1, 0\nADD.f32 r0, r0, r1\n"
-        "STG.f32 [c + gid], r0\nMOV.i64 g, gid\nMAD.i64 g, g, k, -5\nSTG.i64 [d + gid], g"));
+    const CompiledProgram program(
+        assemble(".program p\n.param c: f32*\n.param d: i64*\n.param s: f32\n.param k: i64\nMUL.f32 r0, s, "
+                 "2\nEXP.f32 r1, 0\nADD.f32 r0, r0, r1\n"
+                 "STG.f32 [c + gid], r0\nMOV.i64 g, gid\nMAD.i64 g, g, k, -5\nSTG.i64 [d + gid], g"));
     std::vector<float> c(40000);
     std::vector<std::int64_t> d(c.size());
-    Launcher({40000}, {}, {value_bits(DType::f32, 1.25), integer_bits(DType::i64, 3)}).run(program, {native(c), native(d)});
+    Launcher({40000}, {}, {value_bits(DType::f32, 1.25), integer_bits(DType::i64, 3)})
+        .run(program, {native(c), native(d)});
     for (std::size_t i = 0; i < c.size(); ++i) {
         ASSERT_EQ(c[i], 3.5f);
         ASSERT_EQ(d[i], static_cast<std::int64_t>(i) * 3 - 5);
@@ -182,9 +198,10 @@ TEST(Uniform, ScalarsImmediatesAndStoresOfThem) {
 }
 
 TEST(Addresses, GatherAndScatterThroughRegisters) {
-    const CompiledProgram program(assemble(
-        ".program p\n.param t: bf16*\n.param i: i16*\n.param c: f32*\nLDG.i16 r0, [i + gid]\nLDG.bf16 r1, [t + r0]\n"
-        "LDG.bf16 r2, [t + 2]\nADD.f32 r3, r1, r2\nSTG.f32 [c + r0], r3"));
+    const CompiledProgram program(
+        assemble(".program p\n.param t: bf16*\n.param i: i16*\n.param c: f32*\nLDG.i16 r0, [i + "
+                 "gid]\nLDG.bf16 r1, [t + r0]\n"
+                 "LDG.bf16 r2, [t + 2]\nADD.f32 r3, r1, r2\nSTG.f32 [c + r0], r3"));
     std::vector<std::uint16_t> table(5000);
     for (std::size_t k = 0; k < table.size(); ++k) table[k] = f32_to_bf16(static_cast<float>(k % 200));
     std::vector<std::int16_t> index(4000);
@@ -201,8 +218,10 @@ TEST(Addresses, GatherAndScatterThroughRegisters) {
             ADD_FAILURE() << "read element " << bad;
         } catch (const InvalidArgument& e) {
             const std::string text = e.what();
-            EXPECT_NE(text.find("program 'p': buffer 't' holds 5000 elements, index 3999 asks for element " + std::to_string(bad)),
-                      std::string::npos) << text;
+            EXPECT_NE(text.find("program 'p': buffer 't' holds 5000 elements, index 3999 asks for element " +
+                                std::to_string(bad)),
+                      std::string::npos)
+                << text;
         }
     }
     std::vector<std::uint16_t> tiny(2);
@@ -210,10 +229,12 @@ TEST(Addresses, GatherAndScatterThroughRegisters) {
 }
 
 TEST(Addresses, UnsignedIndicesDoNotWrap) {
-    const CompiledProgram program(assemble(
-        ".program p\n.param t: f32*\n.param i: u64*\n.param c: f32*\nLDG.u64 r0, [i + gid]\nLDG.f32 r1, [t + r0]\nSTG.f32 [c + gid], r1"));
+    const CompiledProgram program(
+        assemble(".program p\n.param t: f32*\n.param i: u64*\n.param c: f32*\nLDG.u64 r0, [i + gid]\nLDG.f32 "
+                 "r1, [t + r0]\nSTG.f32 [c + gid], r1"));
     std::vector<float> t(4, 2.0f), c(1);
-    for (const std::uint64_t bad : {std::uint64_t{4}, ~std::uint64_t{0}, std::uint64_t{1} << 62, std::uint64_t{1} << 63}) {
+    for (const std::uint64_t bad :
+         {std::uint64_t{4}, ~std::uint64_t{0}, std::uint64_t{1} << 62, std::uint64_t{1} << 63}) {
         std::vector<std::uint64_t> i = {bad};
         EXPECT_THROW(Launcher({1}).run(program, {native(t), native(i), native(c)}), InvalidArgument);
     }
@@ -221,9 +242,12 @@ TEST(Addresses, UnsignedIndicesDoNotWrap) {
 
 TEST(Refusals, BuffersAndParameters) {
     const CompiledProgram strided(assemble(kCopyStrided));
-    const CompiledProgram plain(assemble(".program p\n.param a: f32*\n.param c: f32*\n.param s: f32\nLDG.f32 r0, [a + gid]\nMUL.f32 r0, r0, s\nSTG.f32 [c + gid], r0"));
+    const CompiledProgram plain(
+        assemble(".program p\n.param a: f32*\n.param c: f32*\n.param s: f32\nLDG.f32 r0, [a + gid]\nMUL.f32 "
+                 "r0, r0, s\nSTG.f32 [c + gid], r0"));
     std::vector<float> a(100), c(100), few(99);
-    const auto says = [&](const CompiledProgram& p, const Launcher& l, std::vector<NativeBuffer> buffers, const char* words) {
+    const auto says = [&](const CompiledProgram& p, const Launcher& l, std::vector<NativeBuffer> buffers,
+                          const char* words) {
         try {
             l.run(p, std::move(buffers));
             ADD_FAILURE() << "ran, should say: " << words;
@@ -246,18 +270,27 @@ TEST(Refusals, BuffersAndParameters) {
     // 2 * 49 + 1 = 99 elements fit, forwards and backwards; one index more does not.
     Launcher({50}, {2}).run(strided, {native(few), native(c)});
     Launcher({50}, {-2}).run(strided, {native(few), native(c)});
-    says(strided, Launcher({51}, {2}), {native(few), native(c)}, "buffer 'a' holds 99 elements, the launch needs 101");
+    says(strided, Launcher({51}, {2}), {native(few), native(c)},
+         "buffer 'a' holds 99 elements, the launch needs 101");
 }
 
 TEST(Refusals, ExtentsThatOverflow) {
     const CompiledProgram strided(assemble(kCopyStrided));
     std::vector<float> a(100), c(100);
     constexpr std::int64_t kMax = INT64_MAX;
-    const std::vector<Geometry> hostile = {{{100}, {kMax}}, {{3}, {INT64_MIN}}, {{2, 2}, {kMax, kMax}}, {{2, 2}, {kMax, -kMax}},
-                                           {{kMax, 2}, {0, 0}}, {{kMax}, {0}}, {{1 << 20, 1 << 20, 1 << 24}, {0, 0, 0}}, {{100}, {2}},
-                                           {{100}, {-2}}, {{2, 2}, {INT64_MIN, INT64_MIN}}};
+    const std::vector<Geometry> hostile = {{{100}, {kMax}},
+                                           {{3}, {INT64_MIN}},
+                                           {{2, 2}, {kMax, kMax}},
+                                           {{2, 2}, {kMax, -kMax}},
+                                           {{kMax, 2}, {0, 0}},
+                                           {{kMax}, {0}},
+                                           {{1 << 20, 1 << 20, 1 << 24}, {0, 0, 0}},
+                                           {{100}, {2}},
+                                           {{100}, {-2}},
+                                           {{2, 2}, {INT64_MIN, INT64_MIN}}};
     for (const Geometry& g : hostile)
-        EXPECT_THROW(Launcher(g.dims, g.strides).run(strided, {native(a), native(c)}), InvalidArgument) << g.dims[0] << " " << g.strides[0];
+        EXPECT_THROW(Launcher(g.dims, g.strides).run(strided, {native(a), native(c)}), InvalidArgument)
+            << g.dims[0] << " " << g.strides[0];
     // Strides of a dimension that is never walked do not matter.
     Launcher({1, 100}, {INT64_MIN, 1}).run(strided, {native(a), native(c)});
 }
@@ -275,7 +308,8 @@ TEST(Params, WriterAndReaderCheckEachOther) {
     EXPECT_EQ(p.strided_buffers, 2);
     EXPECT_EQ(p.strides[1][1], -1);
     EXPECT_EQ(p.scalars[0], 7u);
-    for (std::size_t cut = 0; cut < n; ++cut) EXPECT_THROW(read_pointwise_params(std::span(room, cut), p), InvalidArgument) << cut;
+    for (std::size_t cut = 0; cut < n; ++cut)
+        EXPECT_THROW(read_pointwise_params(std::span(room, cut), p), InvalidArgument) << cut;
     EXPECT_THROW(read_pointwise_params(std::span(room, n + 8), p), InvalidArgument);
     for (std::size_t k = 0; k < 16; ++k) {
         const std::byte before = room[k];
@@ -296,8 +330,9 @@ TEST(Params, WriterAndReaderCheckEachOther) {
 }
 
 TEST(Tiles, RunWithoutParameters) {
-    const CompiledProgram program(assemble(
-        ".program p\n.param a: bf16* strided\n.param c: f32* strided\n.param s: f32\nLDG.bf16 r0, [a + gid]\nFMA.f32 r0, r0, s, 1\nSTG.f32 [c + gid], r0"));
+    const CompiledProgram program(
+        assemble(".program p\n.param a: bf16* strided\n.param c: f32* strided\n.param s: f32\nLDG.bf16 r0, "
+                 "[a + gid]\nFMA.f32 r0, r0, s, 1\nSTG.f32 [c + gid], r0"));
     std::vector<std::uint16_t> a(1000, f32_to_bf16(3.0f));
     std::vector<float> c(1001, -1);
     const NativeBuffer buffers[] = {native(a), {reinterpret_cast<std::byte*>(c.data()), 4000}};
@@ -312,9 +347,11 @@ TEST(Tiles, RunWithoutParameters) {
 
 TEST(Large, ManyLiveRegistersSpillOverTheStackScratch) {
     ProgramBuilder b;
-    const int in = b.add_buffer(DType::f64, false, Access::read), out = b.add_buffer(DType::f64, false, Access::write);
+    const int in = b.add_buffer(DType::f64, false, Access::read),
+              out = b.add_buffer(DType::f64, false, Access::write);
     std::vector<Reg> live = {b.load(in)};
-    for (int i = 1; i < 400; ++i) live.push_back(b.emit(Opcode::ADD, DType::f64, {live.back(), b.immediate(DType::f64, 1)}));
+    for (int i = 1; i < 400; ++i)
+        live.push_back(b.emit(Opcode::ADD, DType::f64, {live.back(), b.immediate(DType::f64, 1)}));
     Reg sum = live[0];
     for (std::size_t i = live.size(); i-- > 1;) sum = b.emit(Opcode::ADD, DType::f64, {sum, live[i]});
     b.store(out, sum);
@@ -347,8 +384,9 @@ TEST(Running, AllocatesNothing) {
 }
 
 TEST(Running, ThreadsDoNotChangeBits) {
-    const CompiledProgram program(assemble(
-        ".program p\n.param a: f32*\n.param c: f32*\nLDG.f32 r0, [a + gid]\nTANH.f32 r1, r0\nEXP.f32 r2, r1\nSTG.f32 [c + gid], r2"));
+    const CompiledProgram program(
+        assemble(".program p\n.param a: f32*\n.param c: f32*\nLDG.f32 r0, [a + gid]\nTANH.f32 r1, "
+                 "r0\nEXP.f32 r2, r1\nSTG.f32 [c + gid], r2"));
     std::vector<float> a = numbers(300001), one(a.size()), many(a.size());
     for (float& v : a) v *= 1e-3f;
     ThreadPool single(1), four(4);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Random straight-line programs against the reference, lane by lane, and through their text. A failing program is
-// shrunk: instructions are taken away as long as it still fails, and the smallest one is printed.
+// Random straight-line programs against the reference, lane by lane, and through their text. A failing
+// program is shrunk: instructions are taken away as long as it still fails, and the smallest one is printed.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -30,10 +30,14 @@ struct Case {
 
 std::uint64_t random_bits(DType t, Random& random) {
     if (t == DType::pred) return random() % 2;
-    if (t == DType::f16 || t == DType::bf16) return test::narrow(t, value_bits(DType::f32, static_cast<double>(static_cast<int>(random() % 2001)) / 16 - 60));
+    if (t == DType::f16 || t == DType::bf16)
+        return test::narrow(
+            t, value_bits(DType::f32, static_cast<double>(static_cast<int>(random() % 2001)) / 16 - 60));
     if (is_float(t)) {
         static const double kEdges[] = {0.0, -0.0, 1, -1, INFINITY, -INFINITY, NAN, 1e-40, 3e38, 0.5};
-        return value_bits(t, random() % 6 == 0 ? kEdges[random() % 10] : static_cast<double>(static_cast<std::int32_t>(random())) * 1e-7);
+        return value_bits(t, random() % 6 == 0
+                                 ? kEdges[random() % 10]
+                                 : static_cast<double>(static_cast<std::int32_t>(random())) * 1e-7);
     }
     return (random() % 3 == 0 ? random() % 5 - 2 : random()) & test::mask_of(t);
 }
@@ -43,10 +47,12 @@ Operand random_operand(const Program& p, DType t, Random& random) {
     for (std::size_t r = 0; r < p.registers.size(); ++r)
         if (p.registers[r] == t) choices.push_back({Operand::Kind::reg, r});
     for (std::size_t q = 0; q < p.parameters.size(); ++q)
-        if (!p.parameters[q].buffer && p.parameters[q].dtype == t) choices.push_back({Operand::Kind::scalar, q});
+        if (!p.parameters[q].buffer && p.parameters[q].dtype == t)
+            choices.push_back({Operand::Kind::scalar, q});
     if (choices.empty() || random() % 8 == 0) return {Operand::Kind::immediate, random_bits(t, random)};
     // Late registers more often, so that chains grow.
-    return choices[choices.size() - 1 - std::min<std::size_t>(random() % choices.size(), random() % choices.size())];
+    return choices[choices.size() - 1 -
+                   std::min<std::size_t>(random() % choices.size(), random() % choices.size())];
 }
 
 Case random_case(std::uint64_t seed) {
@@ -68,9 +74,12 @@ Case random_case(std::uint64_t seed) {
         return static_cast<int>(c.program.parameters.size()) - 1;
     };
     const auto any_type = [&] { return static_cast<DType>(random() % kDTypeCount); };
-    for (std::size_t k = 0, m = 1 + random() % 4; k < m; ++k) inputs.push_back(add("a" + std::to_string(k), any_type(), true, Access::read));
-    for (std::size_t k = 0, m = random() % 3; k < m; ++k) add("s" + std::to_string(k), compute_type(any_type()), false, Access::none);
-    for (std::size_t k = 0, m = 1 + random() % 3; k < m; ++k) outputs.push_back(add("c" + std::to_string(k), any_type(), true, Access::read_write));
+    for (std::size_t k = 0, m = 1 + random() % 4; k < m; ++k)
+        inputs.push_back(add("a" + std::to_string(k), any_type(), true, Access::read));
+    for (std::size_t k = 0, m = random() % 3; k < m; ++k)
+        add("s" + std::to_string(k), compute_type(any_type()), false, Access::none);
+    for (std::size_t k = 0, m = 1 + random() % 3; k < m; ++k)
+        outputs.push_back(add("c" + std::to_string(k), any_type(), true, Access::read_write));
 
     const auto append = [&](Instruction i, DType result) {
         i.dst = static_cast<std::int32_t>(c.program.registers.size());
@@ -105,7 +114,9 @@ Case random_case(std::uint64_t seed) {
             Instruction i;
             i.opcode = static_cast<Opcode>(random() % kOpcodeCount);
             // Types that are there already are met more often than others.
-            i.type = random() % 4 == 0 || c.program.registers.empty() ? any_type() : c.program.registers[random() % c.program.registers.size()];
+            i.type = random() % 4 == 0 || c.program.registers.empty()
+                         ? any_type()
+                         : c.program.registers[random() % c.program.registers.size()];
             if (!is_exact(i.opcode, i.type) || (info(i.opcode).types & type_bit(i.type)) == 0) continue;
             if (i.opcode == Opcode::CVT) {
                 i.src[0] = {Operand::Kind::reg, random() % c.program.registers.size()};
@@ -113,7 +124,8 @@ Case random_case(std::uint64_t seed) {
                 i.src[0].kind = Operand::Kind::gid;
             } else {
                 for (int s = 0; s < info(i.opcode).operands; ++s)
-                    i.src[s] = random_operand(c.program, i.opcode == Opcode::SEL && s == 0 ? DType::pred : i.type, random);
+                    i.src[s] = random_operand(
+                        c.program, i.opcode == Opcode::SEL && s == 0 ? DType::pred : i.type, random);
             }
             append(i, is_set(i.opcode) ? DType::pred : i.type);
         }
@@ -133,8 +145,11 @@ std::string difference(const Case& c) {
         for (std::size_t i = 0; i < c.n; ++i) {
             const DType t = compute_type(p.dtype);
             if (got[b][i] == want[b][i]) continue;
-            if (test::is_nan(t, test::widen(p.dtype, got[b][i])) && test::is_nan(t, test::widen(p.dtype, want[b][i]))) continue;
-            return p.name + "[" + std::to_string(i) + "] is " + std::to_string(got[b][i]) + ", the reference gives " + std::to_string(want[b][i]);
+            if (test::is_nan(t, test::widen(p.dtype, got[b][i])) &&
+                test::is_nan(t, test::widen(p.dtype, want[b][i])))
+                continue;
+            return p.name + "[" + std::to_string(i) + "] is " + std::to_string(got[b][i]) +
+                   ", the reference gives " + std::to_string(want[b][i]);
         }
         ++b;
     }
@@ -196,7 +211,8 @@ TEST(RandomPrograms, AgreeWithTheReference) {
         instructions += c.program.instructions.size();
         if (difference(c).empty()) continue;
         const Case small = shrink(c, [](const Case& t) { return !difference(t).empty(); });
-        FAIL() << "seed " << seed << ", smallest program that fails, n = " << small.n << ": " << difference(small) << "\n"
+        FAIL() << "seed " << seed << ", smallest program that fails, n = " << small.n << ": "
+               << difference(small) << "\n"
                << to_text(small.program);
     }
     EXPECT_GT(instructions, 20000u);
@@ -212,20 +228,24 @@ TEST(RandomPrograms, PrintAndAssembleToTheSame) {
         ASSERT_EQ(q.instructions.size(), p.instructions.size());
         for (std::size_t k = 0; k < p.instructions.size(); ++k) {
             const Instruction &a = p.instructions[k], &b = q.instructions[k];
-            ASSERT_TRUE(a.opcode == b.opcode && a.type == b.type && a.dst == b.dst && a.buffer == b.buffer && a.address == b.address &&
-                        a.src[0] == b.src[0] && a.src[1] == b.src[1] && a.src[2] == b.src[2]) << text;
+            ASSERT_TRUE(a.opcode == b.opcode && a.type == b.type && a.dst == b.dst && a.buffer == b.buffer &&
+                        a.address == b.address && a.src[0] == b.src[0] && a.src[1] == b.src[1] &&
+                        a.src[2] == b.src[2])
+                << text;
         }
     }
 }
 
-// The helper that finds the smallest failing program is itself checked: a made-up fault must shrink to its cause.
+// The helper that finds the smallest failing program is itself checked: a made-up fault must shrink to its
+// cause.
 TEST(RandomPrograms, ShrinkingFindsTheCause) {
     int shrunk = 0;
     for (std::uint64_t seed = 1; seed <= 300 && shrunk < 10; ++seed) {
         const Case c = random_case(seed);
         const auto has_mul = [](const Case& t) {
             verify(t.program);
-            return std::any_of(t.program.instructions.begin(), t.program.instructions.end(), [](const Instruction& i) { return i.opcode == Opcode::MUL; });
+            return std::any_of(t.program.instructions.begin(), t.program.instructions.end(),
+                               [](const Instruction& i) { return i.opcode == Opcode::MUL; });
         };
         if (!has_mul(c)) continue;
         const Case small = shrink(c, has_mul);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What each instruction means, one element at a time in plain C++, written apart from the interpreter: integers through
-// 128-bit arithmetic, functions of f32 through f64.
+// What each instruction means, one element at a time in plain C++, written apart from the interpreter:
+// integers through 128-bit arithmetic, functions of f32 through f64.
 #pragma once
 
 #include <bit>
@@ -42,8 +42,10 @@ inline bool is_nan(DType t, std::uint64_t bits) { return is_float(t) && std::isn
 
 // Memory to register and back.
 inline std::uint64_t widen(DType storage, std::uint64_t raw) {
-    if (storage == DType::bf16) return std::bit_cast<std::uint32_t>(bf16_to_f32(static_cast<std::uint16_t>(raw)));
-    if (storage == DType::f16) return std::bit_cast<std::uint32_t>(f16_to_f32(static_cast<std::uint16_t>(raw)));
+    if (storage == DType::bf16)
+        return std::bit_cast<std::uint32_t>(bf16_to_f32(static_cast<std::uint16_t>(raw)));
+    if (storage == DType::f16)
+        return std::bit_cast<std::uint32_t>(f16_to_f32(static_cast<std::uint16_t>(raw)));
     if (storage == DType::pred) return raw != 0;
     return raw;
 }
@@ -81,11 +83,13 @@ inline double function_of(Opcode o, double x) {
 }
 
 // The result's bits of one instruction. a, b, c are operand bits; source is the operand's type for CVT.
-inline std::uint64_t evaluate(Opcode o, DType t, DType source, std::uint64_t a, std::uint64_t b, std::uint64_t c) {
+inline std::uint64_t evaluate(Opcode o, DType t, DType source, std::uint64_t a, std::uint64_t b,
+                              std::uint64_t c) {
     if (o == Opcode::SEL) return a != 0 ? b : c;
     if (o == Opcode::MOV) return a;
     if (o == Opcode::CVT) {
-        if (t == DType::pred) return is_float(source) ? !(to_double(source, a) == 0) : to_wide(source, a) != 0;
+        if (t == DType::pred)
+            return is_float(source) ? !(to_double(source, a) == 0) : to_wide(source, a) != 0;
         if (is_float(t)) {
             if (is_float(source)) return from_double(t, to_double(source, a));
             const Wide v = to_wide(source, a);  // one rounding, straight to the type
@@ -111,8 +115,10 @@ inline std::uint64_t evaluate(Opcode o, DType t, DType source, std::uint64_t a, 
             case Opcode::DIV: return from_double(t, x / y);
             case Opcode::REM: return from_double(t, std::fmod(x, y));
             case Opcode::FMA:
-                return t == DType::f32 ? from_double(t, std::fmaf(static_cast<float>(x), static_cast<float>(y), static_cast<float>(z)))
-                                       : from_double(t, std::fma(x, y, z));
+                return t == DType::f32
+                           ? from_double(t, std::fmaf(static_cast<float>(x), static_cast<float>(y),
+                                                      static_cast<float>(z)))
+                           : from_double(t, std::fma(x, y, z));
             case Opcode::MAD: return from_double(t, to_double(t, from_double(t, x * y)) + z);
             case Opcode::MIN: return x < y || std::isnan(x) ? a : b;
             case Opcode::MAX: return x > y || std::isnan(x) ? a : b;
@@ -130,12 +136,15 @@ inline std::uint64_t evaluate(Opcode o, DType t, DType source, std::uint64_t a, 
     switch (o) {
         case Opcode::ADD: return from_wide(t, x + y);
         case Opcode::SUB: return from_wide(t, x - y);
-        case Opcode::MUL: return from_wide(t, static_cast<Wide>(static_cast<unsigned __int128>(x) * static_cast<unsigned __int128>(y)));
+        case Opcode::MUL:
+            return from_wide(
+                t, static_cast<Wide>(static_cast<unsigned __int128>(x) * static_cast<unsigned __int128>(y)));
         case Opcode::DIV: return y == 0 ? 0 : from_wide(t, x / y);
         case Opcode::REM: return y == 0 ? 0 : from_wide(t, x % y);
         case Opcode::MAD:
-            return from_wide(t, static_cast<Wide>(static_cast<unsigned __int128>(x) * static_cast<unsigned __int128>(y) +
-                                                  static_cast<unsigned __int128>(z)));
+            return from_wide(
+                t, static_cast<Wide>(static_cast<unsigned __int128>(x) * static_cast<unsigned __int128>(y) +
+                                     static_cast<unsigned __int128>(z)));
         case Opcode::MIN: return x < y ? a : b;
         case Opcode::MAX: return x > y ? a : b;
         case Opcode::ABS: return from_wide(t, x < 0 ? -x : x);
@@ -144,8 +153,12 @@ inline std::uint64_t evaluate(Opcode o, DType t, DType source, std::uint64_t a, 
         case Opcode::OR: return a | b;
         case Opcode::XOR: return a ^ b;
         case Opcode::NOT: return t == DType::pred ? 1 - a : from_wide(t, ~x);
-        case Opcode::SHL: return (b & mask_of(t)) >= width ? 0 : from_wide(t, static_cast<Wide>(static_cast<unsigned __int128>(x) << y));
-        case Opcode::SHR: return (b & mask_of(t)) >= width ? from_wide(t, x < 0 ? -1 : 0) : from_wide(t, x >> y);
+        case Opcode::SHL:
+            return (b & mask_of(t)) >= width
+                       ? 0
+                       : from_wide(t, static_cast<Wide>(static_cast<unsigned __int128>(x) << y));
+        case Opcode::SHR:
+            return (b & mask_of(t)) >= width ? from_wide(t, x < 0 ? -1 : 0) : from_wide(t, x >> y);
         case Opcode::SET_EQ: return x == y;
         case Opcode::SET_NE: return x != y;
         case Opcode::SET_LT: return x < y;
@@ -157,23 +170,30 @@ inline std::uint64_t evaluate(Opcode o, DType t, DType source, std::uint64_t a, 
     }
 }
 
-// Distance of got from the exact value in units in the last place of f32 at that value (denormals have the least ulp).
+// Distance of got from the exact value in units in the last place of f32 at that value (denormals have the
+// least ulp).
 inline double ulp_error(float got, double exact) {
     if (std::isnan(exact)) return std::isnan(got) ? 0 : 1e30;
     if (std::isnan(got)) return 1e30;
     const float rounded = static_cast<float>(exact);
-    if (rounded == got) return 0.0 + (std::isinf(got) ? 0 : std::fabs(static_cast<double>(got) - exact) /
-                                                                 std::ldexp(1.0, std::max(std::ilogb(exact == 0 ? 1e-300 : exact), -126) - 23));
+    if (rounded == got)
+        return 0.0 +
+               (std::isinf(got)
+                    ? 0
+                    : std::fabs(static_cast<double>(got) - exact) /
+                          std::ldexp(1.0, std::max(std::ilogb(exact == 0 ? 1e-300 : exact), -126) - 23));
     if (std::isinf(got) || std::isinf(rounded)) {
         // One step over the edge of the range counts as one.
         const double edge = std::ldexp(1.0, 128);
         const double g = std::isinf(got) ? std::copysign(edge, got) : got;
         return std::isinf(exact) ? 1e30 : std::fabs(g - exact) / std::ldexp(1.0, 104);
     }
-    return std::fabs(static_cast<double>(got) - exact) / std::ldexp(1.0, std::max(std::ilogb(exact == 0 ? 1e-300 : exact), -126) - 23);
+    return std::fabs(static_cast<double>(got) - exact) /
+           std::ldexp(1.0, std::max(std::ilogb(exact == 0 ? 1e-300 : exact), -126) - 23);
 }
 
-// Runs a program on the reference for n indices of contiguous buffers, lane by lane. Buffers are arrays of raw bits.
+// Runs a program on the reference for n indices of contiguous buffers, lane by lane. Buffers are arrays of
+// raw bits.
 inline void run_reference(const Program& p, std::vector<std::vector<std::uint64_t>>& buffers,
                           const std::vector<std::uint64_t>& scalars, std::size_t n) {
     std::vector<int> number(p.parameters.size());
@@ -197,14 +217,19 @@ inline void run_reference(const Program& p, std::vector<std::vector<std::uint64_
             if (i.address.kind == Operand::Kind::reg)
                 at = static_cast<std::size_t>(to_wide(p.registers[i.address.value], r[i.address.value]));
             if (i.opcode == Opcode::LDG) {
-                r[static_cast<std::size_t>(i.dst)] = widen(i.type, buffers[static_cast<std::size_t>(number[static_cast<std::size_t>(i.buffer)])][at]);
+                r[static_cast<std::size_t>(i.dst)] =
+                    widen(i.type,
+                          buffers[static_cast<std::size_t>(number[static_cast<std::size_t>(i.buffer)])][at]);
             } else if (i.opcode == Opcode::STG) {
-                buffers[static_cast<std::size_t>(number[static_cast<std::size_t>(i.buffer)])][at] = narrow(i.type, read(i.src[0]));
+                buffers[static_cast<std::size_t>(number[static_cast<std::size_t>(i.buffer)])][at] =
+                    narrow(i.type, read(i.src[0]));
             } else {
                 DType source = i.type;
                 if (i.opcode == Opcode::CVT)
-                    source = i.src[0].kind == Operand::Kind::reg ? p.registers[i.src[0].value] : p.parameters[i.src[0].value].dtype;
-                r[static_cast<std::size_t>(i.dst)] = evaluate(i.opcode, i.type, source, read(i.src[0]), read(i.src[1]), read(i.src[2]));
+                    source = i.src[0].kind == Operand::Kind::reg ? p.registers[i.src[0].value]
+                                                                 : p.parameters[i.src[0].value].dtype;
+                r[static_cast<std::size_t>(i.dst)] =
+                    evaluate(i.opcode, i.type, source, read(i.src[0]), read(i.src[1]), read(i.src[2]));
             }
         }
     }

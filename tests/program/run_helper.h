@@ -16,9 +16,11 @@ namespace invar::test {
 struct Packed {
     std::unique_ptr<std::byte[]> data;
     std::size_t bytes = 0, element = 1;
-    Packed(DType t, const std::vector<std::uint64_t>& bits) : bytes(bits.size() * size_of(t)), element(size_of(t)) {
+    Packed(DType t, const std::vector<std::uint64_t>& bits)
+        : bytes(bits.size() * size_of(t)), element(size_of(t)) {
         data = std::make_unique<std::byte[]>(bytes);
-        for (std::size_t i = 0; i < bits.size(); ++i) std::memcpy(data.get() + i * element, &bits[i], element);
+        for (std::size_t i = 0; i < bits.size(); ++i)
+            std::memcpy(data.get() + i * element, &bits[i], element);
     }
     NativeBuffer buffer() { return {data.get(), bytes}; }
     std::uint64_t at(std::size_t i) const {
@@ -35,10 +37,12 @@ inline ThreadPool& two_threads() {
 
 struct Launcher {
     std::vector<std::byte> params = std::vector<std::byte>(kMaxPointwiseParamsBytes);
-    Launcher(std::vector<std::int64_t> dims, std::vector<std::int64_t> strides = {}, std::vector<std::uint64_t> scalars = {}) {
+    Launcher(std::vector<std::int64_t> dims, std::vector<std::int64_t> strides = {},
+             std::vector<std::uint64_t> scalars = {}) {
         params.resize(write_pointwise_params(params, dims, strides, scalars));
     }
-    void run(const CompiledProgram& p, std::vector<NativeBuffer> buffers, ThreadPool& pool = two_threads()) const {
+    void run(const CompiledProgram& p, std::vector<NativeBuffer> buffers,
+             ThreadPool& pool = two_threads()) const {
         p.run(buffers, params, pool);
     }
 };

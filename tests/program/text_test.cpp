@@ -44,18 +44,33 @@ TEST(Text, ImmediatesKeepTheirBits) {
     struct Case {
         const char *type, *written, *printed;
     };
-    for (const Case& c : {Case{"f32", "1.5", "1.5"}, Case{"f32", "0.1", "0.1"}, Case{"f32", "-0", "-0"}, Case{"f32", "inf", "inf"},
-                          Case{"f32", "-inf", "-inf"}, Case{"f32", "nan", "nan"}, Case{"f32", "-nan", "nan"},
-                          Case{"f32", "0x3f800000", "1"}, Case{"f32", "0x7fffffff", "nan"}, Case{"f32", "1e-45", "1e-45"},
-                          Case{"f32", "1e-60", "0"}, Case{"f32", "16777217", "16777216"}, Case{"f64", "0.1", "0.1"},
-                          Case{"f64", "0xfff0000000000000", "-inf"}, Case{"i8", "-128", "-128"}, Case{"i8", "0xff", "-1"},
-                          Case{"u8", "255", "255"}, Case{"i64", "-9223372036854775808", "-9223372036854775808"},
-                          Case{"u64", "18446744073709551615", "18446744073709551615"}, Case{"u32", "0xffffffff", "4294967295"},
-                          Case{"pred", "true", "true"}, Case{"pred", "0", "false"}}) {
-        const std::string text = std::string(".program p\n.param c: ") + c.type + "*\nMOV." + c.type + " r0, " + c.written +
-                                 "\nSTG." + c.type + " [c + gid], r0\n";
+    for (const Case& c : {Case{"f32", "1.5", "1.5"},
+                          Case{"f32", "0.1", "0.1"},
+                          Case{"f32", "-0", "-0"},
+                          Case{"f32", "inf", "inf"},
+                          Case{"f32", "-inf", "-inf"},
+                          Case{"f32", "nan", "nan"},
+                          Case{"f32", "-nan", "nan"},
+                          Case{"f32", "0x3f800000", "1"},
+                          Case{"f32", "0x7fffffff", "nan"},
+                          Case{"f32", "1e-45", "1e-45"},
+                          Case{"f32", "1e-60", "0"},
+                          Case{"f32", "16777217", "16777216"},
+                          Case{"f64", "0.1", "0.1"},
+                          Case{"f64", "0xfff0000000000000", "-inf"},
+                          Case{"i8", "-128", "-128"},
+                          Case{"i8", "0xff", "-1"},
+                          Case{"u8", "255", "255"},
+                          Case{"i64", "-9223372036854775808", "-9223372036854775808"},
+                          Case{"u64", "18446744073709551615", "18446744073709551615"},
+                          Case{"u32", "0xffffffff", "4294967295"},
+                          Case{"pred", "true", "true"},
+                          Case{"pred", "0", "false"}}) {
+        const std::string text = std::string(".program p\n.param c: ") + c.type + "*\nMOV." + c.type +
+                                 " r0, " + c.written + "\nSTG." + c.type + " [c + gid], r0\n";
         const std::string printed = to_text(assemble(text));
-        EXPECT_NE(printed.find(std::string("MOV.") + c.type + " r0, " + c.printed + "\n"), std::string::npos) << printed;
+        EXPECT_NE(printed.find(std::string("MOV.") + c.type + " r0, " + c.printed + "\n"), std::string::npos)
+            << printed;
         EXPECT_EQ(to_text(assemble(printed)), printed);
     }
 }
@@ -72,7 +87,8 @@ TEST(Text, ModulesHoldSeveralPrograms) {
 
 // Every refusal says where and which rule.
 TEST(Text, RefusalsNameLineColumnAndRule) {
-    const std::string head = ".program p\n.param a: f32*\n.param h: f16*\n.param s: f32\n.param k: i32\nLDG.f32 r1, [a + gid]\n";
+    const std::string head =
+        ".program p\n.param a: f32*\n.param h: f16*\n.param s: f32\n.param k: i32\nLDG.f32 r1, [a + gid]\n";
     struct Case {
         const char *line, *message;
     };
@@ -125,13 +141,16 @@ TEST(Text, RefusalsNameLineColumnAndRule) {
             assemble(head + c.line);
             ADD_FAILURE() << "accepted: " << c.line;
         } catch (const FormatError& e) {
-            EXPECT_NE(std::string(e.what()).find(c.message), std::string::npos) << c.line << " -> " << e.what();
+            EXPECT_NE(std::string(e.what()).find(c.message), std::string::npos)
+                << c.line << " -> " << e.what();
         }
     }
-    for (const char* text : {".param a: f32*", "ADD.f32 r1, 1, 2", ".program", ".program p\n.param a f32", ".program p\n.param a: f99",
-                             ".program p\n.param a: f32 strided", ".program p\n.param a: f32* slanted", ".program p\n.param a: f32*\n.param a: f32",
-                             ".program p\n.param r1: f32", ".program p\n.param gid: f32", ".program p\n.param a: bf16", ".program 1p",
-                             ".program p\n.param : f32"})
+    for (const char* text :
+         {".param a: f32*", "ADD.f32 r1, 1, 2", ".program", ".program p\n.param a f32",
+          ".program p\n.param a: f99", ".program p\n.param a: f32 strided",
+          ".program p\n.param a: f32* slanted", ".program p\n.param a: f32*\n.param a: f32",
+          ".program p\n.param r1: f32", ".program p\n.param gid: f32", ".program p\n.param a: bf16",
+          ".program 1p", ".program p\n.param : f32"})
         EXPECT_THROW(assemble(text), FormatError) << text;
 }
 
@@ -155,7 +174,8 @@ TEST(Text, LimitsAreKept) {
 // Programs that no text gives: the verifier is the last gate for programs made in memory.
 TEST(Verifier, RefusesWhatOnlyCodeCanBuild) {
     const Program good = assemble(
-        ".program p\n.param a: f32*\n.param s: f32\nLDG.f32 r0, [a + gid]\nADD.f32 r1, r0, 1\nSTG.f32 [a + gid], r1");
+        ".program p\n.param a: f32*\n.param s: f32\nLDG.f32 r0, [a + gid]\nADD.f32 r1, r0, 1\nSTG.f32 [a + "
+        "gid], r1");
     EXPECT_NO_THROW(verify(good));
     const auto refused = [&](const char* rule, auto change) {
         Program p = good;
@@ -177,14 +197,21 @@ TEST(Verifier, RefusesWhatOnlyCodeCanBuild) {
     refused("reserved name", [](Program& p) { p.parameters[1].name = "r12"; });
     refused("does not work on", [](Program& p) { p.instructions[1].type = DType::f16; });
     refused("operand 2 is missing", [](Program& p) { p.instructions[1].src[1].kind = Operand::Kind::none; });
-    refused("takes 2 operands, got more", [](Program& p) { p.instructions[1].src[2] = {Operand::Kind::immediate, 0}; });
+    refused("takes 2 operands, got more", [](Program& p) {
+        p.instructions[1].src[2] = {Operand::Kind::immediate, 0};
+    });
     refused("read before it is written", [](Program& p) { p.instructions[1].src[0].value = 1; });
     refused("read before it is written", [](Program& p) { p.instructions[1].src[0].value = ~0ull; });
-    refused("not a scalar parameter", [](Program& p) { p.instructions[1].src[0] = {Operand::Kind::scalar, 0}; });
-    refused("not a scalar parameter", [](Program& p) { p.instructions[1].src[0] = {Operand::Kind::scalar, 77}; });
+    refused("not a scalar parameter", [](Program& p) {
+        p.instructions[1].src[0] = {Operand::Kind::scalar, 0};
+    });
+    refused("not a scalar parameter", [](Program& p) {
+        p.instructions[1].src[0] = {Operand::Kind::scalar, 77};
+    });
     refused("bits above its type's width", [](Program& p) { p.instructions[1].src[1].value = 1ull << 32; });
     refused("must be the quiet one", [](Program& p) { p.instructions[1].src[1].value = 0x7f800001; });
-    refused("of no known kind", [](Program& p) { p.instructions[1].src[1].kind = static_cast<Operand::Kind>(9); });
+    refused("of no known kind",
+            [](Program& p) { p.instructions[1].src[1].kind = static_cast<Operand::Kind>(9); });
     refused("only LDG and STG have an address", [](Program& p) { p.instructions[1].buffer = 0; });
     refused("written once, in the order", [](Program& p) { p.instructions[1].dst = 0; });
     refused("written once, in the order", [](Program& p) { p.instructions[1].dst = -1; });
@@ -197,7 +224,8 @@ TEST(Verifier, RefusesWhatOnlyCodeCanBuild) {
     refused("is a scalar, it has no address", [](Program& p) { p.instructions[0].buffer = 1; });
     refused("holds f32, the instruction names i32", [](Program& p) { p.instructions[0].type = DType::i32; });
     refused("not declared to be written", [](Program& p) { p.parameters[0].access = Access::read; });
-    refused("an address is buffer + gid", [](Program& p) { p.instructions[0].address.kind = Operand::Kind::scalar; });
+    refused("an address is buffer + gid",
+            [](Program& p) { p.instructions[0].address.kind = Operand::Kind::scalar; });
 }
 
 TEST(Numbers, ValueBitsRoundAndSaturateAsConversionsDo) {
