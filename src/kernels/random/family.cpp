@@ -1,10 +1,58 @@
 // SPDX-License-Identifier: Apache-2.0
-// Plans of the random family; the kernels follow.
+// Plans of the random family: check a specification and answer with the call.
 #include "kernels/random/family.h"
 
-namespace invar::kernels {
+#include <cmath>
+#include <string>
 
-KernelCall plan_sample(const Device&, const SampleSpec&) { throw Unsupported("random: not built yet"); }
-KernelCall plan_random(const Device&, const RandomSpec&) { throw Unsupported("random: not built yet"); }
+#include "kernels/random/variants.h"
+
+namespace invar::kernels {
+namespace {
+
+constexpr const char* kFamily = "random";
+
+const Module& module() {
+    static const Module m{kFamily, NativeEntries{{{"sample", random::run_sample}, {"random", random::run_random}}}};
+    return m;
+}
+
+}  // namespace
+
+KernelCall plan_sample(const Device& device, const SampleSpec& s) {
+    KernelCall call;
+    call.module = native_module(device, module(), kFamily);
+    float_storage(s.logits, kFamily, "logits");
+    at_least(s.rows, 0, kFamily, "rows");
+    at_least(s.vocab, 1, kFamily, "vocab");
+    at_least(s.history_columns, 0, kFamily, "history_columns");
+    if (s.vocab > kMaxVocab)
+        throw InvalidArgument("random: a vocabulary of " + std::to_string(s.vocab) + " tokens; at most " +
+                              std::to_string(kMaxVocab) + " are supported");
+    strided_extent(s.rows, s.logits_row, s.vocab, kFamily);
+    area(s.rows, s.history_columns, kFamily);
+    area(s.rows, sizeof(SamplingRow), kFamily);
+    call.workspace_bytes =
+        static_cast<std::size_t>(checked_mul<std::int64_t>(s.rows, random::RowSpace(s.vocab).bytes, kFamily));
+    call.entry = "sample";
+    call.config.grid.x = grid_of(s.rows);
+    call.set_params(s);
+    return call;
+}
+
+KernelCall plan_random(const Device& device, const RandomSpec& s) {
+    KernelCall call;
+    call.module = native_module(device, module(), kFamily);
+    float_storage(s.y, kFamily, "y");
+    at_least(s.count, 0, kFamily, "count");
+    area(s.count, 1, kFamily);
+    if (!std::isfinite(s.low) || !std::isfinite(s.high))
+        throw InvalidArgument("random: the range from " + std::to_string(s.low) + " to " + std::to_string(s.high) +
+                              " must be finite");
+    call.entry = "random";
+    call.config.grid.x = grid_of(ceil_div(s.count, kTaskElements));
+    call.set_params(s);
+    return call;
+}
 
 }  // namespace invar::kernels
