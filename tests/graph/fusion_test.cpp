@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+// What fuses and what must not, read off schedules, and the same bits with fusion on and off where nothing is rounded
+// between.
+#include <invar/compile.h>
+#include <invar/error.h>
+#include <invar/ops.h>
+
+#include <gtest/gtest.h>
+
+#include "device/device.h"
+#include "graph/executor.h"
+
+namespace invar {
+namespace {
+
+graph::Schedule schedule_of(const Tensor& t, bool fuse = true) {
+    return graph::lower(graph::collect({t.node()}), *find_device("cpu"), {.fuse = fuse, .donations = {}});
+}
+
+std::vector<std::string> labels(const graph::Schedule& s) {
+    std::vector<std::string> out;
+    for (const graph::Step& step : s.steps) out.push_back(step.label);
+    return out;
+}
+
+Tensor input(const Shape& shape) { return Tensor::of(std::vector<float>(static_cast<std::size_t>(shape.elements().value()), 0.5f), shape); }
+
+using Labels = std::vector<std::string>;
+
+TEST(Fusion, AChainIsOneStep) {
+    const Tensor a = input({64}), b = input({64});
+    EXPECT_EQ(labels(schedule_of(relu(a + b) * 2.0 - tanh(a))), (Labels{"add relu multiply tanh subtract"}));
+    EXPECT_EQ(labels(schedule_of(relu(a + b) * 2.0 - tanh(a), false)).size(), 5u);
+}
+
+TEST(Fusion, ASharedValueStaysInsideWhenAllItsReadersDo) {
+    const Tensor t = exp(input({64}));
+    EXPECT_EQ(labels(schedule_of(t * t + t)), (Labels{"exp multiply add"}));
+}
+
+TEST(Fusion, AValueReadThroughAViewIsStored) {
+    const Tensor t = exp(input({8, 8}));
+    EXPECT_EQ(labels(schedule_of(t + t.transpose())), (Labels{"exp", "add"}));
+    EXPECT_EQ(labels(schedule_of(exp(input({8})).broadcast_to({4, 8}) + input({4, 8}))), (Labels{"exp", "add"}));
+}
+
+TEST(Fusion, ARoundingCastIsNotSkipped) {
+    const Tensor t = (input({64}) * 1.001).astype(DType::bf16).astype(DType::f32) * 3.0;
+    EXPECT_EQ(schedule_of(t).steps.size(), 2u);
+    const std::vector<float> got = t.to_vector<float>();
+    EXPECT_EQ(got[0], 1.5f);  // 0.5005 rounds to 0.5 in bf16
+}
+
+TEST(Fusion, ProductsTakeBiasAndResidual) {
+    const Tensor x = input({4, 8}), w = input({6, 8}), b = input({6}), r = input({4, 6});
+    EXPECT_EQ(labels(schedule_of(linear(x, w, b))), (Labels{"matmul bias"}));
+    EXPECT_EQ(labels(schedule_of(r + linear(x, w, b))), (Labels{"matmul bias residual"}));
+    EXPECT_EQ(labels(schedule_of(silu(linear(x, w)) * linear(x, w * 2.0))), (Labels{"matmul", "multiply", "matmul", "silu multiply"}));
+    // A product that is read twice keeps its value.
+    const Tensor y = linear(x, w);
+    EXPECT_EQ(labels(schedule_of((y + r) * y)), (Labels{"matmul", "add multiply"}));
+    // A sum that broadcasts the product itself is no residual.
+    EXPECT_EQ(labels(schedule_of(linear(x, w) + input({3, 4, 6}))), (Labels{"matmul", "add"}));
+}
+
+TEST(Fusion, RotationIsOneStep) {
+    const Tensor x = input({5, 2, 8}), c = input({5, 1, 4}), s = input({5, 1, 4});
+    const Tensor a = x.slice(2, 0, 4), b = x.slice(2, 4, 8);
+    EXPECT_EQ(labels(schedule_of(cat({a * c - b * s, b * c + a * s}, 2))).size(), 1u);
+}
+
+TEST(Fusion, WideRegionsAreCut) {
+    Tensor sum = input({32});
+    for (int i = 0; i < 40; ++i) sum = sum + input({32});
+    const graph::Schedule s = schedule_of(sum);
+    EXPECT_GT(s.steps.size(), 1u);
+    EXPECT_LT(s.steps.size(), 6u);
+    EXPECT_EQ(sum.to_vector<float>()[31], 20.5f);
+    Tensor deep = input({32});
+    for (int i = 0; i < 300; ++i) deep = deep * 0.5 + 0.25;
+    EXPECT_GT(schedule_of(deep).steps.size(), 3u);
+    EXPECT_EQ(deep.to_vector<float>()[0], 0.5f);
+}
+
+TEST(Fusion, SixAxesWorkAndMoreMerge) {
+    const Tensor x = input({2, 2, 2, 2, 2, 2, 2, 2});
+    EXPECT_EQ((x + 1.0).to_vector<float>().size(), 256u);
+    const Tensor y = x.permute({7, 6, 5, 4, 3, 2, 1, 0}) + 0.0;
+    EXPECT_THROW(y.eval(), Unsupported);
+    EXPECT_EQ((x.permute({4, 5, 6, 7, 0, 1, 2, 3}) + 1.0).to_vector<float>()[3], 1.5f);
+}
+
+TEST(Collect, EqualStructureEqualKeyOtherwiseNot) {
+    const Tensor a = input({4}), b = input({4});
+    const auto key = [](const Tensor& t) { return graph::collect({t.node()}).key; };
+    EXPECT_EQ(key(a * 2.0 + b), key(b * 3.0 + a));
+    EXPECT_NE(key(a * 2.0 + b), key(a * 2.0 - b));
+    EXPECT_NE(key(a + a), key(a + b));
+    EXPECT_NE(key(a + b), key(input({5}) + input({5})));
+    EXPECT_NE(key(rms_norm(input({2, 4}), a, 1e-5)), key(rms_norm(input({2, 4}), a, 1e-6)));
+    EXPECT_NE(key(a.slice(0, 0, 2)), key(a.slice(0, 1, 3)));
+}
+
+}  // namespace
+}  // namespace invar
