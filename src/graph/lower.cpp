@@ -21,6 +21,8 @@ using kernels::KvLayout;
 using kernels::MatmulSpec;
 using kernels::Reduction;
 
+constexpr std::int32_t kMaxSymbols = 64;
+
 class Lowerer {
 public:
     Lowerer(const GraphView& graph, const Device& device, const LowerOptions& options)
@@ -112,7 +114,13 @@ private:
         Located l = locate(n);
         const int last = l.view.shape.rank() - 1;
         const bool fits = l.view.shape[last] == Dim(1) || l.view.stride(last) == Dim(1);
-        return fits ? l : copied(l);
+        return fits && !backward(l.view) ? l : copied(l);
+    }
+    // Families walk forward only: an axis that is read from its end is copied.
+    static bool backward(const View& v) {
+        for (int i = 0; i < v.shape.rank(); ++i)
+            if (v.stride(i).is_constant() ? v.stride(i).value() < 0 : v.stride(i).scale() < 0) return true;
+        return false;
     }
 
     static Argument argument(const Located& l) {
@@ -125,12 +133,31 @@ private:
     void add_family_step(std::string label, Sized<Spec> spec, std::vector<Argument> arguments, std::vector<int> writes) {
         Step s;
         s.label = std::move(label);
-        const std::size_t workspace = plan(device_, spec.spec).workspace_bytes;
+        // A family may choose another variant for fewer rows, so the largest size is not always the one that needs most.
+        std::size_t workspace = plan(device_, spec.spec).workspace_bytes;
+        if (spec.symbolic()) {
+            std::vector<std::int64_t> symbols(kMaxSymbols, 0);
+            for (std::int64_t v = 1; v < max_of_symbols(spec); v *= 2) {
+                std::fill(symbols.begin(), symbols.end(), v);
+                workspace = std::max(workspace, plan(device_, spec.resolve(symbols)).workspace_bytes);
+            }
+        }
         s.work = std::move(spec);
         s.arguments = std::move(arguments);
         s.writes = std::move(writes);
         if (workspace > 0) s.workspace = add_value(Value::Kind::scratch, 0, workspace);
         schedule_.steps.push_back(std::move(s));
+    }
+
+    template <class Spec>
+    static std::int64_t max_of_symbols(const Sized<Spec>& spec) {
+        std::int64_t most = 0;
+        for (const auto& [offset, dim] : spec.fields) {
+            if (dim.symbol().id < 0 || dim.symbol().id >= kMaxSymbols)
+                throw InvalidArgument("symbol " + std::to_string(dim.symbol().id) + " is outside 0 to " + std::to_string(kMaxSymbols - 1));
+            most = std::max(most, dim.symbol().max);
+        }
+        return most;
     }
 
     void emit_copy(const Located& from, const Located& to) {
@@ -259,7 +286,7 @@ private:
         Located b = locate(mm.inputs[1]);
         const auto unit = [](const View& v, int axis) { return v.shape[axis] == Dim(1) || v.stride(axis) == Dim(1); };
         const int br = b.view.shape.rank();
-        if (!unit(b.view, br - 2) && !unit(b.view, br - 1)) b = copied(b);
+        if ((!unit(b.view, br - 2) && !unit(b.view, br - 1)) || backward(b.view)) b = copied(b);
         a.view = with_lead(a.view, shape);
         b.view = with_lead(b.view, shape);
 
@@ -368,7 +395,7 @@ private:
         View row = table.view;  // the shape of one row must be contiguous
         row.shape = Shape(std::span<const Dim>(table.view.shape.begin() + 1, table.view.shape.end()));
         std::copy(table.view.strides.begin() + 1, table.view.strides.end(), row.strides.begin());
-        if (!row.contiguous()) table = copied(table);
+        if (!row.contiguous() || backward(table.view)) table = copied(table);
         const Located index = contiguous(n.inputs[1]);
         Sized<kernels::GatherSpec> s;
         s.spec.table = s.spec.y = table.view.base->dtype;

@@ -51,8 +51,10 @@ Tensor Decoder::attend(const Layer& l, const Tensor& x, const ModelInputs& input
         q = rms_norm(q, l.q_norm, config_.norm_eps);
         k = rms_norm(k, l.k_norm, config_.norm_eps);
     }
-    cache = kv_append(std::move(cache), apply_rope(k, cos, sin), v, inputs.kv);
-    const Tensor y = attention(apply_rope(q, cos, sin), cache, inputs.kv, {.window = l.window});
+    k = apply_rope(k, cos, sin);
+    q = apply_rope(q, cos, sin);
+    cache = kv_append(std::move(cache), k, v, inputs.kv);
+    const Tensor y = attention(q, cache, inputs.kv, {.window = l.window});
     return l.o(y.reshape({tokens, config_.heads * config_.head_dim}));
 }
 
@@ -63,7 +65,8 @@ Tensor Decoder::hidden(const ModelInputs& inputs, std::span<State> caches) const
         const Layer& l = layers_[i];
         h = h + attend(l, rms_norm(h, l.attention_norm, config_.norm_eps), inputs, cos, sin, caches[i]);
         const Tensor x = rms_norm(h, l.feed_forward_norm, config_.norm_eps);
-        h = h + l.down(activation_(l.gate(x)) * l.up(x));
+        const Tensor gate = l.gate(x), up = l.up(x);
+        h = h + l.down(activation_(gate) * up);
     }
     return rms_norm(h, final_norm_, config_.norm_eps);
 }

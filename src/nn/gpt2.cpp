@@ -48,7 +48,8 @@ public:
     }
 
     Tensor hidden(const ModelInputs& inputs, std::span<State> caches) const override {
-        Tensor h = gather(tokens_, inputs.tokens) + gather(positions_, inputs.positions);
+        const Tensor token = gather(tokens_, inputs.tokens), position = gather(positions_, inputs.positions);
+        Tensor h = token + position;
         for (std::size_t i = 0; i < layers_.size(); ++i) {
             const Layer& l = layers_[i];
             h = h + attend(l, normalize(h, l.attention_norm), inputs, caches[i]);

@@ -64,7 +64,10 @@ Tensor apply_rope(const Tensor& x, const Tensor& cos, const Tensor& sin) {
     const std::int64_t half = x.dim(2) / 2;
     const Tensor first = x.slice(2, 0, half), second = x.slice(2, half, 2 * half);
     const Tensor c = cos.expand_dims(1), s = sin.expand_dims(1);
-    return cat({(first * c - second * s).astype(x.dtype()), (second * c + first * s).astype(x.dtype())}, 2);
+    // One statement an operator: the order in which arguments are evaluated is the compiler's, that of a schedule is not.
+    const Tensor first_cos = first * c, second_sin = second * s;
+    const Tensor second_cos = second * c, first_sin = first * s;
+    return cat({(first_cos - second_sin).astype(x.dtype()), (second_cos + first_sin).astype(x.dtype())}, 2);
 }
 
 Activation find_activation(const std::string& name) {

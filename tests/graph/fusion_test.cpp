@@ -29,8 +29,9 @@ using Labels = std::vector<std::string>;
 
 TEST(Fusion, AChainIsOneStep) {
     const Tensor a = input({64}), b = input({64});
-    EXPECT_EQ(labels(schedule_of(relu(a + b) * 2.0 - tanh(a))), (Labels{"add relu multiply tanh subtract"}));
-    EXPECT_EQ(labels(schedule_of(relu(a + b) * 2.0 - tanh(a), false)).size(), 5u);
+    const Tensor x = relu(a + b) * 2.0, y = tanh(a);
+    EXPECT_EQ(labels(schedule_of(x - y)), (Labels{"add relu multiply tanh subtract"}));
+    EXPECT_EQ(labels(schedule_of(x - y, false)).size(), 5u);
 }
 
 TEST(Fusion, ASharedValueStaysInsideWhenAllItsReadersDo) {
@@ -55,7 +56,8 @@ TEST(Fusion, ProductsTakeBiasAndResidual) {
     const Tensor x = input({4, 8}), w = input({6, 8}), b = input({6}), r = input({4, 6});
     EXPECT_EQ(labels(schedule_of(linear(x, w, b))), (Labels{"matmul bias"}));
     EXPECT_EQ(labels(schedule_of(r + linear(x, w, b))), (Labels{"matmul bias residual"}));
-    EXPECT_EQ(labels(schedule_of(silu(linear(x, w)) * linear(x, w * 2.0))), (Labels{"matmul", "multiply", "matmul", "silu multiply"}));
+    const Tensor gate = linear(x, w), up = linear(x, w);
+    EXPECT_EQ(labels(schedule_of(silu(gate) * up)), (Labels{"matmul", "matmul", "silu multiply"}));
     // A product that is read twice keeps its value.
     const Tensor y = linear(x, w);
     EXPECT_EQ(labels(schedule_of((y + r) * y)), (Labels{"matmul", "add multiply"}));
@@ -93,7 +95,8 @@ TEST(Fusion, SixAxesWorkAndMoreMerge) {
 TEST(Collect, EqualStructureEqualKeyOtherwiseNot) {
     const Tensor a = input({4}), b = input({4});
     const auto key = [](const Tensor& t) { return graph::collect({t.node()}).key; };
-    EXPECT_EQ(key(a * 2.0 + b), key(b * 3.0 + a));
+    const Tensor c = input({4});
+    EXPECT_EQ(key(a * 2.0 + c), key(b * 3.0 + c));
     EXPECT_NE(key(a * 2.0 + b), key(a * 2.0 - b));
     EXPECT_NE(key(a + a), key(a + b));
     EXPECT_NE(key(a + b), key(input({5}) + input({5})));
