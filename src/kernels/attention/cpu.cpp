@@ -105,21 +105,27 @@ HWY_INLINE void score_rows(const float* q, int rows, std::int64_t dim, const T* 
 }
 
 // o[r, d0 + 16 n + lane] += p[r, j] * v[j, d0 + 16 n + lane] for the slots from..to of a split in order. lanes: how many
-// of the last 16 columns there are.
-template <int kM, int kN, class T>
+// of the last 16 columns there are, when not all.
+template <int kM, int kN, bool kWhole, class T>
 HWY_INLINE void value_tile(const float* p, int from, int to, const T* const* v, std::int64_t dim, std::int64_t d0,
                            std::int64_t lanes, float* o, std::int64_t padded) {
     V16 sum[kM][kN];
     for (int r = 0; r < kM; ++r)
         for (int n = 0; n < kN; ++n) sum[r][n] = load16(o + r * padded + d0 + n * 16);
-    for (int j = from; j < to; ++j) {
+    for (int j = from; j < to;) {
         const T* row = v[j / 16] + (j % 16) * dim + d0;
-        V16 values[kN];
-        for (int n = 0; n + 1 < kN; ++n) values[n] = load16(row + n * 16);
-        values[kN - 1] = load16(row + (kN - 1) * 16, lanes, 0.0f);
-        for (int r = 0; r < kM; ++r) {
-            const V16 x = set16(p[r * kSlots + j]);
-            for (int n = 0; n < kN; ++n) sum[r][n] = fma(x, values[n], sum[r][n]);
+        for (const int stop = std::min(to, j / 16 * 16 + 16); j < stop; ++j, row += dim) {
+            V16 values[kN];
+            for (int n = 0; n < kN; ++n) {
+                if constexpr (kWhole)
+                    values[n] = load16(row + n * 16);
+                else
+                    values[n] = load16(row + n * 16, lanes, 0.0f);
+            }
+            for (int r = 0; r < kM; ++r) {
+                const V16 x = set16(p[r * kSlots + j]);
+                for (int n = 0; n < kN; ++n) sum[r][n] = fma(x, values[n], sum[r][n]);
+            }
         }
     }
     for (int r = 0; r < kM; ++r)
@@ -128,10 +134,12 @@ HWY_INLINE void value_tile(const float* p, int from, int to, const T* const* v, 
 template <int kM, int kN, class T>
 HWY_INLINE void value_columns(const float* p, int from, int to, const T* const* v, std::int64_t dim, std::int64_t d0,
                               float* o, std::int64_t padded) {
-    for (; d0 + kN * 16 <= padded; d0 += kN * 16)
-        value_tile<kM, kN>(p, from, to, v, dim, d0, std::min<std::int64_t>(16, dim - d0 - (kN - 1) * 16), o, padded);
-    if constexpr (kN > 1)
-        if (d0 < padded) value_columns<kM, kN / 2>(p, from, to, v, dim, d0, o, padded);
+    for (; d0 + kN * 16 <= dim; d0 += kN * 16) value_tile<kM, kN, true>(p, from, to, v, dim, d0, 16, o, padded);
+    if constexpr (kN > 1) {
+        if (d0 < dim) value_columns<kM, kN / 2>(p, from, to, v, dim, d0, o, padded);
+    } else {
+        if (d0 < dim) value_tile<kM, 1, false>(p, from, to, v, dim, d0, dim - d0, o, padded);
+    }
 }
 
 // Slots of a split: from (included) to to (excluded).

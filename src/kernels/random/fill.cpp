@@ -165,18 +165,49 @@ void CopyLogits(const std::byte* logits, DType t, std::int64_t n, float* x) {
 
 std::uint64_t Weigh(const float* x, std::int64_t n, float largest, float temperature, float* w) {
     const V16 top = set16(largest), divisor = set16(temperature);
-    std::uint64_t sum = 0;
+    // A mass is floor(w * 2^38), formed as two digits of 19 bits so that 32-bit lanes hold a chunk's sums of each.
+    const VF digit = hn::Set(DF(), 0x1p19f);
+    hn::Vec<DI> high[kVecs], low[kVecs];
+    for (int k = 0; k < kVecs; ++k) high[k] = low[k] = hn::Zero(DI());
     for (std::int64_t i = 0; i < n; i += 16) {
         const V16 v = load16(x + i, n - i, -kInf);
         V16 e = exp_neg(div(sub(v, top), divisor));
-        for (int k = 0; k < kVecs; ++k)  // also where largest is infinite
+        for (int k = 0; k < kVecs; ++k) {
+            // 1 also where the largest is infinite.
             e.v[k] = hn::IfThenElse(hn::Eq(v.v[k], top.v[k]), hn::Set(DF(), 1.0f), e.v[k]);
-        float lanes[16];
-        store16(e, lanes);
-        for (int j = 0; j < 16; ++j) sum += random::mass(lanes[j]);
+            const VF scaled = hn::Mul(e.v[k], digit);
+            const auto first = hn::ConvertTo(DI(), scaled);
+            const VF rest = hn::Sub(scaled, hn::ConvertTo(DF(), first));
+            high[k] = hn::Add(high[k], first);
+            low[k] = hn::Add(low[k], hn::ConvertTo(DI(), hn::Mul(rest, digit)));
+        }
         store16(e, w + i, n - i);
     }
+    std::uint64_t sum = 0;
+    for (int k = 0; k < kVecs; ++k) {
+        std::int32_t a[kWidth], b[kWidth];
+        hn::StoreU(high[k], DI(), a);
+        hn::StoreU(low[k], DI(), b);
+        for (int j = 0; j < kWidth; ++j)
+            sum += (static_cast<std::uint64_t>(a[j]) << 19) + static_cast<std::uint64_t>(b[j]);
+    }
     return sum;
+}
+
+std::int64_t CollectAtLeast(const float* values, std::int64_t n, float cut, std::int32_t* ids) {
+    const V16 least = set16(cut);
+    std::int64_t count = 0;
+    for (std::int64_t i = 0; i < n; i += 16) {
+        const V16 v = load16(values + i, n - i, -kInf);
+        bool any = false;
+        for (int k = 0; k < kVecs; ++k) any |= !hn::AllFalse(DF(), hn::Ge(v.v[k], least.v[k]));
+        if (!any) continue;
+        for (std::int64_t j = i; j < std::min(n, i + 16); ++j) {
+            ids[count] = static_cast<std::int32_t>(j);
+            count += values[j] >= cut;
+        }
+    }
+    return count;
 }
 
 }  // namespace HWY_NAMESPACE
@@ -189,6 +220,7 @@ HWY_EXPORT(FillRange);
 HWY_EXPORT(LargestLogit);
 HWY_EXPORT(CopyLogits);
 HWY_EXPORT(Weigh);
+HWY_EXPORT(CollectAtLeast);
 }  // namespace invar::kernels
 
 namespace invar::kernels::random {
@@ -201,6 +233,9 @@ void copy_logits(const std::byte* logits, DType type, std::int64_t n, float* x) 
 }
 std::uint64_t weigh(const float* x, std::int64_t n, float largest, float temperature, float* w) {
     return HWY_DYNAMIC_DISPATCH(Weigh)(x, n, largest, temperature, w);
+}
+std::int64_t collect_at_least(const float* values, std::int64_t n, float cut, std::int32_t* ids) {
+    return HWY_DYNAMIC_DISPATCH(CollectAtLeast)(values, n, cut, ids);
 }
 
 void run_random(const NativeLaunch& launch) {

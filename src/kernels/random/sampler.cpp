@@ -17,6 +17,7 @@ namespace {
 
 constexpr float kInf = std::numeric_limits<float>::infinity();
 constexpr int kBuckets = 2048;
+constexpr float kNear = 8;  // temperatures below the largest logit
 
 // Tokens still in the race: ids ascending, or all of 0..count when ids is null.
 struct Tokens {
@@ -192,20 +193,28 @@ struct Row {
         Tokens tokens{nullptr, s.vocab};
         // Weights below 2^-38 count nothing: 27 temperatures down is the end of what matters.
         const float scale = static_cast<float>(kBuckets) / (27.0f * options.temperature);
+        // Most prefixes end among the tokens near the top: those are looked at alone where they are enough.
+        Tokens near{kept, 0};
+        if (options.top_k > 0 || options.top_p < 1)
+            near.count = collect_at_least(x, s.vocab, largest - kNear * options.temperature, kept);
         if (options.top_k > 0 && options.top_k < tokens.count) {
-            const Threshold end = find_prefix(tokens, x, largest, scale, static_cast<std::uint64_t>(options.top_k),
+            const auto target = static_cast<std::uint64_t>(options.top_k);
+            const Tokens& from = near.count >= options.top_k ? near : tokens;
+            const Threshold end = find_prefix(from, x, largest, scale, target,
                                               [](std::int64_t) { return std::uint64_t{1}; }, candidates);
-            tokens = keep_prefix(tokens, x, end, kept);
+            tokens = near = keep_prefix(from, x, end, kept);
         }
         if (options.top_p < 1) {
             const std::uint64_t total = sum_of(tokens, w, results);
             const double share = std::ceil(static_cast<double>(options.top_p) * static_cast<double>(total));
             const std::uint64_t target = std::clamp<std::uint64_t>(static_cast<std::uint64_t>(share), 1, total);
-            const Threshold end = find_prefix(tokens, x, largest, scale, target,
+            const Tokens& from = sum_of(near, w, results) >= target ? near : tokens;
+            const Threshold end = find_prefix(from, x, largest, scale, target,
                                               [&](std::int64_t t) { return mass(w[t]); }, candidates);
-            tokens = keep_prefix(tokens, x, end, kept);
+            tokens = keep_prefix(from, x, end, kept);
         }
         if (options.min_p > 0) {
+            if (!tokens.ids) return {kept, collect_at_least(w, s.vocab, options.min_p, kept)};
             std::int64_t count = 0;
             for (std::int64_t i = 0; i < tokens.count; ++i) {
                 const std::int64_t t = tokens[i];
