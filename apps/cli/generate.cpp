@@ -124,6 +124,7 @@ std::vector<std::int32_t> prompt_of(const GenerateArguments& arguments,
         return to_ids(*arguments.tokens, "--tokens: token id");
     }
     const std::string text = arguments.prompt ? *arguments.prompt : read_text(*arguments.prompt_file);
+    if (text.empty()) throw InvalidArgument("the prompt is empty; give a text, or ids with --tokens");
     std::vector<std::int32_t> ids = tokenizer->encode(text);
     if (ids.empty())
         throw InvalidArgument("the prompt is empty: it has no tokens; give a text, or ids with --tokens");
