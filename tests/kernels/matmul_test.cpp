@@ -413,6 +413,20 @@ TEST(MatmulPlan, RefusesWhatMakesNoSense) {
     EXPECT_THROW(matmul::plan_native(good, Variant::bf16_tile), Unsupported);
 }
 
+TEST(MatmulPlan, WorkspaceOfMoreRowsServesFewer) {
+    const auto cpu = find_device("cpu");
+    for (const DType w : {DType::f32, DType::f16, DType::bf16}) {
+        for (const std::int64_t k : {1, 48, 384, 2048}) {
+            std::size_t before = 0;
+            for (std::int64_t m = 0; m <= 40; ++m) {
+                const std::size_t bytes = plan_matmul(*cpu, dense(m, 3, k, w, w, w)).workspace_bytes;
+                EXPECT_GE(bytes, before) << m << " rows of " << k << " in " << dtype_name(w);
+                before = bytes;
+            }
+        }
+    }
+}
+
 TEST(MatmulPlan, NamesTheBufferThatIsTooSmall) {
     ThreadPool pool(1);
     MatmulSpec s = dense(2, 3, 4, DType::bf16, DType::bf16, DType::f32);

@@ -173,7 +173,14 @@ KernelCall plan_matmul(const Device& device, const MatmulSpec& spec) {
     // The null device compiles anything and computes nothing; it records the schedules that the cpu would run.
     if (language != "native" && language != "null")
         throw Unsupported("matmul: no kernel for '" + std::string(language) + "' yet");
-    return matmul::plan_native(spec, matmul::choose(spec));
+    KernelCall call = matmul::plan_native(spec, matmul::choose(spec));
+    // A schedule keeps the workspace of its largest sizes for every smaller one, and a smaller one may run as another
+    // variant that packs wider elements.
+    MatmulSpec few = spec;
+    few.m = std::min(spec.m, matmul::kFewRows);
+    call.workspace_bytes =
+        std::max(call.workspace_bytes, matmul::plan_native(few, matmul::choose(few)).workspace_bytes);
+    return call;
 }
 
 }  // namespace invar::kernels
