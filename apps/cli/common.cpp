@@ -124,17 +124,21 @@ void check_interrupted() {
 }
 
 Progress::Progress(std::string label, bool verbose)
-    : label_(std::move(label)), enabled_(verbose || isatty(STDERR_FILENO) == 1) {}
+    : label_(std::move(label)), terminal_(isatty(STDERR_FILENO) == 1), enabled_(verbose || terminal_) {}
 
 Progress::~Progress() {
-    if (shown_ < 0) return;
-    // Where it is a log and no terminal, the last state stays as a line.
-    std::fputs(isatty(STDERR_FILENO) == 1 ? "\r\033[K" : "\n", stderr);
+    if (shown_ < 0 || !terminal_) return;
+    std::fputs("\r\033[K", stderr);
     std::fflush(stderr);
 }
 
 void Progress::update(std::uint64_t done, std::uint64_t total) {
     if (!enabled_) return;
+    if (!terminal_) {  // a log gets one line
+        if (shown_ < 0) note(label_);
+        shown_ = 0;
+        return;
+    }
     const int percent =
         total == 0 ? 100 : static_cast<int>(100.0 * static_cast<double>(done) / static_cast<double>(total));
     if (percent == shown_) return;

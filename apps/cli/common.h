@@ -45,8 +45,8 @@ bool interrupted() noexcept;
 // Throws Cancelled after Ctrl-C.
 void check_interrupted();
 
-// A line on stderr that shows how far something is, where stderr is a terminal or the user asked for it; removed
-// when it is destroyed.
+// A line on stderr that shows how far something is, where stderr is a terminal; removed when this is destroyed.
+// Elsewhere a verbose run gets one line that says what is being done.
 class Progress {
 public:
     Progress(std::string label, bool verbose);
@@ -57,6 +57,7 @@ public:
 
 private:
     std::string label_;
+    bool terminal_;
     bool enabled_;
     int shown_ = -1;  // per cent
 };

@@ -145,6 +145,28 @@ class Text(CliTest):
         self.assertNotEqual(texts[0], texts[2])
 
 
+class Terminal(CliTest):
+    def test_the_progress_bar_is_cleared(self):
+        ours, its = os.openpty()
+        with subprocess.Popen([BINARY, "logits", TINY, "--tokens", "1,2,3", "--json"], stdout=subprocess.PIPE, stderr=its) as process:
+            os.close(its)
+            out = process.stdout.read()
+        seen = b""
+        while True:
+            try:
+                piece = os.read(ours, 4096)
+            except OSError:  # Linux: the other end is closed
+                break
+            if not piece:
+                break
+            seen += piece
+        os.close(ours)
+        self.assertEqual(process.returncode, 0, seen)
+        json.loads(out)
+        self.assertIn(b"loading the weights", seen)
+        self.assertTrue(seen.endswith(b"\r\x1b[K"), seen)
+
+
 class Interrupt(CliTest):
     def start(self, *options):
         return subprocess.Popen([BINARY, "generate", TINY, "--prompt", "The", "--ignore-eos", "--max-tokens", "1000", *options],
@@ -255,9 +277,11 @@ class DamagedModels(CliTest):
         folder = self.damaged()
         config = json.loads((folder / "config.json").read_text())
         config["architectures"] = ["OracleForCausalLM"]
-        config["model_type"] = "oracle"
         (folder / "config.json").write_text(json.dumps(config))
         self.refuse(folder, "OracleForCausalLM", "LlamaForCausalLM", "GPT2LMHeadModel")
+        config["model_type"] = "oracle"
+        (folder / "config.json").write_text(json.dumps(config))
+        self.refuse(folder, "oracle", "llama", "gpt2")
 
     def test_config_that_does_not_fit(self):
         for key, value in (("hidden_size", 64), ("vocab_size", 10**15), ("num_hidden_layers", -1), ("num_hidden_layers", 3),
