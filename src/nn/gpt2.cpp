@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // GPT-2 (Radford et al. 2019): learned positions, layer norm before each part, one product for q, k and v, weights
-// stored (in, out).
+// stored (in, out) and turned while loading.
 #include <invar/ops.h>
 
 #include "nn/architecture.h"
@@ -8,12 +8,6 @@
 
 namespace invar::nn {
 namespace {
-
-// A linear layer whose weight is stored (in, out).
-struct Conv1d {
-    Tensor weight, bias;
-    Tensor operator()(const Tensor& x) const { return matmul(x, weight, x.dtype()) + bias; }
-};
 
 struct Norm {
     Tensor weight, bias;
@@ -29,7 +23,7 @@ public:
         const std::string root = w.contains("transformer.wte.weight") ? "transformer." : "";
         const std::int64_t h = c.hidden_size;
         const auto conv = [&](const std::string& name, std::int64_t in, std::int64_t out) {
-            return Conv1d{w.get(name + ".weight", {in, out}), w.get(name + ".bias", {out})};
+            return Linear{w.get_transposed(name + ".weight", in, out), w.get(name + ".bias", {out})};
         };
         const auto norm = [&](const std::string& name) { return Norm{w.get(name + ".weight", {h}), w.get(name + ".bias", {h})}; };
         tokens_ = w.get(root + "wte.weight", {c.vocab_size, h});
@@ -61,7 +55,7 @@ public:
 private:
     struct Layer {
         Norm attention_norm, feed_forward_norm;
-        Conv1d qkv, out, up, down;
+        Linear qkv, out, up, down;
     };
 
     Tensor normalize(const Tensor& x, const Norm& n) const { return layer_norm(x, n.weight, n.bias, config_.norm_eps); }

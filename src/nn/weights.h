@@ -17,6 +17,8 @@ public:
     virtual ~WeightSource() = default;
     // The named tensor in this model's dtype. Throws FormatError when it is missing or has another shape.
     Tensor get(const std::string& name, const Shape& shape);
+    // A matrix stored (in, out) as (out, in), the layout in which products read their weights fastest.
+    Tensor get_transposed(const std::string& name, std::int64_t in, std::int64_t out);
     virtual bool contains(const std::string& name) const = 0;
 
     DType dtype() const noexcept { return dtype_; }
@@ -27,8 +29,10 @@ public:
 protected:
     WeightSource(DType dtype, std::shared_ptr<Device> device) : dtype_(dtype), device_(std::move(device)) {}
     virtual Tensor load(const std::string& name, const Shape& shape) = 0;
+    virtual Tensor load_transposed(const std::string& name, std::int64_t in, std::int64_t out) = 0;
 
 private:
+    Tensor count(Tensor t);
     DType dtype_;
     std::shared_ptr<Device> device_;
     std::uint64_t parameters_ = 0, bytes_ = 0;
