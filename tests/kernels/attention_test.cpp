@@ -150,6 +150,12 @@ public:
     }
 
     void check(const Array& y) const {
+        std::vector<double> queries, keys, values;
+        for (std::int64_t i = 0; i < q.count(); ++i) queries.push_back(q.get(i));
+        for (std::int64_t i = 0; i < k.count(); ++i) {
+            keys.push_back(stored(k, i));
+            values.push_back(stored(v, i));
+        }
         std::int64_t base = 0;
         for (std::int64_t t = 0; t < total; ++t) {
             const std::int64_t me = sequence[static_cast<std::size_t>(t)], last = slot[static_cast<std::size_t>(t)];
@@ -162,9 +168,10 @@ public:
                 for (std::int64_t j = s.window > 0 ? std::max<std::int64_t>(0, last - s.window + 1) : 0; j <= last; ++j) {
                     if (s.mask && j < mask_columns && mask_.get(me * mask_columns + j) == 0) continue;
                     double score = 0, magnitude = 0;
+                    const double* query = &queries[static_cast<std::size_t>(t * q_token() + h * s.head_dim)];
+                    const double* key = &keys[static_cast<std::size_t>((base + j) * kv_token() + kv_head * s.head_dim)];
                     for (std::int64_t d = 0; d < s.head_dim; ++d) {
-                        const double product = q.get(t * q_token() + h * s.head_dim + d) *
-                                               stored(k, (base + j) * kv_token() + kv_head * s.head_dim + d);
+                        const double product = query[d] * key[d];
                         score += product;
                         magnitude += std::abs(product);
                     }
@@ -178,7 +185,8 @@ public:
                 for (double& x : p) sum += x = std::exp(x - top);
                 for (std::size_t j = 0; j < p.size(); ++j)
                     for (std::int64_t d = 0; d < s.head_dim; ++d) {
-                        const double value = stored(v, (base + where[j]) * kv_token() + kv_head * s.head_dim + d);
+                        const double value =
+                            values[static_cast<std::size_t>((base + where[j]) * kv_token() + kv_head * s.head_dim + d)];
                         out[static_cast<std::size_t>(d)] += p[j] / sum * value;
                         size = std::max(size, std::abs(value));
                     }

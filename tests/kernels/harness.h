@@ -100,11 +100,15 @@ public:
     void write(std::int64_t i, T v) {
         std::memcpy(data() + static_cast<std::size_t>(i) * sizeof(T), &v, sizeof v);
     }
-    // Fills with normal numbers.
+    // Fills with normal numbers; unsigned types and pred take their magnitudes.
     void randomize(std::uint32_t seed, double scale = 1, double shift = 0) {
         std::mt19937 random(seed);
         std::normal_distribution<double> normal(shift, scale);
-        for (std::int64_t i = 0; i < count_; ++i) set(i, normal(random));
+        const bool magnitude = type_ == DType::pred || is_unsigned_int(type_);
+        for (std::int64_t i = 0; i < count_; ++i) {
+            const double x = normal(random);
+            set(i, magnitude ? std::abs(x) : x);
+        }
     }
 
 private:

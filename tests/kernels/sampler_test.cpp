@@ -58,7 +58,8 @@ bool fits(const Batch& b, std::int64_t row, const std::vector<std::int32_t>& pas
     }
     std::vector<std::size_t> order(vocab);
     std::iota(order.begin(), order.end(), 0);
-    std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t c) { return x[a] > x[c]; });
+    std::sort(order.begin(), order.end(),
+              [&](std::size_t a, std::size_t c) { return x[a] > x[c] || (x[a] == x[c] && a < c); });
     if (o.temperature == 0) return token == static_cast<std::int32_t>(order[0]);
     if (o.top_k > 0 && static_cast<std::size_t>(o.top_k) < order.size()) order.resize(static_cast<std::size_t>(o.top_k));
     std::vector<double> p;

@@ -86,8 +86,9 @@ HWY_INLINE void score_tile(const float* q, std::int64_t dim, const T* const* k, 
     for (int r = 0; r < kM; ++r)
         for (int n = 0; n < kN; ++n) store16(mul(sum[r][n], set16(scale)), s + r * kSlots + n * 16);
 }
+// Not inlined, as value_range below: each shape of register tile is compiled once.
 template <int kM, int kN, class T>
-HWY_INLINE void score_blocks(const float* q, std::int64_t dim, const T* const* k, int first, int last, float scale,
+HWY_NOINLINE void score_blocks(const float* q, std::int64_t dim, const T* const* k, int first, int last, float scale,
                              float* s) {
     for (; first + kN <= last; first += kN) score_tile<kM, kN>(q, dim, k + first, scale, s + first * 16);
     if constexpr (kN > 1)
@@ -154,7 +155,7 @@ struct View {
 };
 
 template <int kM, class T>
-HWY_INLINE void value_range(const View& view, Range range, const float* p, const T* const* v, std::int64_t dim, float* o,
+HWY_NOINLINE void value_range(const View& view, Range range, const float* p, const T* const* v, std::int64_t dim, float* o,
                             std::int64_t padded) {
     for (int i = 0; i < view.run_count; ++i) {
         const int from = std::max(range.from, view.runs[i].from), to = std::min(range.to, view.runs[i].to);
