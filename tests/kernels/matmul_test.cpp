@@ -408,7 +408,7 @@ TEST(MatmulPlan, RefusesWhatMakesNoSense) {
     refused([](MatmulSpec& s) { s.y = DType::f64; });
     refused([](MatmulSpec& s) { s.n = s.w_row = INT64_MAX / 2; });
     refused([](MatmulSpec& s) { s.batch = INT64_MAX; s.w_batch = 2; });
-    refused([](MatmulSpec& s) { s.m = s.k = std::int64_t{1} << 33; s.x_row = 1; });
+    refused([](MatmulSpec& s) { s.x = DType::f16; s.m = s.k = std::int64_t{1} << 33; s.x_row = 1; });
     EXPECT_THROW(matmul::plan_native(good, Variant::columns), Unsupported);
     EXPECT_THROW(matmul::plan_native(good, Variant::bf16_tile), Unsupported);
 }

@@ -9,6 +9,7 @@
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/matmul/cpu.cpp"
 #include <algorithm>
+#include <type_traits>
 
 #include <hwy/foreach_target.h>
 
@@ -84,8 +85,14 @@ HWY_INLINE void pack_row(const T* x, Index k, bool split, float* out) {
     put(tail, out + p);
 }
 
-// x as (batch, m, packed_row(k)) f32 in the workspace.
-void pack_x(const MatmulSpec& s, const Operands& o, bool split, ThreadPool& pool) {
+// Rows of f32 that kernels read: x itself, or its packed copy in the workspace.
+struct Rows {
+    const float* data;
+    Index row, batch;  // elements
+};
+
+Rows pack_x(const MatmulSpec& s, const Operands& o, bool split, ThreadPool& pool) {
+    if (x_in_place(s)) return {reinterpret_cast<const float*>(o.x), s.x_row, s.x_batch};
     const Index row = packed_row(s.k), rows = s.batch * s.m;
     const auto pack = [&](Index r) HWY_ATTR {
         const Index b = r / s.m, i = r % s.m;
@@ -100,6 +107,7 @@ void pack_x(const MatmulSpec& s, const Operands& o, bool split, ThreadPool& pool
     } else {
         pool.parallel_for(rows, pack);
     }
+    return {reinterpret_cast<const float*>(o.workspace), row, s.m * row};
 }
 
 // ---- dot products
@@ -128,20 +136,34 @@ HWY_INLINE void fold(const VF* acc, float* out) {
 // acc[r * C + c] += w row r times packed x row c, over one pair of vectors.
 template <class W, int R, int C>
 HWY_INLINE void step_pair(const W* const* rows, const float* const* xs, Index p, VF* acc) {
-    VF x0[C], x1[C];
+    if constexpr (C > R) {  // registers for the pairs of w; x is read as it is needed
+        VF w0[R], w1[R];
 #pragma GCC unroll 8
-    for (int c = 0; c < C; ++c) {
-        x0[c] = load(xs[c] + p);
-        x1[c] = load(xs[c] + p + kLanes);
-    }
+        for (int r = 0; r < R; ++r) load_pair(rows[r] + p, w0[r], w1[r]);
 #pragma GCC unroll 8
-    for (int r = 0; r < R; ++r) {
-        VF w0, w1;
-        load_pair(rows[r] + p, w0, w1);
+        for (int c = 0; c < C; ++c) {
+            const VF x0 = load(xs[c] + p), x1 = load(xs[c] + p + kLanes);
 #pragma GCC unroll 8
-        for (int c = 0; c < C; ++c) acc[r * C + c] = hn::MulAdd(w0, x0[c], acc[r * C + c]);
+            for (int r = 0; r < R; ++r) acc[r * C + c] = hn::MulAdd(w0[r], x0, acc[r * C + c]);
 #pragma GCC unroll 8
-        for (int c = 0; c < C; ++c) acc[r * C + c] = hn::MulAdd(w1, x1[c], acc[r * C + c]);
+            for (int r = 0; r < R; ++r) acc[r * C + c] = hn::MulAdd(w1[r], x1, acc[r * C + c]);
+        }
+    } else {
+        VF x0[C], x1[C];
+#pragma GCC unroll 8
+        for (int c = 0; c < C; ++c) {
+            x0[c] = load(xs[c] + p);
+            x1[c] = load(xs[c] + p + kLanes);
+        }
+#pragma GCC unroll 8
+        for (int r = 0; r < R; ++r) {
+            VF w0, w1;
+            load_pair(rows[r] + p, w0, w1);
+#pragma GCC unroll 8
+            for (int c = 0; c < C; ++c) acc[r * C + c] = hn::MulAdd(w0, x0[c], acc[r * C + c]);
+#pragma GCC unroll 8
+            for (int c = 0; c < C; ++c) acc[r * C + c] = hn::MulAdd(w1, x1[c], acc[r * C + c]);
+        }
     }
 }
 
@@ -204,7 +226,7 @@ HWY_NOINLINE void dot_few(const W* w, Index w_row, Index valid, const float* con
 template <class W, int C>
 HWY_INLINE void few_rows(const W* w, Index w_row, Index count, const float* x, Index x_row, Index i, Index m, Index k,
                          float* out) {
-    constexpr int R = C <= 2 && (kManyRegisters || C == 1) ? 8 : 4;
+    constexpr int R = C == 8 ? 2 : C == 1 || (C == 2 && kManyRegisters) ? 8 : 4;
     const float* xs[C];
     take_rows<C>(x, x_row, i, m, xs);
     for (Index j = 0; j < count; j += R) {
@@ -216,11 +238,11 @@ HWY_INLINE void few_rows(const W* w, Index w_row, Index count, const float* x, I
     }
 }
 
-constexpr Index kFewC = kManyRegisters ? 4 : 2;  // rows of x at once
+constexpr Index kFewC = kManyRegisters ? 8 : 2;     // rows of x at once
+constexpr Index kColumnC = kManyRegisters ? 4 : 2;  // the same for (k, n) weights
 
 void few(const MatmulSpec& s, const Operands& o, ThreadPool& pool) {
-    pack_x(s, o, s.w == DType::bf16, pool);
-    const Index x_row = packed_row(s.k);
+    const Rows xs = pack_x(s, o, s.w == DType::bf16, pool);
     // A task reads about a 32nd of the weights, within bounds at which starting it costs little and the threads finish
     // together.
     const Index row_bytes = std::max<Index>(1, s.k * static_cast<Index>(size_of(s.w)));
@@ -229,7 +251,7 @@ void few(const MatmulSpec& s, const Operands& o, ThreadPool& pool) {
     const Index n_tasks = (s.n + task_rows - 1) / task_rows;
     pool.parallel_for(s.batch * n_tasks, [&](Index task) HWY_ATTR {
         const Index b = task / n_tasks, j0 = task % n_tasks * task_rows, count = std::min(task_rows, s.n - j0);
-        const float* x = reinterpret_cast<const float*>(o.workspace) + b * s.m * x_row;
+        const float* x = xs.data + b * xs.batch;
         alignas(64) float out[kFewC * kTaskRows];
         with_type(s.w, [&](auto* t) HWY_ATTR {
             using W = Pointee<decltype(t)>;
@@ -237,88 +259,89 @@ void few(const MatmulSpec& s, const Operands& o, ThreadPool& pool) {
             for (Index i = 0; i < s.m; i += kFewC) {
                 const Index c = std::min(kFewC, s.m - i);
                 if (c == 1)
-                    few_rows<W, 1>(w, s.w_row, count, x, x_row, i, s.m, s.k, out);
+                    few_rows<W, 1>(w, s.w_row, count, x, xs.row, i, s.m, s.k, out);
                 else if (c == 2)
-                    few_rows<W, 2>(w, s.w_row, count, x, x_row, i, s.m, s.k, out);
+                    few_rows<W, 2>(w, s.w_row, count, x, xs.row, i, s.m, s.k, out);
+                else if (kManyRegisters && c <= 4)
+                    few_rows<W, 4>(w, s.w_row, count, x, xs.row, i, s.m, s.k, out);
                 else
-                    few_rows<W, kFewC>(w, s.w_row, count, x, x_row, i, s.m, s.k, out);
+                    few_rows<W, kFewC>(w, s.w_row, count, x, xs.row, i, s.m, s.k, out);
                 for (Index q = 0; q < c; ++q) finish(s, o, b, i + q, j0, count, out + q * kTaskRows);
             }
         });
     });
 }
 
-// Many rows: a block of R rows by kBlockK elements of w is widened into L1 and meets C rows of x at a time, which
-// stream from L2; the vectors of partial sums wait in memory between the blocks of k.
-constexpr Index kBlockK = 1024, kBlockM = 128, kBlockN = 48;
+// Many rows: a block of R rows by kBlockK elements of w is widened into L1 and meets C rows of x at a time; the rows of
+// x that a task takes stay in L2, and so do the vectors of partial sums that wait between the blocks of k.
+constexpr Index kBlockK = 1024, kBlockM = 128, kBlockN = 24;
 constexpr int kManyR = 6, kManyC = kManyRegisters ? 4 : 2;
+constexpr int kManySums = kManyR * kManyC;
+
+// kManyR rows of w times kManyC rows of x over `length` elements; the partial sums come from and go to `sums`.
+HWY_NOINLINE void dot_many(const float* w, const float* const* xs, Index length, bool zero, float* sums) {
+    VF acc[kManySums];
+#pragma GCC unroll 32
+    for (int a = 0; a < kManySums; ++a) acc[a] = zero ? hn::Zero(DF()) : load(sums + a * kLanes);
+    for (Index p = 0; p < length; p += kLanes) {
+        VF xv[kManyC];
+#pragma GCC unroll 8
+        for (int c = 0; c < kManyC; ++c) xv[c] = load(xs[c] + p);
+#pragma GCC unroll 8
+        for (int r = 0; r < kManyR; ++r) {
+            const VF wv = load(w + r * (kBlockK + 16) + p);
+#pragma GCC unroll 8
+            for (int c = 0; c < kManyC; ++c) acc[r * kManyC + c] = hn::MulAdd(wv, xv[c], acc[r * kManyC + c]);
+        }
+    }
+#pragma GCC unroll 32
+    for (int a = 0; a < kManySums; ++a) store(acc[a], sums + a * kLanes);
+}
+
+void many_task(const MatmulSpec& s, const Operands& o, const Rows& rows, Index b, Index i0, Index j0) {
+    alignas(64) float wide[kManyR * (kBlockK + 16)];
+    alignas(64) float sums[kBlockN / kManyR][kBlockM / kManyC][kManySums * kLanes];
+    alignas(64) float out[kBlockM][kBlockN];
+    const Index rows_m = std::min(kBlockM, s.m - i0), rows_n = std::min(kBlockN, s.n - j0);
+    const float* x = rows.data + b * rows.batch + i0 * rows.row;
+    Index k0 = 0;
+    do {
+        const Index block_k = std::min(kBlockK, s.k - k0);
+        for (Index j = 0; j < rows_n; j += kManyR) {
+            with_type(s.w, [&](auto* t) HWY_ATTR {
+                using W = Pointee<decltype(t)>;
+                const W* w = reinterpret_cast<const W*>(o.w) + b * s.w_batch + (j0 + j) * s.w_row + k0;
+                // Rows that do not exist repeat the last one, and nobody looks at their sums.
+                for (Index r = 0; r < kManyR; ++r)
+                    pack_row(w + std::min(r, rows_n - j - 1) * s.w_row, block_k, std::is_same_v<W, Bf16>,
+                             wide + r * (kBlockK + 16));
+            });
+            for (Index i = 0; i < rows_m; i += kManyC) {
+                const float* xs[kManyC];
+                take_rows<kManyC>(x + k0, rows.row, i, rows_m, xs);
+                dot_many(wide, xs, round_up(block_k, kPair), k0 == 0, sums[j / kManyR][i / kManyC]);
+            }
+        }
+        k0 += block_k;
+    } while (k0 < s.k);
+    for (Index j = 0; j < rows_n; j += kManyR)
+        for (Index i = 0; i < rows_m; i += kManyC) {
+            VF acc[kManySums];
+            alignas(64) float folded[kManySums];
+            for (int a = 0; a < kManySums; ++a) acc[a] = load(sums[j / kManyR][i / kManyC] + a * kLanes);
+            fold<kManySums>(acc, folded);
+            for (Index r = 0; r < kManyR; ++r)
+                for (Index c = 0; c < kManyC; ++c) out[i + c][j + r] = folded[r * kManyC + c];
+        }
+    for (Index i = 0; i < rows_m; ++i) finish(s, o, b, i0 + i, j0, rows_n, out[i]);
+}
 
 void many(const MatmulSpec& s, const Operands& o, ThreadPool& pool) {
-    pack_x(s, o, s.w == DType::bf16, pool);
-    const Index x_row = packed_row(s.k);
+    const Rows rows = pack_x(s, o, s.w == DType::bf16, pool);
     const Index n_tasks = (s.n + kBlockN - 1) / kBlockN, m_tasks = (s.m + kBlockM - 1) / kBlockM;
+    // Blocks of x follow each other for the same weights, so that these come from the cache.
     pool.parallel_for(s.batch * n_tasks * m_tasks, [&](Index task) HWY_ATTR {
-        // Blocks of x follow each other for the same weights, so that these come from the cache.
-        const Index i0 = task % m_tasks * kBlockM, j0 = task / m_tasks % n_tasks * kBlockN;
-        const Index b = task / m_tasks / n_tasks;
-        const Index rows_m = std::min(kBlockM, s.m - i0), rows_n = std::min(kBlockN, s.n - j0);
-        const float* x = reinterpret_cast<const float*>(o.workspace) + (b * s.m + i0) * x_row;
-        alignas(64) float wide[kManyR][kBlockK + 16];
-        alignas(64) float waiting[kBlockM / kManyC][kManyR * kManyC * kLanes];
-        alignas(64) float out[kBlockM][kBlockN];
-        for (Index j = 0; j < rows_n; j += kManyR) {
-            const Index valid = std::min<Index>(kManyR, rows_n - j);
-            Index k0 = 0;
-            do {
-                const Index block_k = std::min(kBlockK, s.k - k0);
-                const bool last = k0 + block_k == s.k;
-                const float* ws[kManyR];
-                with_type(s.w, [&](auto* t) HWY_ATTR {
-                    using W = Pointee<decltype(t)>;
-                    const W* w = reinterpret_cast<const W*>(o.w) + b * s.w_batch + (j0 + j) * s.w_row + k0;
-                    for (Index r = 0; r < kManyR; ++r) {
-                        ws[r] = wide[std::min(r, valid - 1)];
-                        if (r < valid) pack_row(w + r * s.w_row, block_k, sizeof(W) == 2 && s.w == DType::bf16, wide[r]);
-                    }
-                });
-                for (Index i = 0; i < rows_m; i += kManyC) {
-                    const float* xs[kManyC];
-                    take_rows<kManyC>(x + k0, x_row, i, rows_m, xs);
-                    VF acc[kManyR * kManyC];
-                    float* wait = waiting[i / kManyC];
-#pragma GCC unroll 32
-                    for (int a = 0; a < kManyR * kManyC; ++a)
-                        acc[a] = k0 == 0 ? hn::Zero(DF()) : load(wait + a * kLanes);
-                    for (Index p = 0; p < block_k; p += kPair) {
-                        // One vector at a time: the registers are full of sums.
-#pragma GCC unroll 2
-                        for (Index half = 0; half < kPair; half += kLanes) {
-                            VF xv[kManyC];
-#pragma GCC unroll 8
-                            for (int c = 0; c < kManyC; ++c) xv[c] = load(xs[c] + p + half);
-#pragma GCC unroll 8
-                            for (int r = 0; r < kManyR; ++r) {
-                                const VF wv = load(ws[r] + p + half);
-#pragma GCC unroll 8
-                                for (int c = 0; c < kManyC; ++c)
-                                    acc[r * kManyC + c] = hn::MulAdd(wv, xv[c], acc[r * kManyC + c]);
-                            }
-                        }
-                    }
-                    if (!last) {
-#pragma GCC unroll 32
-                        for (int a = 0; a < kManyR * kManyC; ++a) store(acc[a], wait + a * kLanes);
-                        continue;
-                    }
-                    alignas(64) float sums[kManyR * kManyC];
-                    fold<kManyR * kManyC>(acc, sums);
-                    for (Index r = 0; r < valid; ++r)
-                        for (Index c = 0; c < kManyC; ++c) out[i + c][j + r] = sums[r * kManyC + c];
-                }
-                k0 += block_k;
-            } while (k0 < s.k);
-        }
-        for (Index i = 0; i < rows_m; ++i) finish(s, o, b, i0 + i, j0, rows_n, out[i]);
+        many_task(s, o, rows, task / m_tasks / n_tasks, task % m_tasks * kBlockM, task / m_tasks % n_tasks * kBlockN);
     });
 }
 
@@ -382,26 +405,25 @@ HWY_INLINE void column_rows(const W* w, Index w_row, Index k, const float* x, In
 }
 
 void columns(const MatmulSpec& s, const Operands& o, ThreadPool& pool) {
-    pack_x(s, o, false, pool);
-    const Index x_row = packed_row(s.k);
+    const Rows xs = pack_x(s, o, false, pool);
     const Index n_tasks = (s.n + kColumnN - 1) / kColumnN, m_tasks = (s.m + kColumnM - 1) / kColumnM;
     pool.parallel_for(s.batch * n_tasks * m_tasks, [&](Index task) HWY_ATTR {
         const Index i0 = task % m_tasks * kColumnM, j0 = task / m_tasks % n_tasks * kColumnN;
         const Index b = task / m_tasks / n_tasks;
         const Index i1 = std::min(i0 + kColumnM, s.m), count = std::min(kColumnN, s.n - j0);
-        const float* x = reinterpret_cast<const float*>(o.workspace) + b * s.m * x_row;
-        alignas(64) float out[kFewC * kColumnN];
+        const float* x = xs.data + b * xs.batch;
+        alignas(64) float out[kColumnC * kColumnN];
         with_type(s.w, [&](auto* t) HWY_ATTR {
             using W = Pointee<decltype(t)>;
             const W* w = reinterpret_cast<const W*>(o.w) + b * s.w_batch + j0;
-            for (Index i = i0; i < i1; i += kFewC) {
-                const Index c = std::min(kFewC, i1 - i);
+            for (Index i = i0; i < i1; i += kColumnC) {
+                const Index c = std::min(kColumnC, i1 - i);
                 if (c == 1)
-                    column_rows<W, 1>(w, s.w_row, s.k, x, x_row, i, s.m, count, out);
+                    column_rows<W, 1>(w, s.w_row, s.k, x, xs.row, i, s.m, count, out);
                 else if (c == 2)
-                    column_rows<W, 2>(w, s.w_row, s.k, x, x_row, i, s.m, count, out);
+                    column_rows<W, 2>(w, s.w_row, s.k, x, xs.row, i, s.m, count, out);
                 else
-                    column_rows<W, kFewC>(w, s.w_row, s.k, x, x_row, i, s.m, count, out);
+                    column_rows<W, kColumnC>(w, s.w_row, s.k, x, xs.row, i, s.m, count, out);
                 for (Index q = 0; q < c; ++q) finish(s, o, b, i + q, j0, count, out + q * kColumnN);
             }
         });

@@ -115,9 +115,10 @@ INVAR_AVX512_BF16 inline void transpose_16x16(__m512i* r) {
 
 // ---- tiles
 
-constexpr Index kTileBytes = 1024;              // 16 rows of 64 bytes
-constexpr Index kStepsK = 16;                   // steps of 32 k in a panel
-constexpr Index kTilesN = 8, kTilesM = 8;       // tiles of a block: 128 rows of w, 128 rows of x
+constexpr Index kTileBytes = 1024;           // 16 rows of 64 bytes
+constexpr Index kStepsK = 64;                // steps of 32 k in a panel
+constexpr Index kBlockTiles = 8;             // tiles of x in a block: 128 rows
+constexpr Index kPairs = 8;                  // pairs of tiles of w in a block: 256 rows
 
 struct alignas(64) TileConfig {
     std::uint8_t palette = 1, start_row = 0, reserved[14] = {};
@@ -126,157 +127,147 @@ struct alignas(64) TileConfig {
 };
 constexpr TileConfig kTileConfig;
 
-// x as (batch, tiles of 16 rows, steps of 32 k) tiles of 16 pairs of k by 16 rows, zeros where x ends.
+// Where tile `tile` of x lies for a step: (pair of tiles, step, tile of the pair, 1024 bytes); a last tile without a
+// partner stands alone.
+inline Index tile_offset(Index tile, Index m_tiles, Index steps, Index step) {
+    const Index pair = tile / 2 * 2 * steps;
+    return (pair + (pair + steps == m_tiles * steps ? step : step * 2 + tile % 2)) * kTileBytes;
+}
+
+// Sixteen rows of x as tiles of 16 pairs of k by 16 rows, zeros where x ends.
+template <DType kType>
 INVAR_AVX512_BF16 void pack_tile_row(const MatmulSpec& s, const Operands& o, Index b, Index tile, Index steps) {
     const Index m_tiles = (s.m + 15) / 16, rows = std::min<Index>(16, s.m - tile * 16);
-    std::byte* out = o.workspace + (b * m_tiles + tile) * steps * kTileBytes;
+    std::byte* out = o.workspace + b * m_tiles * steps * kTileBytes;
     const std::byte* from[16];
-    for (Index i = 0; i < rows; ++i) from[i] = x_row(s, o, b, tile * 16 + i);
+    for (Index i = 0; i < 16; ++i) from[i] = x_row(s, o, b, tile * 16 + std::min(i, rows - 1));
     for (Index step = 0; step < steps; ++step) {
         __m512i r[16];
-        const Index count = s.k - step * 32;
-        for (Index i = 0; i < 16; ++i)
-            r[i] = i < rows && count > 0
-                       ? load_bf16(from[i] + static_cast<std::size_t>(step * 32) * size_of(s.x), s.x, count)
-                       : _mm512_setzero_si512();
+        const Index count = s.k - step * 32, at = step * 32 * static_cast<Index>(size_of(kType));
+        if (count >= 32) {
+#pragma GCC unroll 16
+            for (Index i = 0; i < 16; ++i) r[i] = load_bf16(from[i] + at, kType, 32);
+        } else {
+#pragma GCC unroll 16
+            for (Index i = 0; i < 16; ++i)
+                r[i] = count > 0 ? load_bf16(from[i] + at, kType, count) : _mm512_setzero_si512();
+        }
+        for (Index i = rows; i < 16; ++i) r[i] = _mm512_setzero_si512();
         transpose_16x16(r);
-        for (Index i = 0; i < 16; ++i) _mm512_store_si512(out + step * kTileBytes + i * 64, r[i]);
+        std::byte* to = out + tile_offset(tile, m_tiles, steps, step);
+#pragma GCC unroll 16
+        for (Index i = 0; i < 16; ++i) _mm512_store_si512(to + i * 64, r[i]);
     }
 }
 
-// Sixteen rows of w as a left operand: whole steps where they lie, the last few k and missing rows from a copy.
-struct LeftTile {
-    const std::byte* data;
-    Index stride;  // bytes between rows
-    const std::byte* tail;
-};
+// `rows` rows of w by `count` k as tiles (step, pair of tiles, 16 rows, 64 bytes), zeros where w ends: for
+// the edges of w. Whole tiles are read where they lie, which measured faster than copying them first.
+INVAR_AVX512_BF16 void copy_left(const std::byte* w, Index stride, Index rows, Index count, std::byte* out) {
+    const Index whole = rows == 32 ? count / 32 : 0, steps = (count + 31) / 32;
+    for (Index step = 0; step < whole; ++step, out += 2 * kTileBytes, w += 64) {
+#pragma GCC unroll 8
+        for (Index r = 0; r < 32; ++r) _mm512_store_si512(out + r * 64, _mm512_loadu_si512(w + r * stride));
+    }
+    for (Index step = whole; step < steps; ++step, out += 2 * kTileBytes, w += 64)
+        for (Index r = 0; r < 32; ++r)
+            _mm512_store_si512(out + r * 64, r < rows ? load_bf16(w + r * stride, DType::bf16, count - step * 32)
+                                                      : _mm512_setzero_si512());
+}
 
-// Lines of w that the block after this one reads, prefetched a few at a time.
+// What a product prefetches for the next one: `rows` rows, one line of each for every step.
 struct Ahead {
     const std::byte* w = nullptr;
-    Index stride = 0, rows = 0, lines = 0;  // bytes between rows; rows; lines of 64 bytes of each row
-    Index row = 0, line = 0;
-    void take(Index count) {
-        for (; count > 0 && row < rows; --count) {
-            _mm_prefetch(reinterpret_cast<const char*>(w + row * stride + line * 64), _MM_HINT_T1);
-            if (++line == lines) line = 0, ++row;
-        }
-    }
+    Index stride = 0, rows = 0;
 };
 
-// N left tiles by M right panels over one panel of k: c[n][m] (+)= w x^T; c tiles lie kTilesM apart in n.
-template <int N, int M>
-INVAR_AMX void tile_block(const LeftTile* left, Index steps, bool tail, const std::byte* right,
-                          Index right_stride, float* c, bool zero, Ahead& ahead, Index ahead_lines) {
-    const auto at = [c](int n, int m) { return c + (n * kTilesM + m) * 256; };
+// 32 rows of w, row_stride bytes apart and step_stride bytes a step, by M right tiles: c[n][m] (+)= w x^T; c tiles lie
+// kBlockTiles apart in n.
+template <int M>
+INVAR_AMX void tile_block(const std::byte* left, Index row_stride, Index step_stride, const std::byte* right, Index steps,
+                          float* c, bool zero, Ahead ahead) {
+    const auto at = [c](int n, int m) { return c + (n * kBlockTiles + m) * 256; };
     if (zero) {
         _tile_zero(0);
+        _tile_zero(2);
         if constexpr (M > 1) _tile_zero(1);
-        if constexpr (N > 1) _tile_zero(2);
-        if constexpr (N > 1 && M > 1) _tile_zero(3);
+        if constexpr (M > 1) _tile_zero(3);
     } else {
         _tile_loadd(0, at(0, 0), 64);
+        _tile_loadd(2, at(1, 0), 64);
         if constexpr (M > 1) _tile_loadd(1, at(0, 1), 64);
-        if constexpr (N > 1) _tile_loadd(2, at(1, 0), 64);
-        if constexpr (N > 1 && M > 1) _tile_loadd(3, at(1, 1), 64);
+        if constexpr (M > 1) _tile_loadd(3, at(1, 1), 64);
     }
-    const Index all = steps + (tail ? 1 : 0);
-    for (Index step = 0; step < all; ++step) {
-        const bool whole = step < steps;
-        const std::byte* a0 = whole ? left[0].data + step * 64 : left[0].tail;
-        const Index s0 = whole ? left[0].stride : 64;
-        const std::byte* b0 = right + step * kTileBytes;
-        _tile_loadd(6, b0, 64);
-        _tile_loadd(4, a0, s0);
-        ahead.take(ahead_lines);
+    for (Index step = 0; step < steps; ++step) {
+        _tile_loadd(6, right + step * M * kTileBytes, 64);
+        _tile_loadd(4, left + step * step_stride, row_stride);
+        const std::byte* line = ahead.w + step * 64;
+        for (Index r = 0; r < ahead.rows; ++r, line += ahead.stride)
+            _mm_prefetch(reinterpret_cast<const char*>(line), _MM_HINT_T1);
         _tile_dpbf16ps(0, 4, 6);
         if constexpr (M > 1) {
-            _tile_loadd(7, b0 + right_stride, 64);
+            _tile_loadd(7, right + (step * M + 1) * kTileBytes, 64);
             _tile_dpbf16ps(1, 4, 7);
         }
-        if constexpr (N > 1) {
-            const std::byte* a1 = whole ? left[1].data + step * 64 : left[1].tail;
-            const Index s1 = whole ? left[1].stride : 64;
-            _tile_loadd(5, a1, s1);
-            _tile_dpbf16ps(2, 5, 6);
-            if constexpr (M > 1) _tile_dpbf16ps(3, 5, 7);
-        }
+        _tile_loadd(5, left + step * step_stride + 16 * row_stride, row_stride);
+        _tile_dpbf16ps(2, 5, 6);
+        if constexpr (M > 1) _tile_dpbf16ps(3, 5, 7);
     }
     _tile_stored(0, at(0, 0), 64);
+    _tile_stored(2, at(1, 0), 64);
     if constexpr (M > 1) _tile_stored(1, at(0, 1), 64);
-    if constexpr (N > 1) _tile_stored(2, at(1, 0), 64);
-    if constexpr (N > 1 && M > 1) _tile_stored(3, at(1, 1), 64);
+    if constexpr (M > 1) _tile_stored(3, at(1, 1), 64);
 }
 
-// Rows [j0, j1) of w times rows [16 t0, 16 (t0 + tiles_m)) of x.
+// Rows [j0, j1) of w times tiles [t0, t0 + tiles_m) of x; j1 - j0 <= 32 kPairs.
 INVAR_AMX void tile_task(const MatmulSpec& s, const Operands& o, Index b, Index j0, Index j1, Index t0, Index tiles_m,
                          FinishFunction finish) {
-    alignas(64) float c[kTilesN * kTilesM * 256];
-    alignas(64) std::byte edge[16 * (kStepsK * 64)];      // the rows of an incomplete tile, one panel of k
-    alignas(64) std::byte tails[kTilesN][kTileBytes];     // the last k % 32 of each row
-    const Index steps = (std::max<Index>(s.k, 1) + 31) / 32, whole_steps = s.k / 32;
-    const Index m_tiles = (s.m + 15) / 16;
-    const Index w_stride = s.w_row * 2;
-    const std::byte* w = o.w + s.w_batch * 2 * b;
-    const std::byte* x = o.workspace + (b * m_tiles + t0) * steps * kTileBytes;
+    alignas(64) std::byte left[kStepsK * 2 * kTileBytes];
+    alignas(64) float c[kPairs][2 * kBlockTiles * 256];
+    const Index steps = (std::max<Index>(s.k, 1) + 31) / 32, m_tiles = (s.m + 15) / 16;
+    const Index w_stride = s.w_row * 2, pairs = (j1 - j0 + 31) / 32, m_pairs = (tiles_m + 1) / 2;
+    const std::byte* w = o.w + (s.w_batch * b + j0 * s.w_row) * 2;
+    const std::byte* x = o.workspace + b * m_tiles * steps * kTileBytes;
     _tile_loadconfig(&kTileConfig);
-    for (Index j = j0; j < j1; j += kTilesN * 16) {
-        const Index rows = std::min(kTilesN * 16, j1 - j), tiles_n = (rows + 15) / 16;
-        for (Index step0 = 0; step0 < steps; step0 += kStepsK) {
-            const Index count = std::clamp<Index>(whole_steps - step0, 0, kStepsK);
-            const bool tail = step0 + kStepsK >= steps && whole_steps < steps;
-            LeftTile left[kTilesN];
-            for (Index n = 0; n < tiles_n; ++n) {
-                const std::byte* rows_n = w + (j + n * 16) * w_stride;
-                const Index valid = std::min<Index>(16, rows - n * 16);
-                left[n] = {rows_n + step0 * 64, w_stride, tails[n]};
-                if (valid < 16) {
-                    std::memset(edge, 0, sizeof edge);
-                    for (Index r = 0; r < valid; ++r)
-                        std::memcpy(edge + r * kStepsK * 64, rows_n + r * w_stride + step0 * 64,
-                                    static_cast<std::size_t>(count) * 64);
-                    left[n].data = edge;
-                    left[n].stride = kStepsK * 64;
-                }
-                if (tail) {
-                    std::memset(tails[n], 0, kTileBytes);
-                    for (Index r = 0; r < valid; ++r)
-                        std::memcpy(tails[n] + r * 64, rows_n + r * w_stride + whole_steps * 64,
-                                    static_cast<std::size_t>(s.k - whole_steps * 32) * 2);
-                }
+    for (Index step0 = 0; step0 < steps; step0 += kStepsK) {
+        const Index count = std::min(kStepsK, steps - step0);
+        for (Index pair = 0; pair < pairs; ++pair) {
+            const std::byte* rows = w + pair * 32 * w_stride + step0 * 64;
+            const Index valid = std::min<Index>(32, j1 - j0 - pair * 32), k_left = std::min(kStepsK * 32, s.k - step0 * 32);
+            const Index whole = valid == 32 ? k_left / 32 : 0;
+            if (whole < count) copy_left(rows + whole * 64, w_stride, valid, k_left - whole * 32, left);
+            asm volatile("" ::: "memory");  // tile loads are opaque to the compiler: the copy must be in memory
+            // The rows after these, or behind the last ones the start of the next panel of k.
+            const bool more = pair + 1 < pairs;
+            const std::byte* next = more ? rows + 32 * w_stride : w + (step0 + kStepsK) * 64;
+            Index left_rows = more ? std::min<Index>(32, j1 - j0 - (pair + 1) * 32)
+                                   : step0 + kStepsK < steps ? std::min<Index>(32, j1 - j0) : 0;
+            const Index each = (left_rows + m_pairs - 1) / m_pairs;
+            for (Index m = 0; m < tiles_m; m += 2) {
+                const Ahead ahead = {next, w_stride, std::min(each, left_rows)};
+                left_rows -= ahead.rows;
+                next += ahead.rows * w_stride;
+                const auto run = m + 1 < tiles_m ? tile_block<2> : tile_block<1>;
+                float* sums = c[pair] + m * 256;
+                if (whole > 0)
+                    run(rows, w_stride, 64, x + tile_offset(t0 + m, m_tiles, steps, step0), whole, sums, step0 == 0, ahead);
+                if (whole < count)
+                    run(left, 64, 2 * kTileBytes, x + tile_offset(t0 + m, m_tiles, steps, step0 + whole), count - whole,
+                        sums, step0 + whole == 0, {});
             }
-            asm volatile("" ::: "memory");  // tile loads are opaque to the compiler: the copies must be in memory
-            Ahead ahead;
-            if (step0 + kStepsK < steps)
-                ahead = {w + j * w_stride + (step0 + kStepsK) * 64, w_stride, rows,
-                         std::min(kStepsK, steps - step0 - kStepsK)};
-            else if (j + kTilesN * 16 < j1)
-                ahead = {w + (j + kTilesN * 16) * w_stride, w_stride, std::min(kTilesN * 16, j1 - j - kTilesN * 16),
-                         std::min(kStepsK, steps)};
-            const Index calls = (tiles_n + 1) / 2 * ((tiles_m + 1) / 2) * std::max<Index>(1, count);
-            const Index ahead_lines = (ahead.rows * ahead.lines + calls - 1) / calls;
-            for (Index m = 0; m < tiles_m; m += 2)
-                for (Index n = 0; n < tiles_n; n += 2) {
-                    const std::byte* right = x + (m * steps + step0) * kTileBytes;
-                    const auto run = n + 1 < tiles_n ? (m + 1 < tiles_m ? tile_block<2, 2> : tile_block<2, 1>)
-                                                     : (m + 1 < tiles_m ? tile_block<1, 2> : tile_block<1, 1>);
-                    run(left + n, count, tail, right, steps * kTileBytes, c + (n * kTilesM + m) * 256, step0 == 0,
-                        ahead, ahead_lines);
-                }
         }
-        asm volatile("" ::: "memory");
-        for (Index m = 0; m < tiles_m; ++m) {
-            alignas(64) float out[16][kTilesN * 16];
-            for (Index n = 0; n < tiles_n; ++n) {
-                __m512i r[16];
-                const float* tile = c + (n * kTilesM + m) * 256;
-                for (int i = 0; i < 16; ++i) r[i] = _mm512_load_si512(tile + i * 16);
-                transpose_16x16(r);
-                for (int i = 0; i < 16; ++i) _mm512_store_si512(&out[i][n * 16], r[i]);
-            }
-            const Index i0 = (t0 + m) * 16, valid = std::min<Index>(16, s.m - i0);
-            for (Index i = 0; i < valid; ++i) finish(s, o, b, i0 + i, j, rows, out[i]);
+    }
+    asm volatile("" ::: "memory");
+    for (Index m = 0; m < tiles_m; ++m) {
+        alignas(64) float out[16][kPairs * 32];
+        for (Index n = 0; n < pairs * 2; ++n) {
+            __m512i r[16];
+            const float* tile = c[n / 2] + (n % 2 * kBlockTiles + m) * 256;
+            for (int i = 0; i < 16; ++i) r[i] = _mm512_load_si512(tile + i * 16);
+            transpose_16x16(r);
+            for (int i = 0; i < 16; ++i) _mm512_store_si512(&out[i][n * 16], r[i]);
         }
+        const Index i0 = (t0 + m) * 16, valid = std::min<Index>(16, s.m - i0);
+        for (Index i = 0; i < valid; ++i) finish(s, o, b, i0 + i, j0, j1 - j0, out[i]);
     }
     _tile_release();
 }
@@ -378,16 +369,18 @@ bool have_bf16_tile() {
 
 void run_bf16_tile(const MatmulSpec& s, const Operands& o, ThreadPool& pool) {
     const Index steps = (std::max<Index>(s.k, 1) + 31) / 32, m_tiles = (s.m + 15) / 16;
-    pool.parallel_for(s.batch * m_tiles, [&](Index t) { pack_tile_row(s, o, t / m_tiles, t % m_tiles, steps); });
-    // About sixteen tasks, so that threads finish together; long ones, so that most blocks are prefetched.
-    const Index task_n = std::clamp<Index>(round_up(s.n / 16, 32), 64, 512);
-    const Index n_tasks = (s.n + task_n - 1) / task_n, m_tasks = (m_tiles + kTilesM - 1) / kTilesM;
+    const auto pack = s.x == DType::f32 ? pack_tile_row<DType::f32>
+                      : s.x == DType::f16 ? pack_tile_row<DType::f16> : pack_tile_row<DType::bf16>;
+    pool.parallel_for(s.batch * m_tiles, [&](Index t) { pack(s, o, t / m_tiles, t % m_tiles, steps); });
+    // Where x does not fit L2, long tasks read it less often; otherwise about sixteen, so that threads finish together.
+    const Index task_n = steps > kStepsK ? kPairs * 32 : std::clamp<Index>(round_up(s.n / 16, 32), 64, kPairs * 32);
+    const Index n_tasks = (s.n + task_n - 1) / task_n, m_tasks = (m_tiles + kBlockTiles - 1) / kBlockTiles;
     const FinishFunction finish = finish_function();
     pool.parallel_for(s.batch * n_tasks * m_tasks, [&](Index task) {
         // Blocks of x follow each other for the same weights, so that these come from the cache.
-        const Index t0 = task % m_tasks * kTilesM, j0 = task / m_tasks % n_tasks * task_n;
+        const Index t0 = task % m_tasks * kBlockTiles, j0 = task / m_tasks % n_tasks * task_n;
         tile_task(s, o, task / m_tasks / n_tasks, j0, std::min(j0 + task_n, s.n), t0,
-                  std::min(kTilesM, m_tiles - t0), finish);
+                  std::min(kBlockTiles, m_tiles - t0), finish);
     });
 }
 

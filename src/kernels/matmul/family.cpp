@@ -58,6 +58,7 @@ std::size_t workspace_of(const MatmulSpec& s, Variant variant) {
     if (is_empty(s)) return 0;
     std::int64_t rows, row_bytes, bytes;
     const bool tile = variant == Variant::bf16_tile, half = tile || variant == Variant::bf16_dot;
+    if (!half && x_in_place(s)) return 0;
     row_bytes = half ? round_up(std::max<std::int64_t>(s.k, 1), 32) * 2 : packed_row(s.k) * 4;
     if (__builtin_mul_overflow(s.batch, tile ? round_up(s.m, 16) : s.m, &rows) ||
         __builtin_mul_overflow(rows, row_bytes, &bytes) || bytes > kMaxElements)

@@ -46,6 +46,11 @@ struct Operands {
 // Elements of a packed f32 row of x: whole pairs of the widest vectors, and a line more so that rows do not fall into
 // the same cache sets.
 constexpr std::int64_t packed_row(std::int64_t k) { return (k + 31) / 32 * 32 + 16; }
+// f32 arithmetic reads x where it lies when that has the form of the packed copy: f32 in whole pairs of vectors, in the
+// order of f32 and f16 weights.
+constexpr bool x_in_place(const MatmulSpec& s) {
+    return s.x == DType::f32 && (!s.w_transposed || (s.w != DType::bf16 && s.k % 32 == 0));
+}
 constexpr std::int64_t round_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b * b; }
 
 void run_few(const MatmulSpec& s, const Operands& o, ThreadPool& pool);
