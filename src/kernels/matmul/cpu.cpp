@@ -136,34 +136,20 @@ HWY_INLINE void fold(const VF* acc, float* out) {
 // acc[r * C + c] += w row r times packed x row c, over one pair of vectors.
 template <class W, int R, int C>
 HWY_INLINE void step_pair(const W* const* rows, const float* const* xs, Index p, VF* acc) {
-    if constexpr (C > R) {  // registers for the pairs of w; x is read as it is needed
-        VF w0[R], w1[R];
+    VF x0[C], x1[C];
 #pragma GCC unroll 8
-        for (int r = 0; r < R; ++r) load_pair(rows[r] + p, w0[r], w1[r]);
+    for (int c = 0; c < C; ++c) {
+        x0[c] = load(xs[c] + p);
+        x1[c] = load(xs[c] + p + kLanes);
+    }
 #pragma GCC unroll 8
-        for (int c = 0; c < C; ++c) {
-            const VF x0 = load(xs[c] + p), x1 = load(xs[c] + p + kLanes);
+    for (int r = 0; r < R; ++r) {
+        VF w0, w1;
+        load_pair(rows[r] + p, w0, w1);
 #pragma GCC unroll 8
-            for (int r = 0; r < R; ++r) acc[r * C + c] = hn::MulAdd(w0[r], x0, acc[r * C + c]);
+        for (int c = 0; c < C; ++c) acc[r * C + c] = hn::MulAdd(w0, x0[c], acc[r * C + c]);
 #pragma GCC unroll 8
-            for (int r = 0; r < R; ++r) acc[r * C + c] = hn::MulAdd(w1[r], x1, acc[r * C + c]);
-        }
-    } else {
-        VF x0[C], x1[C];
-#pragma GCC unroll 8
-        for (int c = 0; c < C; ++c) {
-            x0[c] = load(xs[c] + p);
-            x1[c] = load(xs[c] + p + kLanes);
-        }
-#pragma GCC unroll 8
-        for (int r = 0; r < R; ++r) {
-            VF w0, w1;
-            load_pair(rows[r] + p, w0, w1);
-#pragma GCC unroll 8
-            for (int c = 0; c < C; ++c) acc[r * C + c] = hn::MulAdd(w0, x0[c], acc[r * C + c]);
-#pragma GCC unroll 8
-            for (int c = 0; c < C; ++c) acc[r * C + c] = hn::MulAdd(w1, x1[c], acc[r * C + c]);
-        }
+        for (int c = 0; c < C; ++c) acc[r * C + c] = hn::MulAdd(w1, x1[c], acc[r * C + c]);
     }
 }
 
@@ -226,7 +212,7 @@ HWY_NOINLINE void dot_few(const W* w, Index w_row, Index valid, const float* con
 template <class W, int C>
 HWY_INLINE void few_rows(const W* w, Index w_row, Index count, const float* x, Index x_row, Index i, Index m, Index k,
                          float* out) {
-    constexpr int R = C == 8 ? 2 : C == 1 || (C == 2 && kManyRegisters) ? 8 : 4;
+    constexpr int R = C == 1 || (C == 2 && kManyRegisters) ? 8 : 4;
     const float* xs[C];
     take_rows<C>(x, x_row, i, m, xs);
     for (Index j = 0; j < count; j += R) {
@@ -238,8 +224,7 @@ HWY_INLINE void few_rows(const W* w, Index w_row, Index count, const float* x, I
     }
 }
 
-constexpr Index kFewC = kManyRegisters ? 8 : 2;     // rows of x at once
-constexpr Index kColumnC = kManyRegisters ? 4 : 2;  // the same for (k, n) weights
+constexpr Index kRowsC = kManyRegisters ? 4 : 2;  // rows of x that meet the same weights at once
 
 void few(const MatmulSpec& s, const Operands& o, ThreadPool& pool) {
     const Rows xs = pack_x(s, o, s.w == DType::bf16, pool);
@@ -252,20 +237,18 @@ void few(const MatmulSpec& s, const Operands& o, ThreadPool& pool) {
     pool.parallel_for(s.batch * n_tasks, [&](Index task) HWY_ATTR {
         const Index b = task / n_tasks, j0 = task % n_tasks * task_rows, count = std::min(task_rows, s.n - j0);
         const float* x = xs.data + b * xs.batch;
-        alignas(64) float out[kFewC * kTaskRows];
+        alignas(64) float out[kRowsC * kTaskRows];
         with_type(s.w, [&](auto* t) HWY_ATTR {
             using W = Pointee<decltype(t)>;
             const W* w = reinterpret_cast<const W*>(o.w) + b * s.w_batch + j0 * s.w_row;
-            for (Index i = 0; i < s.m; i += kFewC) {
-                const Index c = std::min(kFewC, s.m - i);
+            for (Index i = 0; i < s.m; i += kRowsC) {
+                const Index c = std::min(kRowsC, s.m - i);
                 if (c == 1)
                     few_rows<W, 1>(w, s.w_row, count, x, xs.row, i, s.m, s.k, out);
                 else if (c == 2)
                     few_rows<W, 2>(w, s.w_row, count, x, xs.row, i, s.m, s.k, out);
-                else if (kManyRegisters && c <= 4)
-                    few_rows<W, 4>(w, s.w_row, count, x, xs.row, i, s.m, s.k, out);
                 else
-                    few_rows<W, kFewC>(w, s.w_row, count, x, xs.row, i, s.m, s.k, out);
+                    few_rows<W, kRowsC>(w, s.w_row, count, x, xs.row, i, s.m, s.k, out);
                 for (Index q = 0; q < c; ++q) finish(s, o, b, i + q, j0, count, out + q * kTaskRows);
             }
         });
@@ -412,18 +395,18 @@ void columns(const MatmulSpec& s, const Operands& o, ThreadPool& pool) {
         const Index b = task / m_tasks / n_tasks;
         const Index i1 = std::min(i0 + kColumnM, s.m), count = std::min(kColumnN, s.n - j0);
         const float* x = xs.data + b * xs.batch;
-        alignas(64) float out[kColumnC * kColumnN];
+        alignas(64) float out[kRowsC * kColumnN];
         with_type(s.w, [&](auto* t) HWY_ATTR {
             using W = Pointee<decltype(t)>;
             const W* w = reinterpret_cast<const W*>(o.w) + b * s.w_batch + j0;
-            for (Index i = i0; i < i1; i += kColumnC) {
-                const Index c = std::min(kColumnC, i1 - i);
+            for (Index i = i0; i < i1; i += kRowsC) {
+                const Index c = std::min(kRowsC, i1 - i);
                 if (c == 1)
                     column_rows<W, 1>(w, s.w_row, s.k, x, xs.row, i, s.m, count, out);
                 else if (c == 2)
                     column_rows<W, 2>(w, s.w_row, s.k, x, xs.row, i, s.m, count, out);
                 else
-                    column_rows<W, kColumnC>(w, s.w_row, s.k, x, xs.row, i, s.m, count, out);
+                    column_rows<W, kRowsC>(w, s.w_row, s.k, x, xs.row, i, s.m, count, out);
                 for (Index q = 0; q < c; ++q) finish(s, o, b, i + q, j0, count, out + q * kColumnN);
             }
         });

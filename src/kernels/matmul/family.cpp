@@ -138,12 +138,12 @@ bool suits(Variant variant, const MatmulSpec& s) {
 
 Variant choose(const MatmulSpec& s) {
     if (!s.w_transposed) return Variant::columns;
+    // From five rows on, tiles read the weights faster than f32 arithmetic does; up to kFewRows they are only taken
+    // where x needs no rounding.
+    const bool exact = s.x == DType::bf16;
+    if (s.w == DType::bf16 && s.m > (exact ? 4 : kFewRows) && have_bf16_tile()) return Variant::bf16_tile;
     if (s.m <= kFewRows) return Variant::few;
-    if (s.w == DType::bf16) {
-        if (have_bf16_tile()) return Variant::bf16_tile;
-        if (have_bf16_dot()) return Variant::bf16_dot;
-    }
-    return Variant::many;
+    return s.w == DType::bf16 && bf16_dot_is_fast() ? Variant::bf16_dot : Variant::many;
 }
 
 KernelCall plan_native(const MatmulSpec& spec, Variant variant) {

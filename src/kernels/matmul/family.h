@@ -6,7 +6,7 @@
 //
 // Products and sums are f32; x, w, y may each be f32, f16 or bf16. Bias and residual are added to the f32 sum, in this
 // order, and the result is rounded once, when y is stored. y may be the residual (same type and strides).
-// Where a matrix unit or bf16 dot-product instructions serve (bf16 weights, more than kFewRows rows), x is rounded to
+// Where a matrix unit or bf16 dot-product instructions serve (bf16 weights and more than a few rows), x is rounded to
 // bf16 first, and denormal inputs and sums count as zero, as those instructions do.
 //
 // Order of summation: it depends on k and the variant only, never on m, the row, the batch or the threads.

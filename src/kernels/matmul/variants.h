@@ -59,6 +59,7 @@ void run_columns(const MatmulSpec& s, const Operands& o, ThreadPool& pool);
 void run_bf16_dot(const MatmulSpec& s, const Operands& o, ThreadPool& pool);
 void run_bf16_tile(const MatmulSpec& s, const Operands& o, ThreadPool& pool);
 bool have_bf16_dot();
+bool bf16_dot_is_fast();  // faster than f32 arithmetic: on AMD, not on Intel, where tiles are the fast way
 bool have_bf16_tile();
 
 // Stores sums[0, count) as y[b, i, j0 + ...] after adding bias and residual; sums are overwritten.
