@@ -138,10 +138,8 @@ bool suits(Variant variant, const MatmulSpec& s) {
 
 Variant choose(const MatmulSpec& s) {
     if (!s.w_transposed) return Variant::columns;
-    // From five rows on, tiles read the weights faster than f32 arithmetic does; up to kFewRows they are only taken
-    // where x needs no rounding.
-    const bool exact = s.x == DType::bf16;
-    if (s.w == DType::bf16 && s.m > (exact ? 4 : kFewRows) && have_bf16_tile()) return Variant::bf16_tile;
+    const std::int64_t few = s.x == DType::bf16 ? kFewExactRows : kFewRows;
+    if (s.w == DType::bf16 && s.m > few && have_bf16_tile()) return Variant::bf16_tile;
     if (s.m <= kFewRows) return Variant::few;
     return s.w == DType::bf16 && bf16_dot_is_fast() ? Variant::bf16_dot : Variant::many;
 }
@@ -177,10 +175,12 @@ KernelCall plan_matmul(const Device& device, const MatmulSpec& spec) {
     KernelCall call = matmul::plan_native(spec, matmul::choose(spec));
     // A schedule keeps the workspace of its largest sizes for every smaller one, and a smaller one may run as another
     // variant that packs wider elements.
-    MatmulSpec few = spec;
-    few.m = std::min(spec.m, matmul::kFewRows);
-    call.workspace_bytes =
-        std::max(call.workspace_bytes, matmul::plan_native(few, matmul::choose(few)).workspace_bytes);
+    for (const std::int64_t rows : {matmul::kFewRows, matmul::kFewExactRows}) {
+        MatmulSpec few = spec;
+        few.m = std::min(spec.m, rows);
+        call.workspace_bytes =
+            std::max(call.workspace_bytes, matmul::plan_native(few, matmul::choose(few)).workspace_bytes);
+    }
     return call;
 }
 

@@ -22,6 +22,8 @@ inline constexpr int kVariantCount = 5;
 
 // Up to this many rows the weights are streamed past all rows at once.
 inline constexpr std::int64_t kFewRows = 8;
+// The same where tiles need not round x: from five rows on they read the weights faster than f32 arithmetic does.
+inline constexpr std::int64_t kFewExactRows = 4;
 
 // Whether this CPU (and the operating system, which grants AMX) can run a variant.
 INVAR_API bool available(Variant variant);
