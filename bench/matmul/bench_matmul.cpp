@@ -31,7 +31,9 @@ using namespace invar::kernels;
 
 namespace {
 
-double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+double now() {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
 
 // The machine may be shared: of many short calls the fastest tenth is what they take undisturbed.
 double quiet(std::vector<double> v) {
@@ -44,7 +46,9 @@ double median(std::vector<double> v) {
 }
 
 struct Aligned {
-    explicit Aligned(std::size_t bytes) : size(bytes), data(static_cast<std::byte*>(std::aligned_alloc(4096, (bytes + 4095) / 4096 * 4096))) {}
+    explicit Aligned(std::size_t bytes)
+        : size(bytes),
+          data(static_cast<std::byte*>(std::aligned_alloc(4096, (bytes + 4095) / 4096 * 4096))) {}
     ~Aligned() { std::free(data); }
     Aligned(const Aligned&) = delete;
     std::size_t size;
@@ -55,7 +59,8 @@ struct Aligned {
 __attribute__((target("avx512f"))) std::uint64_t sum_512(const std::byte* p, std::size_t bytes) {
     __m512i a = _mm512_setzero_si512(), b = a, c = a, d = a;
     for (std::size_t i = 0; i + 256 <= bytes; i += 256) {
-        for (int l = 0; l < 4; ++l) _mm_prefetch(reinterpret_cast<const char*>(p) + i + 1024 + 64 * l, _MM_HINT_T0);
+        for (int l = 0; l < 4; ++l)
+            _mm_prefetch(reinterpret_cast<const char*>(p) + i + 1024 + 64 * l, _MM_HINT_T0);
         a = _mm512_xor_si512(a, _mm512_loadu_si512(p + i));
         b = _mm512_xor_si512(b, _mm512_loadu_si512(p + i + 64));
         c = _mm512_xor_si512(c, _mm512_loadu_si512(p + i + 128));
@@ -166,16 +171,17 @@ struct OneDnn {
 struct Row {
     std::string group, dtype;
     std::int64_t m, n, k;
-    double seconds;                // of one product, the fastest tenth of the calls
-    double gbps, tflops;           // weights read, arithmetic
+    double seconds;       // of one product, the fastest tenth of the calls
+    double gbps, tflops;  // weights read, arithmetic
     double median_seconds = 0;
-    double ceiling_gbps = 0;       // read bandwidth measured in turn
+    double ceiling_gbps = 0;                         // read bandwidth measured in turn
     double peer_tflops = 0, peer_packed_tflops = 0;  // oneDNN: weights as they are, weights repacked before
 };
 
 class Bench {
 public:
-    Bench(int rounds, std::size_t arena_bytes) : rounds_(rounds), arena_(arena_bytes), x_(std::size_t{64} << 20), y_(std::size_t{256} << 20) {
+    Bench(int rounds, std::size_t arena_bytes)
+        : rounds_(rounds), arena_(arena_bytes), x_(std::size_t{64} << 20), y_(std::size_t{256} << 20) {
         // Small numbers in every type, so that no arithmetic meets a denormal.
         auto* p = reinterpret_cast<std::uint16_t*>(arena_.data);
         std::uint32_t state = 1;
@@ -188,7 +194,8 @@ public:
     }
 
     // One product over and over, weights cycling through window bytes of the arena; peers in turn with it.
-    void run(const std::string& group, DType w, DType xy, std::int64_t m, Shape shape, std::size_t window, bool peers) {
+    void run(const std::string& group, DType w, DType xy, std::int64_t m, Shape shape, std::size_t window,
+             bool peers) {
         const MatmulSpec s = make_spec(w, xy, m, shape);
         const matmul::Variant variant = matmul::choose(s);
         Ours ours(s, variant);
@@ -197,7 +204,8 @@ public:
         const std::size_t slots = window / bytes;
         const double flops = 2.0 * static_cast<double>(s.m * s.n * s.k);
         // Some 100 ms a round.
-        const std::size_t reps = std::max<std::size_t>(1, static_cast<std::size_t>(0.1 / std::max(static_cast<double>(bytes) / 15e9, flops / 2e12)));
+        const std::size_t reps = std::max<std::size_t>(
+            1, static_cast<std::size_t>(0.1 / std::max(static_cast<double>(bytes) / 15e9, flops / 2e12)));
         std::vector<double> t_ours, t_read, t_peer, t_packed;
         std::size_t slot = 0;
         const auto next = [&] { return arena_.data + (slot++ % slots) * bytes; };
@@ -218,7 +226,8 @@ public:
         for (int round = -1; round < rounds_; ++round) {
             if (round == 0)
                 for (auto* v : {&t_ours, &t_read, &t_peer, &t_packed}) v->clear();
-            for (std::size_t i = 0; i < reps; ++i) timed(t_ours, [&] { ours(x_.data, next(), y_.data, pool_); });
+            for (std::size_t i = 0; i < reps; ++i)
+                timed(t_ours, [&] { ours(x_.data, next(), y_.data, pool_); });
             for (std::size_t i = 0; i < reps; ++i) t_read.push_back(read_time(next(), bytes, pool_));
 #if defined(INVAR_BENCH_ONEDNN)
             if (!plain) continue;
@@ -226,7 +235,8 @@ public:
             const std::size_t slot_bytes = std::max(packed->w_bytes, bytes);
             for (std::size_t i = 0; i < reps; ++i)
                 timed(t_packed, [&] {
-                    (*packed)(x_.data, arena_.data + (slot++ % std::min(slots, arena_.size / slot_bytes)) * slot_bytes,
+                    (*packed)(x_.data,
+                              arena_.data + (slot++ % std::min(slots, arena_.size / slot_bytes)) * slot_bytes,
                               y_.data);
                 });
 #endif
@@ -241,12 +251,14 @@ public:
             r.peer_packed_tflops = flops / quiet(t_packed) / 1e12;
         }
         rows.push_back(r);
-        std::printf("%-12s %-5s m %4ld  n %6ld  k %5ld  %9.1f us  %7.2f GB/s of %6.2f (%3.0f%%)  %6.3f TFLOP/s", group.c_str(),
-                    r.dtype.c_str(), static_cast<long>(m), static_cast<long>(s.n), static_cast<long>(s.k), r.seconds * 1e6,
-                    r.gbps, r.ceiling_gbps, 100 * r.gbps / r.ceiling_gbps, r.tflops);
+        std::printf(
+            "%-12s %-5s m %4ld  n %6ld  k %5ld  %9.1f us  %7.2f GB/s of %6.2f (%3.0f%%)  %6.3f TFLOP/s",
+            group.c_str(), r.dtype.c_str(), static_cast<long>(m), static_cast<long>(s.n),
+            static_cast<long>(s.k), r.seconds * 1e6, r.gbps, r.ceiling_gbps, 100 * r.gbps / r.ceiling_gbps,
+            r.tflops);
         if (r.peer_tflops > 0)
-            std::printf("  oneDNN %6.3f, packed %6.3f (%3.0f%% of the better)", r.peer_tflops, r.peer_packed_tflops,
-                        100 * r.tflops / std::max(r.peer_tflops, r.peer_packed_tflops));
+            std::printf("  oneDNN %6.3f, packed %6.3f (%3.0f%% of the better)", r.peer_tflops,
+                        r.peer_packed_tflops, 100 * r.tflops / std::max(r.peer_tflops, r.peer_packed_tflops));
         std::printf("\n");
         std::fflush(stdout);
     }
@@ -288,32 +300,37 @@ int main(int argc, char** argv) {
     if (wanted("decode"))
         for (const Shape s : llama_1b) bench.run("decode", DType::bf16, DType::bf16, 1, s, all, false);
     if (wanted("decode_few"))
-        for (const std::int64_t m : {2, 4, 8, 16}) bench.run("decode_few", DType::bf16, DType::bf16, m, {8192, 2048}, all, false);
+        for (const std::int64_t m : {2, 4, 8, 16})
+            bench.run("decode_few", DType::bf16, DType::bf16, m, {8192, 2048}, all, false);
     if (wanted("decode_f32"))
-        for (const DType t : {DType::f32, DType::f16}) bench.run("decode_f32", t, DType::f32, 1, {2048, 2048}, all, false);
+        for (const DType t : {DType::f32, DType::f16})
+            bench.run("decode_f32", t, DType::f32, 1, {2048, 2048}, all, false);
     if (wanted("tiny"))
         for (const Shape s : small) bench.run("tiny", DType::bf16, DType::bf16, 1, s, tiny, false);
     if (wanted("prefill"))
         for (const Shape s : llama_1b)
             if (s.n < 100000) bench.run("prefill", DType::bf16, DType::bf16, 128, s, all, true);
     if (wanted("prefill_f32"))
-        for (const Shape s : {Shape{2048, 2048}, Shape{512, 2048}, Shape{8192, 2048}, Shape{2048, 8192}, Shape{256, 8192}})
+        for (const Shape s :
+             {Shape{2048, 2048}, Shape{512, 2048}, Shape{8192, 2048}, Shape{2048, 8192}, Shape{256, 8192}})
             bench.run("prefill_f32", DType::f32, DType::f32, 128, s, all, true);
     if (!json.empty()) {
         std::ofstream f(json);
-        f << "[\n";
+        f << "{\"threads\": " << ThreadPool::shared().threads() << ", \"rows\": [\n";
         for (std::size_t i = 0; i < bench.rows.size(); ++i) {
             const Row& r = bench.rows[i];
             char line[512];
             std::snprintf(line, sizeof line,
-                          "  {\"group\": \"%s\", \"weights\": \"%s\", \"m\": %ld, \"n\": %ld, \"k\": %ld, \"us\": %.2f, \"gbps\": %.2f, "
-                          "\"read_gbps\": %.2f, \"tflops\": %.4f, \"onednn_tflops\": %.4f, \"onednn_packed_tflops\": %.4f}%s\n",
+                          "  {\"group\": \"%s\", \"weights\": \"%s\", \"m\": %ld, \"n\": %ld, \"k\": %ld, "
+                          "\"us\": %.2f, \"gbps\": %.2f, "
+                          "\"read_gbps\": %.2f, \"tflops\": %.4f, \"onednn_tflops\": %.4f, "
+                          "\"onednn_packed_tflops\": %.4f}%s\n",
                           r.group.c_str(), r.dtype.c_str(), static_cast<long>(r.m), static_cast<long>(r.n),
-                          static_cast<long>(r.k), r.seconds * 1e6, r.gbps, r.ceiling_gbps, r.tflops, r.peer_tflops,
-                          r.peer_packed_tflops, i + 1 < bench.rows.size() ? "," : "");
+                          static_cast<long>(r.k), r.seconds * 1e6, r.gbps, r.ceiling_gbps, r.tflops,
+                          r.peer_tflops, r.peer_packed_tflops, i + 1 < bench.rows.size() ? "," : "");
             f << line;
         }
-        f << "]\n";
+        f << "]}\n";
     }
     return 0;
 }

@@ -52,7 +52,9 @@ void put(std::byte* p, DType t, std::int64_t i, float v) {
 // Bytes at an address that is aligned to one element and to no more, with guards around.
 struct Guarded {
     Guarded(std::int64_t elements, DType t)
-        : type(t), bytes(static_cast<std::size_t>(elements) * size_of(t)), storage(bytes + 2 * kGuard + 64, kPoison) {
+        : type(t),
+          bytes(static_cast<std::size_t>(elements) * size_of(t)),
+          storage(bytes + 2 * kGuard + 64, kPoison) {
         const auto base = reinterpret_cast<std::uintptr_t>(storage.data());
         data = storage.data() + (64 - base % 64) % 64 + kGuard - 64 + size_of(t);
     }
@@ -72,7 +74,8 @@ struct Problem {
     explicit Problem(const MatmulSpec& spec, unsigned seed = 1)
         : s(spec),
           x(elements(s.m, s.k, s.x_row, s.x_batch), s.x),
-          w(s.w_transposed ? elements(s.n, s.k, s.w_row, s.w_batch) : elements(s.k, s.n, s.w_row, s.w_batch), s.w),
+          w(s.w_transposed ? elements(s.n, s.k, s.w_row, s.w_batch) : elements(s.k, s.n, s.w_row, s.w_batch),
+            s.w),
           y(elements(s.m, s.n, s.y_row, s.y_batch), s.y),
           bias(s.n, s.bias),
           residual(elements(s.m, s.n, s.residual_row, s.residual_batch), s.residual) {
@@ -90,7 +93,8 @@ struct Problem {
         const KernelCall call = matmul::plan_native(s, variant);
         std::fill(y.storage.begin(), y.storage.end(), kPoison);
         std::vector<std::byte> scratch(call.workspace_bytes + 128, kPoison);
-        std::byte* workspace = scratch.data() + (64 - reinterpret_cast<std::uintptr_t>(scratch.data()) % 64) % 64;
+        std::byte* workspace =
+            scratch.data() + (64 - reinterpret_cast<std::uintptr_t>(scratch.data()) % 64) % 64;
         std::vector<NativeBuffer> buffers = {x.ref(), w.ref(), y.ref()};
         if (s.has_bias) buffers.push_back(bias.ref());
         if (s.has_residual) buffers.push_back(residual.ref());
@@ -118,7 +122,9 @@ struct Problem {
                     for (std::int64_t p = 0; p < s.k; ++p) {
                         double xv = get(x.data, s.x, b * s.x_batch + i * s.x_row + p);
                         if (rounds_x) xv = bf16_to_f32(f32_to_bf16(static_cast<float>(xv)));
-                        const double wv = get(w.data, s.w, b * s.w_batch + (s.w_transposed ? j * s.w_row + p : p * s.w_row + j));
+                        const double wv =
+                            get(w.data, s.w,
+                                b * s.w_batch + (s.w_transposed ? j * s.w_row + p : p * s.w_row + j));
                         sum += xv * wv;
                         magnitude += std::fabs(xv * wv);
                     }
@@ -128,7 +134,8 @@ struct Problem {
                     // k + 2 operations, each with up to two roundings of half a unit where there is no FMA; then the
                     // rounding of the store.
                     const double unit = s.y == DType::f32 ? 0x1p-24 : s.y == DType::f16 ? 0x1p-11 : 0x1p-8;
-                    const double arithmetic = 2 * static_cast<double>(s.k + 2) * 0x1p-24 * (magnitude + std::fabs(sum));
+                    const double arithmetic =
+                        2 * static_cast<double>(s.k + 2) * 0x1p-24 * (magnitude + std::fabs(sum));
                     const double bound = arithmetic + unit * (std::fabs(sum) + arithmetic) + 0x1p-24;
                     ASSERT_NEAR(result(b, i, j), sum, bound) << "b " << b << " i " << i << " j " << j;
                     written[static_cast<std::size_t>(b * s.y_batch + i * s.y_row + j)] = true;
@@ -136,7 +143,8 @@ struct Problem {
         ASSERT_TRUE(y.guards_intact());
         for (std::size_t e = 0; e < written.size(); ++e)
             for (std::size_t byte = 0; byte < size_of(s.y) && !written[e]; ++byte)
-                ASSERT_EQ(y.data[e * size_of(s.y) + byte], kPoison) << "element " << e << " between the rows of y";
+                ASSERT_EQ(y.data[e * size_of(s.y) + byte], kPoison)
+                    << "element " << e << " between the rows of y";
     }
     std::vector<std::byte> bytes_of_row(std::int64_t i) const {
         const std::byte* p = y.data + static_cast<std::size_t>(i * s.y_row) * size_of(s.y);
@@ -147,7 +155,8 @@ struct Problem {
     Guarded x, w, y, bias, residual;
 };
 
-MatmulSpec dense(std::int64_t m, std::int64_t n, std::int64_t k, DType x, DType w, DType y, bool transposed = true) {
+MatmulSpec dense(std::int64_t m, std::int64_t n, std::int64_t k, DType x, DType w, DType y,
+                 bool transposed = true) {
     MatmulSpec s;
     s.x = x;
     s.w = w;
@@ -163,7 +172,8 @@ MatmulSpec dense(std::int64_t m, std::int64_t n, std::int64_t k, DType x, DType 
 }
 
 constexpr DType kTypes[] = {DType::f32, DType::f16, DType::bf16};
-constexpr Variant kVariants[] = {Variant::few, Variant::many, Variant::columns, Variant::bf16_dot, Variant::bf16_tile};
+constexpr Variant kVariants[] = {Variant::few, Variant::many, Variant::columns, Variant::bf16_dot,
+                                 Variant::bf16_tile};
 
 // One run for each vector unit that Highway finds here; the x86 variants by intrinsics do not depend on it.
 class Matmul : public testing::TestWithParam<std::int64_t> {
@@ -180,9 +190,10 @@ protected:
     void check_all(const MatmulSpec& s) {
         for (const Variant v : kVariants) {
             if (!matmul::suits(v, s) || !matmul::available(v)) continue;
-            SCOPED_TRACE("variant " + std::to_string(static_cast<int>(v)) + " m " + std::to_string(s.m) + " n " +
-                         std::to_string(s.n) + " k " + std::to_string(s.k) + " " + std::string(dtype_name(s.x)) + " " +
-                         std::string(dtype_name(s.w)) + " " + std::string(dtype_name(s.y)));
+            SCOPED_TRACE("variant " + std::to_string(static_cast<int>(v)) + " m " + std::to_string(s.m) +
+                         " n " + std::to_string(s.n) + " k " + std::to_string(s.k) + " " +
+                         std::string(dtype_name(s.x)) + " " + std::string(dtype_name(s.w)) + " " +
+                         std::string(dtype_name(s.y)));
             Problem p(s);
             p.run(v, pool_);
             if (HasFatalFailure()) return;
@@ -212,10 +223,11 @@ TEST_P(Matmul, EveryTypeAndEpilogue) {
 }
 
 TEST_P(Matmul, OddShapes) {
-    const std::int64_t sizes[][3] = {{1, 1, 1},    {1, 1, 0},    {2, 3, 0},      {1, 17, 31},   {1, 129, 33},
-                                     {3, 8, 64},   {4, 16, 32},  {7, 33, 1},     {9, 47, 63},   {13, 49, 127},
-                                     {16, 16, 32}, {17, 31, 97}, {31, 97, 1025}, {33, 65, 65},  {64, 48, 1024},
-                                     {67, 5, 2051}, {129, 53, 40}, {130, 257, 7}, {6, 300, 640}, {1, 1000, 16}};
+    const std::int64_t sizes[][3] = {{1, 1, 1},      {1, 1, 0},     {2, 3, 0},      {1, 17, 31},
+                                     {1, 129, 33},   {3, 8, 64},    {4, 16, 32},    {7, 33, 1},
+                                     {9, 47, 63},    {13, 49, 127}, {16, 16, 32},   {17, 31, 97},
+                                     {31, 97, 1025}, {33, 65, 65},  {64, 48, 1024}, {67, 5, 2051},
+                                     {129, 53, 40},  {130, 257, 7}, {6, 300, 640},  {1, 1000, 16}};
     for (const auto& size : sizes)
         for (const DType w : kTypes)
             for (const bool transposed : {true, false}) {
@@ -270,8 +282,12 @@ TEST_P(Matmul, ResidualInPlace) {
         std::memcpy(in_place.y.data, in_place.residual.data, in_place.y.bytes);
         const KernelCall call = matmul::plan_native(s, v);
         std::vector<std::byte> scratch(call.workspace_bytes + 64);
-        std::byte* workspace = scratch.data() + (64 - reinterpret_cast<std::uintptr_t>(scratch.data()) % 64) % 64;
-        const NativeBuffer buffers[] = {in_place.x.ref(), in_place.w.ref(), in_place.y.ref(), in_place.y.ref(),
+        std::byte* workspace =
+            scratch.data() + (64 - reinterpret_cast<std::uintptr_t>(scratch.data()) % 64) % 64;
+        const NativeBuffer buffers[] = {in_place.x.ref(),
+                                        in_place.w.ref(),
+                                        in_place.y.ref(),
+                                        in_place.y.ref(),
                                         {workspace, call.workspace_bytes}};
         Problem::launch(call, buffers, pool_);
         EXPECT_EQ(std::memcmp(in_place.y.data, expected.y.data, expected.y.bytes), 0) << static_cast<int>(v);
@@ -300,14 +316,17 @@ TEST_P(Matmul, SameBits) {
                 const std::int64_t first = 37 - m;
                 Problem rows(part);
                 std::memcpy(rows.w.data, all.w.data, all.w.bytes);
-                std::memcpy(rows.x.data, all.x.data + static_cast<std::size_t>(first * s.x_row) * 4, rows.x.bytes);
+                std::memcpy(rows.x.data, all.x.data + static_cast<std::size_t>(first * s.x_row) * 4,
+                            rows.x.bytes);
                 rows.run(v, pool_);
                 for (std::int64_t i = 0; i < m; ++i)
-                    EXPECT_EQ(rows.bytes_of_row(i), all.bytes_of_row(first + i)) << "row " << i << " of " << m;
+                    EXPECT_EQ(rows.bytes_of_row(i), all.bytes_of_row(first + i))
+                        << "row " << i << " of " << m;
                 if (v == Variant::few) {
                     rows.run(Variant::many, pool_);
                     for (std::int64_t i = 0; i < m; ++i)
-                        EXPECT_EQ(rows.bytes_of_row(i), all.bytes_of_row(first + i)) << "many, row " << i << " of " << m;
+                        EXPECT_EQ(rows.bytes_of_row(i), all.bytes_of_row(first + i))
+                            << "many, row " << i << " of " << m;
                 }
             }
         }
@@ -339,9 +358,21 @@ TEST_P(Matmul, SpecialValuesStayInTheirRowAndColumn) {
 
 TEST_P(Matmul, RoundsStoresToNearestEvenAndKeepsSpecials) {
     // One product by 1: y is x, rounded.
-    const float values[] = {1.0f + 0x1p-8f, 1.0f + 0x1p-11f, 1.0f + 3 * 0x1p-8f, 65519.0f, 65520.0f, 1e30f, -0.0f,
-                            0x1p-24f,       0x1.8p-25f,      0x1p-25f,           0x1.004p-14f, -1e-40f,
-                            std::numeric_limits<float>::infinity(), std::numeric_limits<float>::quiet_NaN(), 3.3e38f};
+    const float values[] = {1.0f + 0x1p-8f,
+                            1.0f + 0x1p-11f,
+                            1.0f + 3 * 0x1p-8f,
+                            65519.0f,
+                            65520.0f,
+                            1e30f,
+                            -0.0f,
+                            0x1p-24f,
+                            0x1.8p-25f,
+                            0x1p-25f,
+                            0x1.004p-14f,
+                            -1e-40f,
+                            std::numeric_limits<float>::infinity(),
+                            std::numeric_limits<float>::quiet_NaN(),
+                            3.3e38f};
     for (const DType y : kTypes)
         for (const float value : values) {
             Problem p(dense(1, 33, 1, DType::f32, DType::f32, y));
@@ -407,8 +438,15 @@ TEST(MatmulPlan, RefusesWhatMakesNoSense) {
     refused([](MatmulSpec& s) { s.w = DType::i32; });
     refused([](MatmulSpec& s) { s.y = DType::f64; });
     refused([](MatmulSpec& s) { s.n = s.w_row = INT64_MAX / 2; });
-    refused([](MatmulSpec& s) { s.batch = INT64_MAX; s.w_batch = 2; });
-    refused([](MatmulSpec& s) { s.x = DType::f16; s.m = s.k = std::int64_t{1} << 33; s.x_row = 1; });
+    refused([](MatmulSpec& s) {
+        s.batch = INT64_MAX;
+        s.w_batch = 2;
+    });
+    refused([](MatmulSpec& s) {
+        s.x = DType::f16;
+        s.m = s.k = std::int64_t{1} << 33;
+        s.x_row = 1;
+    });
     EXPECT_THROW(matmul::plan_native(good, Variant::columns), Unsupported);
     EXPECT_THROW(matmul::plan_native(good, Variant::bf16_tile), Unsupported);
 }
@@ -446,7 +484,8 @@ TEST(MatmulPlan, NamesTheBufferThatIsTooSmall) {
             Problem::launch(call, bad, pool);
             FAIL() << names[i];
         } catch (const LaunchFailed& e) {
-            EXPECT_NE(std::string(e.what()).find(std::string("'") + names[i] + "'"), std::string::npos) << e.what();
+            EXPECT_NE(std::string(e.what()).find(std::string("'") + names[i] + "'"), std::string::npos)
+                << e.what();
         }
         bad.resize(i);
         EXPECT_THROW(Problem::launch(call, bad, pool), LaunchFailed) << names[i];

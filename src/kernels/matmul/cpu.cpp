@@ -54,15 +54,18 @@ HWY_INLINE void store_row(const float* sums, T* p, Index count) {
 
 void finish(const MatmulSpec& s, const Operands& o, Index b, Index i, Index j0, Index count, float* sums) {
     if (o.bias)
-        with_type(s.bias, [&](auto* t) HWY_ATTR { add_row(sums, reinterpret_cast<decltype(t)>(o.bias) + j0, count); });
+        with_type(s.bias, [&](auto* t)
+                              HWY_ATTR { add_row(sums, reinterpret_cast<decltype(t)>(o.bias) + j0, count); });
     if (o.residual)
         with_type(s.residual, [&](auto* t) HWY_ATTR {
-            add_row(sums,
-                    reinterpret_cast<decltype(t)>(o.residual) + b * s.residual_batch + i * s.residual_row + j0,
-                    count);
+            add_row(
+                sums,
+                reinterpret_cast<decltype(t)>(o.residual) + b * s.residual_batch + i * s.residual_row + j0,
+                count);
         });
     with_type(s.y, [&](auto* t) HWY_ATTR {
-        store_row(sums, reinterpret_cast<Pointee<decltype(t)>*>(o.y) + b * s.y_batch + i * s.y_row + j0, count);
+        store_row(sums, reinterpret_cast<Pointee<decltype(t)>*>(o.y) + b * s.y_batch + i * s.y_row + j0,
+                  count);
     });
 }
 FinishFunction get_finish() { return finish; }
@@ -120,7 +123,8 @@ HWY_INLINE void fold4(D d, V a, V b, V c, V e, float* out) {
         const auto fold = [&](V v) HWY_ATTR { return hn::Add(hn::LowerHalf(dh, v), hn::UpperHalf(dh, v)); };
         fold4(dh, fold(a), fold(b), fold(c), fold(e), out);
     } else {
-        const V ab = hn::Add(hn::InterleaveLower(d, a, b), hn::InterleaveUpper(d, a, b));  // a0+a2 b0+b2 a1+a3 b1+b3
+        const V ab =
+            hn::Add(hn::InterleaveLower(d, a, b), hn::InterleaveUpper(d, a, b));  // a0+a2 b0+b2 a1+a3 b1+b3
         const V ce = hn::Add(hn::InterleaveLower(d, c, e), hn::InterleaveUpper(d, c, e));
         hn::StoreU(hn::Add(hn::ConcatLowerLower(d, ce, ab), hn::ConcatUpperUpper(d, ce, ab)), d, out);
     }
@@ -178,7 +182,8 @@ HWY_NOINLINE void dot_few(const W* w, Index w_row, Index valid, const float* con
         for (; p + kPair <= end; p += kPair) {
 #pragma GCC unroll 8
             for (int r = 0; r < R; ++r) {
-                const auto next = reinterpret_cast<std::uintptr_t>(rows[r] + p) + static_cast<std::uintptr_t>(ahead);
+                const auto next =
+                    reinterpret_cast<std::uintptr_t>(rows[r] + p) + static_cast<std::uintptr_t>(ahead);
 #pragma GCC unroll 8
                 for (std::size_t line = 0; line < sizeof(W) * kPair; line += 64)
                     prefetch(reinterpret_cast<const void*>(next + line));
@@ -210,8 +215,8 @@ HWY_NOINLINE void dot_few(const W* w, Index w_row, Index valid, const float* con
 
 // Rows [0, count) of w, count <= kTaskRows, times rows [i, i + C) of x; out[c * kTaskRows + row of w].
 template <class W, int C>
-HWY_INLINE void few_rows(const W* w, Index w_row, Index count, const float* x, Index x_row, Index i, Index m, Index k,
-                         float* out) {
+HWY_INLINE void few_rows(const W* w, Index w_row, Index count, const float* x, Index x_row, Index i, Index m,
+                         Index k, float* out) {
     constexpr int R = C == 1 || (C == 2 && kManyRegisters) ? 8 : 4;
     const float* xs[C];
     take_rows<C>(x, x_row, i, m, xs);
@@ -235,7 +240,8 @@ void few(const MatmulSpec& s, const Operands& o, ThreadPool& pool) {
     const Index task_rows = std::clamp<Index>(round_up(target / row_bytes, 8), 8, kTaskRows);
     const Index n_tasks = (s.n + task_rows - 1) / task_rows;
     pool.parallel_for(s.batch * n_tasks, [&](Index task) HWY_ATTR {
-        const Index b = task / n_tasks, j0 = task % n_tasks * task_rows, count = std::min(task_rows, s.n - j0);
+        const Index b = task / n_tasks, j0 = task % n_tasks * task_rows,
+                    count = std::min(task_rows, s.n - j0);
         const float* x = xs.data + b * xs.batch;
         alignas(64) float out[kRowsC * kTaskRows];
         with_type(s.w, [&](auto* t) HWY_ATTR {
@@ -324,7 +330,8 @@ void many(const MatmulSpec& s, const Operands& o, ThreadPool& pool) {
     const Index n_tasks = (s.n + kBlockN - 1) / kBlockN, m_tasks = (s.m + kBlockM - 1) / kBlockM;
     // Blocks of x follow each other for the same weights, so that these come from the cache.
     pool.parallel_for(s.batch * n_tasks * m_tasks, [&](Index task) HWY_ATTR {
-        many_task(s, o, rows, task / m_tasks / n_tasks, task % m_tasks * kBlockM, task / m_tasks % n_tasks * kBlockN);
+        many_task(s, o, rows, task / m_tasks / n_tasks, task % m_tasks * kBlockM,
+                  task / m_tasks % n_tasks * kBlockN);
     });
 }
 
@@ -335,7 +342,8 @@ constexpr Index kRowsAhead = 8;                 // rows of w between a prefetch 
 
 // Columns [0, V vectors) of w times C rows of x; sums[c * sums_row + column].
 template <class W, int C, int V>
-HWY_NOINLINE void column_block(const W* w, Index w_row, Index k, const float* const* xs, float* sums, Index sums_row) {
+HWY_NOINLINE void column_block(const W* w, Index w_row, Index k, const float* const* xs, float* sums,
+                               Index sums_row) {
     VF acc[C * V];
 #pragma GCC unroll 32
     for (int i = 0; i < C * V; ++i) acc[i] = hn::Zero(DF());
@@ -362,8 +370,8 @@ HWY_NOINLINE void column_block(const W* w, Index w_row, Index k, const float* co
 
 // The same for count < kLanes columns, which must not be read beyond.
 template <class W, int C>
-HWY_NOINLINE void column_tail(const W* w, Index w_row, Index k, const float* const* xs, Index count, float* sums,
-                              Index sums_row) {
+HWY_NOINLINE void column_tail(const W* w, Index w_row, Index k, const float* const* xs, Index count,
+                              float* sums, Index sums_row) {
     VF acc[C];
     for (int c = 0; c < C; ++c) acc[c] = hn::Zero(DF());
     W buffer[kLanes] = {};
@@ -382,7 +390,8 @@ HWY_INLINE void column_rows(const W* w, Index w_row, Index k, const float* x, In
     const float* xs[C];
     take_rows<C>(x, x_row, i, m, xs);
     Index j = 0;
-    for (; j + V * kLanes <= count; j += V * kLanes) column_block<W, C, V>(w + j, w_row, k, xs, out + j, kColumnN);
+    for (; j + V * kLanes <= count; j += V * kLanes)
+        column_block<W, C, V>(w + j, w_row, k, xs, out + j, kColumnN);
     for (; j + kLanes <= count; j += kLanes) column_block<W, C, 1>(w + j, w_row, k, xs, out + j, kColumnN);
     if (j < count) column_tail<W, C>(w + j, w_row, k, xs, count - j, out + j, kColumnN);
 }
@@ -426,8 +435,12 @@ HWY_EXPORT(columns);
 HWY_EXPORT(get_finish);
 }  // namespace
 
-void run_few(const MatmulSpec& s, const Operands& o, ThreadPool& pool) { HWY_DYNAMIC_DISPATCH(few)(s, o, pool); }
-void run_many(const MatmulSpec& s, const Operands& o, ThreadPool& pool) { HWY_DYNAMIC_DISPATCH(many)(s, o, pool); }
+void run_few(const MatmulSpec& s, const Operands& o, ThreadPool& pool) {
+    HWY_DYNAMIC_DISPATCH(few)(s, o, pool);
+}
+void run_many(const MatmulSpec& s, const Operands& o, ThreadPool& pool) {
+    HWY_DYNAMIC_DISPATCH(many)(s, o, pool);
+}
 void run_columns(const MatmulSpec& s, const Operands& o, ThreadPool& pool) {
     HWY_DYNAMIC_DISPATCH(columns)(s, o, pool);
 }

@@ -101,7 +101,8 @@ INVAR_AVX512_BF16 inline void transpose_16x16(__m512i* r) {
     // r[4 g + c] holds in its 128-bit part q column 4 q + c of rows 4 g .. 4 g + 3.
 #pragma GCC unroll 4
     for (int c = 0; c < 4; ++c) {
-        const __m512i a = _mm512_shuffle_i32x4(r[c], r[4 + c], 0x88), b = _mm512_shuffle_i32x4(r[c], r[4 + c], 0xdd);
+        const __m512i a = _mm512_shuffle_i32x4(r[c], r[4 + c], 0x88),
+                      b = _mm512_shuffle_i32x4(r[c], r[4 + c], 0xdd);
         const __m512i e = _mm512_shuffle_i32x4(r[8 + c], r[12 + c], 0x88);
         const __m512i f = _mm512_shuffle_i32x4(r[8 + c], r[12 + c], 0xdd);
         t[c] = _mm512_shuffle_i32x4(a, e, 0x88);
@@ -115,10 +116,10 @@ INVAR_AVX512_BF16 inline void transpose_16x16(__m512i* r) {
 
 // ---- tiles
 
-constexpr Index kTileBytes = 1024;           // 16 rows of 64 bytes
-constexpr Index kStepsK = 64;                // steps of 32 k in a panel
-constexpr Index kBlockTiles = 8;             // tiles of x in a block: 128 rows
-constexpr Index kPairs = 8;                  // pairs of tiles of w in a block: 256 rows
+constexpr Index kTileBytes = 1024;  // 16 rows of 64 bytes
+constexpr Index kStepsK = 64;       // steps of 32 k in a panel
+constexpr Index kBlockTiles = 8;    // tiles of x in a block: 128 rows
+constexpr Index kPairs = 8;         // pairs of tiles of w in a block: 256 rows
 
 struct alignas(64) TileConfig {
     std::uint8_t palette = 1, start_row = 0, reserved[14] = {};
@@ -136,7 +137,8 @@ inline Index tile_offset(Index tile, Index m_tiles, Index steps, Index step) {
 
 // Sixteen rows of x as tiles of 16 pairs of k by 16 rows, zeros where x ends.
 template <DType kType>
-INVAR_AVX512_BF16 void pack_tile_row(const MatmulSpec& s, const Operands& o, Index b, Index tile, Index steps) {
+INVAR_AVX512_BF16 void pack_tile_row(const MatmulSpec& s, const Operands& o, Index b, Index tile,
+                                     Index steps) {
     const Index m_tiles = (s.m + 15) / 16, rows = std::min<Index>(16, s.m - tile * 16);
     std::byte* out = o.workspace + b * m_tiles * steps * kTileBytes;
     const std::byte* from[16];
@@ -170,21 +172,22 @@ INVAR_AVX512_BF16 void copy_left(const std::byte* w, Index stride, Index rows, I
     }
     for (Index step = whole; step < steps; ++step, out += 2 * kTileBytes, w += 64)
         for (Index r = 0; r < 32; ++r)
-            _mm512_store_si512(out + r * 64, r < rows ? load_bf16(w + r * stride, DType::bf16, count - step * 32)
-                                                      : _mm512_setzero_si512());
+            _mm512_store_si512(out + r * 64, r < rows
+                                                 ? load_bf16(w + r * stride, DType::bf16, count - step * 32)
+                                                 : _mm512_setzero_si512());
 }
 
 // What a product prefetches for the next one: `rows` rows, one line of each for every step.
 struct Ahead {
-    const std::byte* w = nullptr;
+    std::uintptr_t w = 0;  // an address, not a pointer: it may lie anywhere
     Index stride = 0, rows = 0;
 };
 
 // 32 rows of w, row_stride bytes apart and step_stride bytes a step, by M right tiles: c[n][m] (+)= w x^T; c tiles lie
 // kBlockTiles apart in n.
 template <int M>
-INVAR_AMX void tile_block(const std::byte* left, Index row_stride, Index step_stride, const std::byte* right, Index steps,
-                          float* c, bool zero, Ahead ahead) {
+INVAR_AMX void tile_block(const std::byte* left, Index row_stride, Index step_stride, const std::byte* right,
+                          Index steps, float* c, bool zero, Ahead ahead) {
     const auto at = [c](int n, int m) { return c + (n * kBlockTiles + m) * 256; };
     if (zero) {
         _tile_zero(0);
@@ -200,8 +203,8 @@ INVAR_AMX void tile_block(const std::byte* left, Index row_stride, Index step_st
     for (Index step = 0; step < steps; ++step) {
         _tile_loadd(6, right + step * M * kTileBytes, 64);
         _tile_loadd(4, left + step * step_stride, row_stride);
-        const std::byte* line = ahead.w + step * 64;
-        for (Index r = 0; r < ahead.rows; ++r, line += ahead.stride)
+        std::uintptr_t line = ahead.w + static_cast<std::uintptr_t>(step * 64);
+        for (Index r = 0; r < ahead.rows; ++r, line += static_cast<std::uintptr_t>(ahead.stride))
             _mm_prefetch(reinterpret_cast<const char*>(line), _MM_HINT_T1);
         _tile_dpbf16ps(0, 4, 6);
         if constexpr (M > 1) {
@@ -219,8 +222,8 @@ INVAR_AMX void tile_block(const std::byte* left, Index row_stride, Index step_st
 }
 
 // Rows [j0, j1) of w times tiles [t0, t0 + tiles_m) of x; j1 - j0 <= 32 kPairs.
-INVAR_AMX void tile_task(const MatmulSpec& s, const Operands& o, Index b, Index j0, Index j1, Index t0, Index tiles_m,
-                         FinishFunction finish) {
+INVAR_AMX void tile_task(const MatmulSpec& s, const Operands& o, Index b, Index j0, Index j1, Index t0,
+                         Index tiles_m, FinishFunction finish) {
     alignas(64) std::byte left[kStepsK * 2 * kTileBytes];
     alignas(64) float c[kPairs][2 * kBlockTiles * 256];
     const Index steps = (std::max<Index>(s.k, 1) + 31) / 32, m_tiles = (s.m + 15) / 16;
@@ -232,27 +235,33 @@ INVAR_AMX void tile_task(const MatmulSpec& s, const Operands& o, Index b, Index 
         const Index count = std::min(kStepsK, steps - step0);
         for (Index pair = 0; pair < pairs; ++pair) {
             const std::byte* rows = w + pair * 32 * w_stride + step0 * 64;
-            const Index valid = std::min<Index>(32, j1 - j0 - pair * 32), k_left = std::min(kStepsK * 32, s.k - step0 * 32);
+            const Index valid = std::min<Index>(32, j1 - j0 - pair * 32),
+                        k_left = std::min(kStepsK * 32, s.k - step0 * 32);
             const Index whole = valid == 32 ? k_left / 32 : 0;
             if (whole < count) copy_left(rows + whole * 64, w_stride, valid, k_left - whole * 32, left);
-            asm volatile("" ::: "memory");  // tile loads are opaque to the compiler: the copy must be in memory
+            asm volatile(
+                "" ::
+                    : "memory");  // tile loads are opaque to the compiler: the copy must be in memory
             // The rows after these, or behind the last ones the start of the next panel of k.
             const bool more = pair + 1 < pairs;
-            const std::byte* next = more ? rows + 32 * w_stride : w + (step0 + kStepsK) * 64;
-            Index left_rows = more ? std::min<Index>(32, j1 - j0 - (pair + 1) * 32)
-                                   : step0 + kStepsK < steps ? std::min<Index>(32, j1 - j0) : 0;
+            const std::byte* next = more ? rows + 32 * w_stride : w + std::min(step0 + kStepsK, steps) * 64;
+            Index left_rows = more                      ? std::min<Index>(32, j1 - j0 - (pair + 1) * 32)
+                              : step0 + kStepsK < steps ? std::min<Index>(32, j1 - j0)
+                                                        : 0;
             const Index each = (left_rows + m_pairs - 1) / m_pairs;
             for (Index m = 0; m < tiles_m; m += 2) {
-                const Ahead ahead = {next, w_stride, std::min(each, left_rows)};
+                const Ahead ahead = {reinterpret_cast<std::uintptr_t>(next), w_stride,
+                                     std::min(each, left_rows)};
                 left_rows -= ahead.rows;
                 next += ahead.rows * w_stride;
                 const auto run = m + 1 < tiles_m ? tile_block<2> : tile_block<1>;
                 float* sums = c[pair] + m * 256;
                 if (whole > 0)
-                    run(rows, w_stride, 64, x + tile_offset(t0 + m, m_tiles, steps, step0), whole, sums, step0 == 0, ahead);
+                    run(rows, w_stride, 64, x + tile_offset(t0 + m, m_tiles, steps, step0), whole, sums,
+                        step0 == 0, ahead);
                 if (whole < count)
-                    run(left, 64, 2 * kTileBytes, x + tile_offset(t0 + m, m_tiles, steps, step0 + whole), count - whole,
-                        sums, step0 + whole == 0, {});
+                    run(left, 64, 2 * kTileBytes, x + tile_offset(t0 + m, m_tiles, steps, step0 + whole),
+                        count - whole, sums, step0 + whole == 0, {});
             }
         }
     }
@@ -295,14 +304,15 @@ INVAR_AVX512_BF16 void pack_dot_row(const MatmulSpec& s, const Operands& o, Inde
     const std::byte* from = x_row(s, o, row / s.m, row % s.m);
     for (Index step = 0; step < steps; ++step) {
         const Index count = s.k - step * 32;
-        _mm512_store_si512(o.workspace + (row * steps + step) * 64,
-                           count > 0 ? load_bf16(from + static_cast<std::size_t>(step * 32) * size_of(s.x), s.x, count)
-                                     : _mm512_setzero_si512());
+        _mm512_store_si512(
+            o.workspace + (row * steps + step) * 64,
+            count > 0 ? load_bf16(from + static_cast<std::size_t>(step * 32) * size_of(s.x), s.x, count)
+                      : _mm512_setzero_si512());
     }
 }
 
-INVAR_AVX512_BF16 void dot_task(const MatmulSpec& s, const Operands& o, Index b, Index i0, Index rows_m, Index j0,
-                                Index rows_n, FinishFunction finish) {
+INVAR_AVX512_BF16 void dot_task(const MatmulSpec& s, const Operands& o, Index b, Index i0, Index rows_m,
+                                Index j0, Index rows_n, FinishFunction finish) {
     alignas(64) std::byte left[kDotR][kBlockK * 2 + 64];
     alignas(64) float waiting[kBlockM / kDotC][kDotR * kDotC * 16];
     alignas(64) float out[kBlockM][kBlockN];
@@ -314,7 +324,8 @@ INVAR_AVX512_BF16 void dot_task(const MatmulSpec& s, const Operands& o, Index b,
         do {
             const Index block_k = std::min(kBlockK, s.k - k0), bytes = (block_k + 31) / 32 * 64;
             for (Index r = 0; r < kDotR; ++r) {
-                const std::byte* row = o.w + (s.w_batch * b + (j0 + j + std::min(r, valid - 1)) * s.w_row + k0) * 2;
+                const std::byte* row =
+                    o.w + (s.w_batch * b + (j0 + j + std::min(r, valid - 1)) * s.w_row + k0) * 2;
                 for (Index p = 0; p < block_k; p += 32)
                     _mm512_store_si512(left[r] + p * 2, load_bf16(row + p * 2, DType::bf16, block_k - p));
             }
@@ -375,11 +386,13 @@ bool have_bf16_tile() {
 
 void run_bf16_tile(const MatmulSpec& s, const Operands& o, ThreadPool& pool) {
     const Index steps = (std::max<Index>(s.k, 1) + 31) / 32, m_tiles = (s.m + 15) / 16;
-    const auto pack = s.x == DType::f32 ? pack_tile_row<DType::f32>
-                      : s.x == DType::f16 ? pack_tile_row<DType::f16> : pack_tile_row<DType::bf16>;
+    const auto pack = s.x == DType::f32   ? pack_tile_row<DType::f32>
+                      : s.x == DType::f16 ? pack_tile_row<DType::f16>
+                                          : pack_tile_row<DType::bf16>;
     pool.parallel_for(s.batch * m_tiles, [&](Index t) { pack(s, o, t / m_tiles, t % m_tiles, steps); });
     // Where x does not fit L2, long tasks read it less often; otherwise about sixteen, so that threads finish together.
-    const Index task_n = steps > kStepsK ? kPairs * 32 : std::clamp<Index>(round_up(s.n / 16, 32), 64, kPairs * 32);
+    const Index task_n =
+        steps > kStepsK ? kPairs * 32 : std::clamp<Index>(round_up(s.n / 16, 32), 64, kPairs * 32);
     const Index n_tasks = (s.n + task_n - 1) / task_n, m_tasks = (m_tiles + kBlockTiles - 1) / kBlockTiles;
     const FinishFunction finish = finish_function();
     pool.parallel_for(s.batch * n_tasks * m_tasks, [&](Index task) {
@@ -396,8 +409,8 @@ void run_bf16_dot(const MatmulSpec& s, const Operands& o, ThreadPool& pool) {
     const FinishFunction finish = finish_function();
     pool.parallel_for(s.batch * n_tasks * m_tasks, [&](Index task) {
         const Index i0 = task % m_tasks * kBlockM, j0 = task / m_tasks % n_tasks * kBlockN;
-        dot_task(s, o, task / m_tasks / n_tasks, i0, std::min(kBlockM, s.m - i0), j0, std::min(kBlockN, s.n - j0),
-                 finish);
+        dot_task(s, o, task / m_tasks / n_tasks, i0, std::min(kBlockM, s.m - i0), j0,
+                 std::min(kBlockN, s.n - j0), finish);
     });
 }
 

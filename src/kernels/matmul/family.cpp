@@ -26,8 +26,8 @@ std::int64_t extent(const char* name, std::int64_t batch, std::int64_t rows, std
     std::int64_t row_span, batch_span, total;
     if (__builtin_mul_overflow(rows - 1, row_stride, &row_span) ||
         __builtin_mul_overflow(batch - 1, batch_stride, &batch_span) ||
-        __builtin_add_overflow(row_span, batch_span, &total) || __builtin_add_overflow(total, inner, &total) ||
-        total > kMaxElements)
+        __builtin_add_overflow(row_span, batch_span, &total) ||
+        __builtin_add_overflow(total, inner, &total) || total > kMaxElements)
         reject(std::string("the extent of ") + name + " overflows");
     return total;
 }
@@ -38,8 +38,8 @@ struct Extents {  // elements
 
 Extents extents_of(const MatmulSpec& s) {
     if (s.batch < 0 || s.m < 0 || s.n < 0 || s.k < 0)
-        reject("sizes are negative: batch " + std::to_string(s.batch) + ", m " + std::to_string(s.m) + ", n " +
-               std::to_string(s.n) + ", k " + std::to_string(s.k));
+        reject("sizes are negative: batch " + std::to_string(s.batch) + ", m " + std::to_string(s.m) +
+               ", n " + std::to_string(s.n) + ", k " + std::to_string(s.k));
     return {extent("x", s.batch, s.m, s.k, s.x_row, s.x_batch),
             s.w_transposed ? extent("w", s.batch, s.n, s.k, s.w_row, s.w_batch)
                            : extent("w", s.batch, s.k, s.n, s.w_row, s.w_batch),
@@ -69,8 +69,8 @@ std::size_t workspace_of(const MatmulSpec& s, Variant variant) {
 const std::byte* take(const NativeLaunch& launch, std::size_t& index, const char* name, std::int64_t elements,
                       DType type, std::byte** writable = nullptr) {
     if (index >= launch.buffers.size())
-        throw LaunchFailed(std::string("matmul: buffer '") + name + "' is missing: " +
-                           std::to_string(launch.buffers.size()) + " buffers were given");
+        throw LaunchFailed(std::string("matmul: buffer '") + name +
+                           "' is missing: " + std::to_string(launch.buffers.size()) + " buffers were given");
     const NativeBuffer& buffer = launch.buffers[index++];
     const std::size_t needed = static_cast<std::size_t>(elements) * size_of(type);
     if (buffer.size < needed || (needed != 0 && buffer.data == nullptr))
@@ -111,13 +111,12 @@ void entry(const NativeLaunch& launch) {
 constexpr const char* kEntryNames[kVariantCount] = {"few", "many", "columns", "bf16_dot", "bf16_tile"};
 
 const Module& native_module() {
-    static const Module module{
-        "matmul",
-        NativeEntries{{{kEntryNames[0], entry<Variant::few, run_few>},
-                       {kEntryNames[1], entry<Variant::many, run_many>},
-                       {kEntryNames[2], entry<Variant::columns, run_columns>},
-                       {kEntryNames[3], entry<Variant::bf16_dot, run_bf16_dot>},
-                       {kEntryNames[4], entry<Variant::bf16_tile, run_bf16_tile>}}}};
+    static const Module module{"matmul",
+                               NativeEntries{{{kEntryNames[0], entry<Variant::few, run_few>},
+                                              {kEntryNames[1], entry<Variant::many, run_many>},
+                                              {kEntryNames[2], entry<Variant::columns, run_columns>},
+                                              {kEntryNames[3], entry<Variant::bf16_dot, run_bf16_dot>},
+                                              {kEntryNames[4], entry<Variant::bf16_tile, run_bf16_tile>}}}};
     return module;
 }
 
@@ -153,7 +152,8 @@ KernelCall plan_native(const MatmulSpec& spec, Variant variant) {
     if (spec.has_residual) check_type("residual", spec.residual);
     const char* name = kEntryNames[static_cast<int>(variant)];
     if (!suits(variant, spec) || !available(variant))
-        throw Unsupported(std::string("matmul: variant '") + name + "' does not serve these operands on this CPU");
+        throw Unsupported(std::string("matmul: variant '") + name +
+                          "' does not serve these operands on this CPU");
     MatmulSpec params = spec;
     if (!spec.has_bias) params.bias = DType::f32;
     if (!spec.has_residual) params.residual = DType::f32;

@@ -35,7 +35,8 @@ using VF = hn::Vec<DF>;
 using D32 = hn::RebindToUnsigned<DF>;
 using D16 = hn::Repartition<std::uint16_t, DF>;
 using DH = hn::Rebind<std::uint16_t, DF>;
-constexpr std::int64_t kLanes = HWY_MAX_BYTES / 4;  // exact: the targets of this family have vectors of fixed size
+constexpr std::int64_t kLanes =
+    HWY_MAX_BYTES / 4;  // exact: the targets of this family have vectors of fixed size
 #if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL || HWY_ARCH_ARM_A64
 constexpr bool kManyRegisters = true;
 #else
@@ -64,8 +65,8 @@ HWY_INLINE VF load(const F16* p) {
         // As an f32 the shifted bits are too small by 2^112, denormals included; infinity and NaN need all exponent bits.
         const auto scaled = hn::Mul(hn::BitCast(DF(), hn::ShiftLeft<13>(magnitude)), hn::Set(DF(), 0x1p112f));
         const auto special = hn::Or(hn::ShiftLeft<13>(magnitude), hn::Set(D32(), 0x7f800000u));
-        const auto value = hn::IfThenElse(hn::Gt(magnitude, hn::Set(D32(), 0x7bffu)), special,
-                                          hn::BitCast(D32(), scaled));
+        const auto value =
+            hn::IfThenElse(hn::Gt(magnitude, hn::Set(D32(), 0x7bffu)), special, hn::BitCast(D32(), scaled));
         return hn::BitCast(DF(), hn::Or(value, sign));
     }
 }
