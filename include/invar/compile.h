@@ -44,15 +44,17 @@ public:
     std::size_t arena_bytes() const;
 
 private:
-    friend INVAR_API CompiledFunction compile(
-        const std::function<std::vector<Tensor>(std::span<const Tensor>)>& function, std::span<const InputSpec> inputs,
-        const std::shared_ptr<Device>& device, const CompileOptions& options);
+    friend INVAR_API CompiledFunction
+    compile(const std::function<std::vector<Tensor>(std::span<const Tensor>)>& function,
+            std::span<const InputSpec> inputs, const std::shared_ptr<Device>& device,
+            const CompileOptions& options);
     struct Impl;
     std::shared_ptr<Impl> impl_;
 };
 
-INVAR_API CompiledFunction compile(const std::function<std::vector<Tensor>(std::span<const Tensor>)>& function,
-                                   std::span<const InputSpec> inputs, const std::shared_ptr<Device>& device,
-                                   const CompileOptions& options = {});
+INVAR_API CompiledFunction
+compile(const std::function<std::vector<Tensor>(std::span<const Tensor>)>& function,
+        std::span<const InputSpec> inputs, const std::shared_ptr<Device>& device,
+        const CompileOptions& options = {});
 
 }  // namespace invar

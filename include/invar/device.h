@@ -16,18 +16,19 @@ namespace invar {
 class Device;  // the seam: src/device/device.h
 
 struct DeviceProperties {
-    std::string name;                      // "cpu", "cuda:0": the name by which find_device knows it
-    std::string description;               // what the maker calls it
-    std::string driver;                    // driver or instruction set in use
-    std::uint64_t memory_total = 0;        // bytes
-    std::uint64_t memory_free = 0;         // bytes, when last asked
-    bool unified_memory = false;           // host and device share one memory
-    int compute_units = 0;                 // cores or multiprocessors
-    int warp_width = 0;                    // lanes of a hardware warp; 1 where there is none
-    int max_block_threads = 0;             // threads of one block
-    std::uint64_t shared_memory_bytes = 0; // of one block
-    double copy_bandwidth = 0;             // measured bytes/s of a large copy, reads and writes counted; 0: not yet measured
-    double read_bandwidth = 0;             // measured bytes/s of reading a large buffer; 0: not yet measured
+    std::string name;                       // "cpu", "cuda:0": the name by which find_device knows it
+    std::string description;                // what the maker calls it
+    std::string driver;                     // driver or instruction set in use
+    std::uint64_t memory_total = 0;         // bytes
+    std::uint64_t memory_free = 0;          // bytes, when last asked
+    bool unified_memory = false;            // host and device share one memory
+    int compute_units = 0;                  // cores or multiprocessors
+    int warp_width = 0;                     // lanes of a hardware warp; 1 where there is none
+    int max_block_threads = 0;              // threads of one block
+    std::uint64_t shared_memory_bytes = 0;  // of one block
+    double copy_bandwidth =
+        0;  // measured bytes/s of a large copy, reads and writes counted; 0: not yet measured
+    double read_bandwidth = 0;  // measured bytes/s of reading a large buffer; 0: not yet measured
 };
 
 struct BackendInfo {

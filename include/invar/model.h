@@ -31,17 +31,19 @@ struct ModelInfo {
     std::int64_t max_positions = 0;  // tokens that the model was made for
     std::int64_t context = 0;        // tokens that this instance can place (LoadOptions::max_context)
     std::vector<std::int64_t> stop_ids;
-    DType dtype = DType::f32;              // of weights, activations and cache
+    DType dtype = DType::f32;  // of weights, activations and cache
     std::uint64_t parameters = 0;
-    std::uint64_t weight_bytes = 0;        // all weights as they lie on the device
-    std::uint64_t bytes_per_token = 0;     // weights that one decode step reads (an untied embedding is only looked up)
-    std::uint64_t flops_per_token = 0;     // products of the weights, two for each multiply and add; attention not counted
+    std::uint64_t weight_bytes = 0;  // all weights as they lie on the device
+    std::uint64_t bytes_per_token =
+        0;  // weights that one decode step reads (an untied embedding is only looked up)
+    std::uint64_t flops_per_token =
+        0;  // products of the weights, two for each multiply and add; attention not counted
 };
 
 struct LoadOptions {
-    std::string device = {};         // "" = the default
-    std::optional<DType> dtype = {}; // f32, f16, bf16; default: as the weights were saved
-    std::int64_t max_context = 0;    // positions to prepare for; 0 = the model's, at most 8192
+    std::string device = {};          // "" = the default
+    std::optional<DType> dtype = {};  // f32, f16, bf16; default: as the weights were saved
+    std::int64_t max_context = 0;     // positions to prepare for; 0 = the model's, at most 8192
     std::function<void(std::uint64_t done, std::uint64_t total)> progress = {};  // bytes of weights
 };
 
@@ -97,8 +99,8 @@ private:
 
 struct SessionOptions {
     std::int64_t sequences = 1;
-    std::int64_t capacity = 0;        // tokens of one sequence, prompt and generated; 0 = the model's context
-    std::int64_t prefill_chunk = 512; // prompt tokens computed at once
+    std::int64_t capacity = 0;  // tokens of one sequence, prompt and generated; 0 = the model's context
+    std::int64_t prefill_chunk = 512;  // prompt tokens computed at once
 };
 
 // Generation for a fixed number of sequences at once. A step after the first plans nothing and allocates nothing.
@@ -108,9 +110,9 @@ public:
     ~Session();
     // Begins anew with one prompt a sequence (none empty) and computes them; returns the first token of each.
     // progress is told prompt tokens done. Throws InvalidArgument for ids out of range or prompts without room.
-    std::vector<std::int32_t> start(std::span<const std::vector<std::int32_t>> prompts,
-                                    std::span<const SamplingOptions> sampling,
-                                    const std::function<void(std::int64_t done, std::int64_t total)>& progress = {});
+    std::vector<std::int32_t> start(
+        std::span<const std::vector<std::int32_t>> prompts, std::span<const SamplingOptions> sampling,
+        const std::function<void(std::int64_t done, std::int64_t total)>& progress = {});
     // The next token of each sequence. Throws InvalidArgument when the capacity is used up.
     std::vector<std::int32_t> step();
     // As step, into next (one a sequence), without any allocation.

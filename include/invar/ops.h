@@ -76,7 +76,8 @@ INVAR_API Tensor stack(std::span<const Tensor> tensors, int axis);
 INVAR_API std::vector<Tensor> split(const Tensor& x, std::int64_t pieces, int axis);
 
 // start, start + step, ... below stop.
-INVAR_API Tensor arange(std::int64_t start, std::int64_t stop, std::int64_t step = 1, DType dtype = DType::i64);
+INVAR_API Tensor arange(std::int64_t start, std::int64_t stop, std::int64_t step = 1,
+                        DType dtype = DType::i64);
 // Random numbers by counter: element i of (seed, stream) is the same on every device.
 INVAR_API Tensor random_uniform(const Shape& shape, double low, double high, std::uint64_t seed,
                                 std::uint64_t stream = 0, DType dtype = DType::f32);

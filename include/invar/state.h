@@ -48,13 +48,14 @@ INVAR_API Tensor make_kv_cache(DType dtype, std::int64_t blocks, std::int64_t kv
 INVAR_API State kv_append(State cache, const Tensor& k, const Tensor& v, const KvTokens& tokens);
 
 struct AttentionOptions {
-    double scale = 0;                // 0: 1 / sqrt(head_dim)
-    double softcap = 0;              // 0: none
-    std::int64_t window = 0;         // 0: none; else a token sees itself and the window - 1 slots before it
-    std::int64_t max_length = 0;     // largest slot + 1 that can occur; 0: all that the block table can hold
+    double scale = 0;             // 0: 1 / sqrt(head_dim)
+    double softcap = 0;           // 0: none
+    std::int64_t window = 0;      // 0: none; else a token sees itself and the window - 1 slots before it
+    std::int64_t max_length = 0;  // largest slot + 1 that can occur; 0: all that the block table can hold
 };
 // q (tokens, heads, head_dim) attends to the slots up to its own -> (tokens, heads, head_dim).
-INVAR_API Tensor attention(const Tensor& q, const State& cache, const KvTokens& tokens, const AttentionOptions& options = {});
+INVAR_API Tensor attention(const Tensor& q, const State& cache, const KvTokens& tokens,
+                           const AttentionOptions& options = {});
 
 // How each row of logits is sampled; the bytes of one row in the tensor that sample takes.
 struct SamplingOptions {
@@ -66,11 +67,14 @@ struct SamplingOptions {
     std::uint64_t seed = 0;
 };
 // (rows, bytes) u8 for sample; throws InvalidArgument for values out of range.
-INVAR_API Tensor make_sampling_rows(std::span<const SamplingOptions> rows, const std::shared_ptr<Device>& device);
+INVAR_API Tensor make_sampling_rows(std::span<const SamplingOptions> rows,
+                                    const std::shared_ptr<Device>& device);
 // Memory of a sampler: for each row its length and its history of tokens.
-INVAR_API Tensor make_sampler_memory(std::int64_t rows, std::int64_t capacity, const std::shared_ptr<Device>& device);
+INVAR_API Tensor make_sampler_memory(std::int64_t rows, std::int64_t capacity,
+                                     const std::shared_ptr<Device>& device);
 // Puts tokens into the history of one row (a prompt); counts from the start.
-INVAR_API void set_sampler_history(const Tensor& memory, std::int64_t rows, std::int64_t row, std::span<const std::int32_t> tokens);
+INVAR_API void set_sampler_history(const Tensor& memory, std::int64_t rows, std::int64_t row,
+                                   std::span<const std::int32_t> tokens);
 // logits (rows, vocab) -> tokens (rows) i32; appends them to the history.
 INVAR_API Tensor sample(const Tensor& logits, const Tensor& sampling_rows, const State& sampler);
 

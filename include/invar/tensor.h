@@ -41,9 +41,11 @@ public:
     // Uses host memory in place where the device can (it must not change while tensors use it; keep_alive owns it),
     // copies it otherwise.
     static Tensor from_host_memory(const std::byte* data, std::size_t bytes, DType dtype, const Shape& shape,
-                                   std::shared_ptr<const void> keep_alive, const std::shared_ptr<Device>& device);
+                                   std::shared_ptr<const void> keep_alive,
+                                   const std::shared_ptr<Device>& device);
     // Memory on the device with undefined contents, or zeroed.
-    static Tensor empty(DType dtype, const Shape& shape, const std::shared_ptr<Device>& device, bool zeroed = false);
+    static Tensor empty(DType dtype, const Shape& shape, const std::shared_ptr<Device>& device,
+                        bool zeroed = false);
     template <class T>
     static Tensor of(const std::vector<T>& values, const Shape& shape, std::string_view device = {}) {
         return from_bytes(std::as_bytes(std::span<const T>(values)), dtype_of<T>(), shape, device);
@@ -55,7 +57,8 @@ public:
     DType dtype() const;
     const Shape& shape() const;
     int rank() const { return shape().rank(); }
-    std::int64_t dim(int axis) const;  // negative axes count from the end; throws Unsupported for a symbolic one
+    std::int64_t dim(
+        int axis) const;  // negative axes count from the end; throws Unsupported for a symbolic one
     std::int64_t elements() const;
     // In elements, as the data lies once this tensor is evaluated.
     std::vector<std::int64_t> strides() const;
@@ -70,7 +73,8 @@ public:
     // Reading evaluates and waits. to_bytes gives the elements in row-major order.
     std::vector<std::byte> to_bytes() const;
     void read(std::span<std::byte> out) const;  // as to_bytes, without an allocation of its own
-    void write(std::span<const std::byte> data) const;  // overwrites the memory of an evaluated contiguous tensor
+    void write(
+        std::span<const std::byte> data) const;  // overwrites the memory of an evaluated contiguous tensor
     template <class T>
     std::vector<T> to_vector() const {
         require_dtype(dtype_of<T>());
@@ -105,26 +109,48 @@ private:
 INVAR_API void eval(std::span<const Tensor> tensors);
 
 template <>
-constexpr DType dtype_of<bool>() { return DType::pred; }
+constexpr DType dtype_of<bool>() {
+    return DType::pred;
+}
 template <>
-constexpr DType dtype_of<std::int8_t>() { return DType::i8; }
+constexpr DType dtype_of<std::int8_t>() {
+    return DType::i8;
+}
 template <>
-constexpr DType dtype_of<std::int16_t>() { return DType::i16; }
+constexpr DType dtype_of<std::int16_t>() {
+    return DType::i16;
+}
 template <>
-constexpr DType dtype_of<std::int32_t>() { return DType::i32; }
+constexpr DType dtype_of<std::int32_t>() {
+    return DType::i32;
+}
 template <>
-constexpr DType dtype_of<std::int64_t>() { return DType::i64; }
+constexpr DType dtype_of<std::int64_t>() {
+    return DType::i64;
+}
 template <>
-constexpr DType dtype_of<std::uint8_t>() { return DType::u8; }
+constexpr DType dtype_of<std::uint8_t>() {
+    return DType::u8;
+}
 template <>
-constexpr DType dtype_of<std::uint16_t>() { return DType::u16; }
+constexpr DType dtype_of<std::uint16_t>() {
+    return DType::u16;
+}
 template <>
-constexpr DType dtype_of<std::uint32_t>() { return DType::u32; }
+constexpr DType dtype_of<std::uint32_t>() {
+    return DType::u32;
+}
 template <>
-constexpr DType dtype_of<std::uint64_t>() { return DType::u64; }
+constexpr DType dtype_of<std::uint64_t>() {
+    return DType::u64;
+}
 template <>
-constexpr DType dtype_of<float>() { return DType::f32; }
+constexpr DType dtype_of<float>() {
+    return DType::f32;
+}
 template <>
-constexpr DType dtype_of<double>() { return DType::f64; }
+constexpr DType dtype_of<double>() {
+    return DType::f64;
+}
 
 }  // namespace invar

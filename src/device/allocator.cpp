@@ -15,10 +15,10 @@
 namespace invar {
 namespace {
 
-constexpr std::size_t kGranule = 256;         // smallest class and step
-constexpr int kSmallBits = 11;                // below 2^11 the classes are multiples of the granule
-constexpr std::size_t kBigStep = 2u << 20;    // from 16 MiB no step is smaller: huge pages stay whole
-constexpr int kMaxBits = 48;                  // larger requests are refused before the driver sees them
+constexpr std::size_t kGranule = 256;       // smallest class and step
+constexpr int kSmallBits = 11;              // below 2^11 the classes are multiples of the granule
+constexpr std::size_t kBigStep = 2u << 20;  // from 16 MiB no step is smaller: huge pages stay whole
+constexpr int kMaxBits = 48;                // larger requests are refused before the driver sees them
 
 // log2 of the step between classes in [2^bits, 2^(bits+1)).
 constexpr int step_bits(int bits) {
@@ -54,7 +54,8 @@ SizeClass size_class(std::size_t bytes) {
     const int step = step_bits(bits);
     const std::size_t base = std::size_t{1} << bits;
     const std::size_t steps = (bytes - base + (std::size_t{1} << step) - 1) >> step;
-    return {static_cast<std::size_t>(kFirstClass[static_cast<std::size_t>(bits)]) + steps - 1, base + (steps << step)};
+    return {static_cast<std::size_t>(kFirstClass[static_cast<std::size_t>(bits)]) + steps - 1,
+            base + (steps << step)};
 }
 
 std::string bytes_text(std::uint64_t bytes) { return std::to_string(bytes) + " bytes"; }
@@ -65,9 +66,9 @@ struct Allocation::Block {
     std::unique_ptr<Buffer> buffer;
     std::size_t class_index = 0;
     std::size_t bytes = 0;
-    Block* class_next = nullptr;                       // free list of the class, newest first
-    Block *class_previous = nullptr;
-    Block *newer = nullptr, *older = nullptr;          // all cached blocks by last use
+    Block* class_next = nullptr;  // free list of the class, newest first
+    Block* class_previous = nullptr;
+    Block *newer = nullptr, *older = nullptr;  // all cached blocks by last use
 };
 
 // Blocks on their way back to the driver, linked over class_next. Declared before the lock, so that it ends after it.
@@ -190,8 +191,9 @@ struct Allocation::Core {
             warned |= warn;
         }
         if (warn)
-            log(LogLevel::kWarning, device_name + ": more than 90% of the memory that may be used is held; expect "
-                                                  "evictions, and errors when it is full");
+            log(LogLevel::kWarning, device_name +
+                                        ": more than 90% of the memory that may be used is held; expect "
+                                        "evictions, and errors when it is full");
         try {
             if (fault_fires(FaultSite::oom, device_name))
                 throw OutOfMemory("injected by INVAR_FAULTS", requested, 0);
@@ -234,11 +236,12 @@ struct Allocation::Core {
                 in_use = statistics.bytes_in_use;
                 objects = statistics.objects_in_use;
             }
-            throw OutOfMemory(device_name + ": no room for " + bytes_text(requested) + " (" + bytes_text(size.bytes) +
-                                  " as rounded) although the cache was emptied; in use " + bytes_text(in_use) +
-                                  " in " + std::to_string(objects) + " buffers: " + e.what() +
-                                  ". Free what is not needed, use a smaller model, batch or dtype, or raise the budget",
-                              requested, e.available());
+            throw OutOfMemory(
+                device_name + ": no room for " + bytes_text(requested) + " (" + bytes_text(size.bytes) +
+                    " as rounded) although the cache was emptied; in use " + bytes_text(in_use) + " in " +
+                    std::to_string(objects) + " buffers: " + e.what() +
+                    ". Free what is not needed, use a smaller model, batch or dtype, or raise the budget",
+                requested, e.available());
         }
     }
 };
@@ -283,8 +286,9 @@ CachingAllocator::~CachingAllocator() {
 Allocation CachingAllocator::allocate(std::size_t bytes, bool zeroed) {
     Allocation::Core& core = *core_;
     if (bytes > std::size_t{1} << kMaxBits)
-        throw OutOfMemory(core.device_name + ": " + bytes_text(bytes) + " are more than any device has; check the sizes",
-                          bytes, 0);
+        throw OutOfMemory(
+            core.device_name + ": " + bytes_text(bytes) + " are more than any device has; check the sizes",
+            bytes, 0);
     const SizeClass size = size_class(bytes);
     Allocation result;
     {

@@ -24,23 +24,27 @@ struct AllocatorStatistics {
     std::uint64_t allocations = 0;      // requests that went to the driver
     std::uint64_t reuses = 0;           // requests served from the cache
     std::uint64_t evictions = 0;        // cached buffers given back to the driver, by budget or trim
-    std::uint64_t oom_retries = 0;      // requests that the driver or the budget refused and that were tried again
-    std::uint64_t oom_failures = 0;     // requests that were refused again
+    std::uint64_t oom_retries =
+        0;  // requests that the driver or the budget refused and that were tried again
+    std::uint64_t oom_failures = 0;  // requests that were refused again
     std::uint64_t objects_in_use = 0, objects_cached = 0;
-    std::uint64_t largest_cached = 0;   // bytes of the largest free block held
+    std::uint64_t largest_cached = 0;  // bytes of the largest free block held
     double hit_rate() const {
-        return reuses + allocations == 0 ? 0.0
-                                         : static_cast<double>(reuses) / static_cast<double>(reuses + allocations);
+        return reuses + allocations == 0
+                   ? 0.0
+                   : static_cast<double>(reuses) / static_cast<double>(reuses + allocations);
     }
     // Share of the handed-out bytes that nobody asked for.
     double internal_fragmentation() const {
-        return bytes_in_use == 0 ? 0.0
-                                 : 1.0 - static_cast<double>(bytes_requested) / static_cast<double>(bytes_in_use);
+        return bytes_in_use == 0
+                   ? 0.0
+                   : 1.0 - static_cast<double>(bytes_requested) / static_cast<double>(bytes_in_use);
     }
     // Share of the cached bytes that lie outside the largest cached block: no single request can use them.
     double external_fragmentation() const {
-        return bytes_cached == 0 ? 0.0
-                                 : 1.0 - static_cast<double>(largest_cached) / static_cast<double>(bytes_cached);
+        return bytes_cached == 0
+                   ? 0.0
+                   : 1.0 - static_cast<double>(largest_cached) / static_cast<double>(bytes_cached);
     }
 };
 
@@ -85,7 +89,7 @@ public:
     Allocation allocate(std::size_t bytes, bool zeroed = false);
     // Brings count blocks of that size into the cache, so that later requests are hits.
     void preallocate(std::size_t bytes, std::size_t count);
-    void trim();  // gives every cached buffer back to the driver
+    void trim();                              // gives every cached buffer back to the driver
     void set_budget(AllocatorBudget budget);  // evicts what is over it now
     AllocatorStatistics statistics() const;
     // What a request of that size takes from the driver.

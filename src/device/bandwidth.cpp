@@ -23,7 +23,8 @@ constexpr int kMinSamples = 6;
 
 BandwidthService& service_of(Device& device) {
     if (BandwidthService* service = device.bandwidth()) return *service;
-    throw Unsupported(device.name() + ": this device does not measure bandwidth; choose another with --device");
+    throw Unsupported(device.name() +
+                      ": this device does not measure bandwidth; choose another with --device");
 }
 
 double seconds_since(std::chrono::steady_clock::time_point start) {
@@ -44,7 +45,8 @@ double best_rate(Stream& stream, double bytes, Pass pass) {
     const int passes = static_cast<int>(std::clamp(kSampleSeconds / once, 1.0, 10000.0));
     const auto start = std::chrono::steady_clock::now();
     double best = once;
-    for (int sample = 0; sample < kMinSamples || (sample < 200 && seconds_since(start) < kTotalSeconds); ++sample)
+    for (int sample = 0; sample < kMinSamples || (sample < 200 && seconds_since(start) < kTotalSeconds);
+         ++sample)
         best = std::min(best, time(passes) / passes);
     return bytes / best;
 }
@@ -63,14 +65,16 @@ public:
     }
 
     double read_rate() const {
-        return best_rate(*stream_, static_cast<double>(bytes_),
-                         [&] { service_.read(*stream_, buffer_->ref(), {result_.get(), 0, 8}); });
+        return best_rate(*stream_, static_cast<double>(bytes_), [&] {
+            service_.read(*stream_, buffer_->ref(), {result_.get(), 0, 8});
+        });
     }
 
     double copy_rate() const {
         const std::size_t half = bytes_ / 2;
-        return best_rate(*stream_, static_cast<double>(bytes_),
-                         [&] { service_.copy(*stream_, {buffer_.get(), half, half}, {buffer_.get(), 0, half}); });
+        return best_rate(*stream_, static_cast<double>(bytes_), [&] {
+            service_.copy(*stream_, {buffer_.get(), half, half}, {buffer_.get(), 0, half});
+        });
     }
 
 private:

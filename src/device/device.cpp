@@ -23,7 +23,8 @@ LaunchLog::~LaunchLog() = default;
 
 namespace {
 [[noreturn]] void no_capture() {
-    throw Unsupported("stream: this device does not capture; run the steps one by one (Feature::capture tells)");
+    throw Unsupported(
+        "stream: this device does not capture; run the steps one by one (Feature::capture tells)");
 }
 }  // namespace
 

@@ -115,7 +115,8 @@ DiskCache& DiskCache::shared() {
 std::filesystem::path DiskCache::entry_path(std::string_view kind, std::string_view key) const {
     if (kind.empty() ||
         kind.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789_-") != std::string_view::npos)
-        throw InvalidArgument("disk cache: '" + std::string(kind) + "' is not a kind; use a-z, 0-9, '_' and '-'");
+        throw InvalidArgument("disk cache: '" + std::string(kind) +
+                              "' is not a kind; use a-z, 0-9, '_' and '-'");
     return folder_ / kind / (hex(XXH3_128bits(key.data(), key.size())) + ".bin");
 }
 
@@ -125,7 +126,8 @@ std::optional<std::vector<std::byte>> DiskCache::load(std::string_view kind, std
     const File file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
     if (!file) return std::nullopt;
     const auto miss = [&](const char* why) {
-        log(LogLevel::kWarning, "cache entry '" + path.string() + "': " + why + "; it is removed and made again");
+        log(LogLevel::kWarning,
+            "cache entry '" + path.string() + "': " + why + "; it is removed and made again");
         ::unlink(path.c_str());
         return std::nullopt;
     };
@@ -144,8 +146,10 @@ std::optional<std::vector<std::byte>> DiskCache::load(std::string_view kind, std
     std::vector<std::byte> bytes(body);
     if (!read_all(file.get(), bytes.data(), bytes.size())) return miss("could not be read to its end");
     const XXH128_hash_t sum = XXH3_128bits(bytes.data(), bytes.size());
-    if (sum.low64 != header.checksum_low || sum.high64 != header.checksum_high) return miss("its checksum is wrong");
-    if (std::memcmp(bytes.data(), key.data(), key.size()) != 0) return miss("of another key");
+    if (sum.low64 != header.checksum_low || sum.high64 != header.checksum_high)
+        return miss("its checksum is wrong");
+    if (!std::equal(key.begin(), key.end(), reinterpret_cast<const char*>(bytes.data())))
+        return miss("of another key");
     bytes.erase(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(key.size()));
     return bytes;
 }
@@ -179,8 +183,8 @@ void DiskCache::store(std::string_view kind, std::string_view key, std::span<con
         written = file && write_all(file.get(), bytes.data(), bytes.size());
     }
     if (!written || ::rename(temporary.c_str(), path.c_str()) != 0) {
-        log(LogLevel::kWarning, "cache entry '" + path.string() + "' could not be written: " +
-                                    std::generic_category().message(errno));
+        log(LogLevel::kWarning, "cache entry '" + path.string() +
+                                    "' could not be written: " + std::generic_category().message(errno));
         ::unlink(temporary.c_str());
     }
 }

@@ -42,8 +42,9 @@ Table& table() {
 
 Fault parse_fault(std::string_view word) {
     const auto wrong = [&](const std::string& why) {
-        return InvalidArgument("INVAR_FAULTS: '" + std::string(word) + "': " + why +
-                               "; write SITE@N or SITE@NAME with SITE one of oom, short_read, compile, launch, lost");
+        return InvalidArgument(
+            "INVAR_FAULTS: '" + std::string(word) + "': " + why +
+            "; write SITE@N or SITE@NAME with SITE one of oom, short_read, compile, launch, lost");
     };
     const std::size_t at = word.find('@');
     if (at == std::string_view::npos) throw wrong("no '@'");
@@ -90,8 +91,8 @@ bool fault_fires(FaultSite site, std::string_view name) {
     const std::uint64_t visit = ++t.visits[static_cast<std::size_t>(site)];
     for (const Fault& fault : t.faults)
         if (fault.site == site && (fault.visit == visit || (fault.visit == 0 && fault.name == name))) {
-            log(LogLevel::kInfo, "fault injected: " + std::string(kSites[static_cast<std::size_t>(site)]) + "@" +
-                                     std::to_string(visit) + " " + std::string(name));
+            log(LogLevel::kInfo, "fault injected: " + std::string(kSites[static_cast<std::size_t>(site)]) +
+                                     "@" + std::to_string(visit) + " " + std::string(name));
             return true;
         }
     return false;

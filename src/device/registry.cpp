@@ -102,7 +102,8 @@ std::unique_ptr<Backend> load_backend_module(std::string_view name, const fs::pa
     using EntryFunction = BackendEntry (*)();
     const auto entry_function = reinterpret_cast<EntryFunction>(dlsym(handle, kBackendEntrySymbol));
     if (!entry_function)
-        return absent(std::string("has no function ") + kBackendEntrySymbol + ": it is not a backend of Invar");
+        return absent(std::string("has no function ") + kBackendEntrySymbol +
+                      ": it is not a backend of Invar");
     try {
         const BackendEntry entry = entry_function();
         if (entry.seam_version != kSeamVersion)
@@ -125,11 +126,11 @@ std::vector<std::unique_ptr<Backend>> discover_backend_modules(std::span<const f
         std::error_code error;
         for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
             const std::string file = it->path().filename().string();
-            if (file.size() <= kModulePrefix.size() + kModuleSuffix.size() || !file.starts_with(kModulePrefix) ||
-                !file.ends_with(kModuleSuffix))
+            if (file.size() <= kModulePrefix.size() + kModuleSuffix.size() ||
+                !file.starts_with(kModulePrefix) || !file.ends_with(kModuleSuffix))
                 continue;
-            const std::string name = file.substr(
-                kModulePrefix.size(), file.size() - kModulePrefix.size() - kModuleSuffix.size());
+            const std::string name =
+                file.substr(kModulePrefix.size(), file.size() - kModulePrefix.size() - kModuleSuffix.size());
             found.emplace(name, it->path());
         }
     }
@@ -138,8 +139,9 @@ std::vector<std::unique_ptr<Backend>> discover_backend_modules(std::span<const f
     for (const KnownBackend& known : kKnownBackends)
         if (!found.contains(std::string(known.name)))
             result.push_back(std::make_unique<AbsentBackend>(
-                known.name, "module " + std::string(kModulePrefix) + std::string(known.name) + " was not found in " +
-                                quoted_list(folders) + " (" + std::string(known.remedy) + ")"));
+                known.name, "module " + std::string(kModulePrefix) + std::string(known.name) +
+                                " was not found in " + quoted_list(folders) + " (" +
+                                std::string(known.remedy) + ")"));
     return result;
 }
 
@@ -184,7 +186,8 @@ std::shared_ptr<Device> find_device(std::string_view wanted) {
         if (!reason.empty()) absent += "; " + backend_name + " is absent: " + reason;
         for (std::size_t i = 0; i < devices.size(); ++i) {
             const std::string indexed = backend_name + ":" + std::to_string(i);
-            if (name == devices[i]->name() || name == indexed || (i == 0 && name == backend_name)) return devices[i];
+            if (name == devices[i]->name() || name == indexed || (i == 0 && name == backend_name))
+                return devices[i];
             names += (names.empty() ? "" : ", ") + devices[i]->name();
         }
         if (name == "auto" && !devices.empty() && backend->rank() > best_rank) {
@@ -193,7 +196,8 @@ std::shared_ptr<Device> find_device(std::string_view wanted) {
         }
     }
     if (best) return best;
-    throw NoDevice("no device '" + name + "'" + origin + "; there are: " + (names.empty() ? "none" : names) + absent);
+    throw NoDevice("no device '" + name + "'" + origin + "; there are: " + (names.empty() ? "none" : names) +
+                   absent);
 }
 
 }  // namespace invar

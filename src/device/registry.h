@@ -36,7 +36,8 @@ std::span<const BuiltinBackend> builtin_backends();
 // Loads one module file. What goes wrong (it does not load, has no entry, was built for another seam, its maker
 // throws) becomes a backend of that name with no devices whose unavailable_reason says so. Never throws for a bad
 // module; a module once opened is never closed, since its objects and error types may live on.
-INVAR_API std::unique_ptr<Backend> load_backend_module(std::string_view name, const std::filesystem::path& file);
+INVAR_API std::unique_ptr<Backend> load_backend_module(std::string_view name,
+                                                       const std::filesystem::path& file);
 
 // The modules in the folders (first folder wins for a name), sorted by name, and the known backends that are in none.
 INVAR_API std::vector<std::unique_ptr<Backend>> discover_backend_modules(

@@ -50,7 +50,8 @@ GraphView collect(std::vector<NodePtr> outputs) {
         g.nodes.push_back(n);
         for (const NodePtr& i : n->inputs) pending.push_back(i.get());
     }
-    std::sort(g.nodes.begin(), g.nodes.end(), [](const Node* a, const Node* b) { return a->sequence < b->sequence; });
+    std::sort(g.nodes.begin(), g.nodes.end(),
+              [](const Node* a, const Node* b) { return a->sequence < b->sequence; });
 
     KeyWriter key(g.key);
     for (std::size_t i = 0; i < g.nodes.size(); ++i) {

@@ -27,7 +27,10 @@ bool debug_graph() {
 }  // namespace
 
 Executable::Executable(Executor& executor, Schedule schedule, bool keep_arena)
-    : executor_(executor), schedule_(std::move(schedule)), keep_arena_(keep_arena), prepared_(schedule_.steps.size()) {
+    : executor_(executor),
+      schedule_(std::move(schedule)),
+      keep_arena_(keep_arena),
+      prepared_(schedule_.steps.size()) {
     for (std::size_t i = 0; i < prepared_.size(); ++i) {
         const Step& step = schedule_.steps[i];
         Prepared& p = prepared_[i];
@@ -37,7 +40,8 @@ Executable::Executable(Executor& executor, Schedule schedule, bool keep_arena)
         if (const auto* pointwise = std::get_if<PointwiseWork>(&step.work)) {
             p.kernel = &executor.program_kernel(pointwise->program, pointwise->entry);
             p.params.resize(kMaxPointwiseParamsBytes);
-            numbers_.resize(std::max(numbers_.size(), pointwise->dims.size() * (pointwise->strides.size() + 1)));
+            numbers_.resize(
+                std::max(numbers_.size(), pointwise->dims.size() * (pointwise->strides.size() + 1)));
         } else {
             p.params.resize(sizeof(kernels::KernelCall::params_data));
         }
@@ -61,14 +65,15 @@ void Executable::prepare_pointwise(Prepared& p, const PointwiseWork& work, std::
     // A view with negative strides begins below its first element; references begin at the lowest.
     std::size_t b = 0;
     for (std::size_t i = 0; i < work.buffers.size(); ++i)
-        p.lowest[i] = work.buffers[i].strided
-                          ? offset_range(dims, strides.subspan(b++ * rank, rank)).lowest *
-                                static_cast<std::int64_t>(size_of(work.buffers[i].dtype))
-                          : 0;
-    p.params_bytes = write_pointwise_params(p.params, dims, strides, std::span(bits.data(), work.scalars.size()));
+        p.lowest[i] = work.buffers[i].strided ? offset_range(dims, strides.subspan(b++ * rank, rank)).lowest *
+                                                    static_cast<std::int64_t>(size_of(work.buffers[i].dtype))
+                                              : 0;
+    p.params_bytes =
+        write_pointwise_params(p.params, dims, strides, std::span(bits.data(), work.scalars.size()));
 }
 
-void Executable::prepare(std::size_t index, std::span<const double> scalars, std::span<const std::int64_t> symbols) {
+void Executable::prepare(std::size_t index, std::span<const double> scalars,
+                         std::span<const std::int64_t> symbols) {
     const Step& step = schedule_.steps[index];
     Prepared& p = prepared_[index];
     if (const auto* pointwise = std::get_if<PointwiseWork>(&step.work))
@@ -94,7 +99,8 @@ void Executable::prepare(std::size_t index, std::span<const double> scalars, std
             }
         },
         step.work);
-    if (step.workspace >= 0 && call.workspace_bytes > schedule_.values[static_cast<std::size_t>(step.workspace)].max_bytes)
+    if (step.workspace >= 0 &&
+        call.workspace_bytes > schedule_.values[static_cast<std::size_t>(step.workspace)].max_bytes)
         throw LaunchFailed(step.label + ": needs more workspace than was planned for the largest sizes");
     if (p.module != call.module || p.entry != call.entry) {
         p.kernel = &executor_.kernel(*call.module, call.entry);
@@ -106,8 +112,9 @@ void Executable::prepare(std::size_t index, std::span<const double> scalars, std
     std::memcpy(p.params.data(), call.params_data.data(), call.params_bytes);
 }
 
-void Executable::bind(std::size_t index, std::span<const BufferRef> inputs, std::span<const BufferRef> outputs,
-                      const BufferRef& arena, std::span<const std::int64_t> symbols) {
+void Executable::bind(std::size_t index, std::span<const BufferRef> inputs,
+                      std::span<const BufferRef> outputs, const BufferRef& arena,
+                      std::span<const std::int64_t> symbols) {
     const Step& step = schedule_.steps[index];
     Prepared& p = prepared_[index];
     const auto base = [&](int value) -> BufferRef {
@@ -141,15 +148,18 @@ void Executable::run(std::span<const BufferRef> inputs, std::span<const BufferRe
     if (!keep_arena_) own = executor_.device().allocator().allocate(schedule_.arena_bytes);
     const BufferRef arena = keep_arena_ ? arena_.ref() : own.ref();
 
-    const bool new_symbols = fresh_ || !std::equal(symbols.begin(), symbols.end(), symbols_.begin(), symbols_.end());
-    const bool new_scalars = fresh_ || !std::equal(scalars.begin(), scalars.end(), scalars_.begin(), scalars_.end());
+    const bool new_symbols =
+        fresh_ || !std::equal(symbols.begin(), symbols.end(), symbols_.begin(), symbols_.end());
+    const bool new_scalars =
+        fresh_ || !std::equal(scalars.begin(), scalars.end(), scalars_.begin(), scalars_.end());
     Stream& stream = executor_.stream();
     for (std::size_t i = 0; i < prepared_.size(); ++i) {
         Prepared& p = prepared_[i];
         const Step& step = schedule_.steps[i];
         const auto* pointwise = std::get_if<PointwiseWork>(&step.work);
         const bool has_scalars = pointwise ? !pointwise->scalars.empty() : step.scalars >= 0;
-        if (fresh_ || (new_symbols && p.symbolic) || (new_scalars && has_scalars)) prepare(i, scalars, symbols);
+        if (fresh_ || (new_symbols && p.symbolic) || (new_scalars && has_scalars))
+            prepare(i, scalars, symbols);
         bind(i, inputs, outputs, arena, symbols);
         stream.launch(*p.kernel, p.config, p.buffers, {p.params.data(), p.params_bytes});
     }

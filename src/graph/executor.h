@@ -26,8 +26,8 @@ public:
     Executable(Executor& executor, Schedule schedule, bool keep_arena);
     // inputs and outputs in the order of the graph; outputs of donations and states may be empty references. Starts the
     // steps on the executor's stream; errors surface at its next wait, or here for what is found before a launch.
-    void run(std::span<const BufferRef> inputs, std::span<const BufferRef> outputs, std::span<const double> scalars,
-             std::span<const std::int64_t> symbols);
+    void run(std::span<const BufferRef> inputs, std::span<const BufferRef> outputs,
+             std::span<const double> scalars, std::span<const std::int64_t> symbols);
     const Schedule& schedule() const noexcept { return schedule_; }
 
 private:

@@ -53,7 +53,8 @@ public:
 private:
     const Node* only_consumer(const Node* n) const {
         const auto it = consumers_.find(n);
-        return !outputs_.contains(n) && it != consumers_.end() && it->second.size() == 1 ? it->second[0] : nullptr;
+        return !outputs_.contains(n) && it != consumers_.end() && it->second.size() == 1 ? it->second[0]
+                                                                                         : nullptr;
     }
 
     // matmul (+ bias) (+ residual), each addition the only reader of what comes before.
@@ -142,8 +143,8 @@ private:
     // Every reader is a cat, whose store does the rounding.
     bool only_stored(const Node* n) const {
         const auto it = consumers_.find(n);
-        return it != consumers_.end() &&
-               std::all_of(it->second.begin(), it->second.end(), [](const Node* c) { return c->op == Op::cat; });
+        return it != consumers_.end() && std::all_of(it->second.begin(), it->second.end(),
+                                                     [](const Node* c) { return c->op == Op::cat; });
     }
 
     bool join(const Node* n) {

@@ -13,9 +13,9 @@ namespace invar::graph {
 // the root is a cat, to the pieces of its output that have this region's shape.
 struct Region {
     const Node* root = nullptr;
-    Shape shape;                        // index space
-    std::vector<const Node*> members;   // in order of creation; the root is the last unless it is a cat
-    std::vector<std::size_t> pieces;    // of a cat: which inputs this region stores
+    Shape shape;                       // index space
+    std::vector<const Node*> members;  // in order of creation; the root is the last unless it is a cat
+    std::vector<std::size_t> pieces;   // of a cat: which inputs this region stores
 };
 
 // A matrix product with the additions that its epilogue does before the one rounding of the store.
@@ -28,9 +28,9 @@ struct FusedMatmul {
 struct Fusion {
     std::vector<Region> regions;
     std::unordered_map<const Node*, std::vector<std::size_t>> regions_of_root;
-    std::unordered_map<const Node*, std::size_t> region_of;     // members
-    std::unordered_map<const Node*, FusedMatmul> matmuls;       // by the node whose value the kernel stores
-    std::unordered_map<const Node*, const Node*> absorbed;      // node -> the product that computes it
+    std::unordered_map<const Node*, std::size_t> region_of;  // members
+    std::unordered_map<const Node*, FusedMatmul> matmuls;    // by the node whose value the kernel stores
+    std::unordered_map<const Node*, const Node*> absorbed;   // node -> the product that computes it
 };
 
 Fusion fuse(const GraphView& graph, bool enabled);

@@ -56,7 +56,8 @@ public:
 
 private:
     static std::size_t bytes_of(const Node& n) {
-        return checked_mul(static_cast<std::size_t>(n.shape.max_elements()), size_of(n.dtype), "bytes of a tensor");
+        return checked_mul(static_cast<std::size_t>(n.shape.max_elements()), size_of(n.dtype),
+                           "bytes of a tensor");
     }
 
     int add_value(Value::Kind kind, int index, std::size_t bytes) {
@@ -130,7 +131,8 @@ private:
     // ---- steps ----
 
     template <class Spec>
-    void add_family_step(std::string label, Sized<Spec> spec, std::vector<Argument> arguments, std::vector<int> writes) {
+    void add_family_step(std::string label, Sized<Spec> spec, std::vector<Argument> arguments,
+                         std::vector<int> writes) {
         Step s;
         s.label = std::move(label);
         // A family may choose another variant for fewer rows, so the largest size is not always the one that needs most.
@@ -154,7 +156,8 @@ private:
         std::int64_t most = 0;
         for (const auto& [offset, dim] : spec.fields) {
             if (dim.symbol().id < 0 || dim.symbol().id >= kMaxSymbols)
-                throw InvalidArgument("symbol " + std::to_string(dim.symbol().id) + " is outside 0 to " + std::to_string(kMaxSymbols - 1));
+                throw InvalidArgument("symbol " + std::to_string(dim.symbol().id) + " is outside 0 to " +
+                                      std::to_string(kMaxSymbols - 1));
             most = std::max(most, dim.symbol().max);
         }
         return most;
@@ -177,10 +180,13 @@ private:
         RegionBuilder b(r.shape);
         std::string label;
         for (const Node* m : r.members) {
-            b.compute(*m, scalar_base_.at(m), [&](const Node* input) -> std::optional<Located> {
-                if (input->op == Op::constant) return std::nullopt;
-                return locate(input);
-            }, [&](const Node* input) { return scalar_base_.at(input); });
+            b.compute(
+                *m, scalar_base_.at(m),
+                [&](const Node* input) -> std::optional<Located> {
+                    if (input->op == Op::constant) return std::nullopt;
+                    return locate(input);
+                },
+                [&](const Node* input) { return scalar_base_.at(input); });
             label += (label.empty() ? "" : " ") + std::string(op_row(m->op).name);
         }
         if (r.root->op != Op::cat) {
@@ -211,13 +217,15 @@ private:
         const Node* from = graph_.outputs[static_cast<std::size_t>(output)].get();
         const Node* to = graph_.inputs.at(static_cast<std::size_t>(input));
         if (!(from->shape == to->shape) || from->dtype != to->dtype)
-            throw InvalidArgument("compile: output " + std::to_string(output) + " cannot take the memory of input " +
-                                  std::to_string(input) + ": shape or dtype differ");
+            throw InvalidArgument("compile: output " + std::to_string(output) +
+                                  " cannot take the memory of input " + std::to_string(input) +
+                                  ": shape or dtype differ");
         emit_copy(locate(from), {whole(to), values_.at(to)});
     }
 
     void emit(const Node& n) {
-        if (const auto m = fusion_.matmuls.find(&n); m != fusion_.matmuls.end()) return emit_matmul(n, m->second);
+        if (const auto m = fusion_.matmuls.find(&n); m != fusion_.matmuls.end())
+            return emit_matmul(n, m->second);
         if (fusion_.absorbed.contains(&n)) return;
         if (const auto r = fusion_.regions_of_root.find(&n); r != fusion_.regions_of_root.end()) {
             for (const std::size_t i : r->second) emit_region(fusion_.regions[i]);
@@ -284,7 +292,9 @@ private:
         const int rank = shape.rank();
         Located a = inner_contiguous(mm.inputs[0]);
         Located b = locate(mm.inputs[1]);
-        const auto unit = [](const View& v, int axis) { return v.shape[axis] == Dim(1) || v.stride(axis) == Dim(1); };
+        const auto unit = [](const View& v, int axis) {
+            return v.shape[axis] == Dim(1) || v.stride(axis) == Dim(1);
+        };
         const int br = b.view.shape.rank();
         if ((!unit(b.view, br - 2) && !unit(b.view, br - 1)) || backward(b.view)) b = copied(b);
         a.view = with_lead(a.view, shape);
@@ -316,7 +326,8 @@ private:
                 merges(b.view, 2, b_batch);
             }
         }
-        s.spec.w_transposed = unit(b.view, rank - 2) && !(unit(b.view, rank - 1) && b.view.shape[rank - 2] == Dim(1));
+        s.spec.w_transposed =
+            unit(b.view, rank - 2) && !(unit(b.view, rank - 1) && b.view.shape[rank - 2] == Dim(1));
         s.set(&MatmulSpec::batch, batch);
         s.set(&MatmulSpec::m, rows);
         s.set(&MatmulSpec::n, width);
@@ -386,7 +397,8 @@ private:
         s.set(&kernels::RowSpec::y_row, n.shape[rank - 1]);
         const Located y{whole(&n), value_of(n)};
         std::vector<Argument> arguments{argument(x), argument(y)};
-        for (std::size_t i = 1; i < n.inputs.size(); ++i) arguments.push_back(argument(contiguous(n.inputs[i])));
+        for (std::size_t i = 1; i < n.inputs.size(); ++i)
+            arguments.push_back(argument(contiguous(n.inputs[i])));
         add_family_step(op_row(n.op).name, std::move(s), std::move(arguments), {y.value});
     }
 
@@ -421,7 +433,8 @@ private:
 
     // Keys and values of one cache: two halves of one buffer.
     std::pair<Argument, Argument> cache_halves(const Node& cache, int value) {
-        const std::int64_t half = cache.shape.max_elements() / 2 * static_cast<std::int64_t>(size_of(cache.dtype));
+        const std::int64_t half =
+            cache.shape.max_elements() / 2 * static_cast<std::int64_t>(size_of(cache.dtype));
         return {Argument{value, Dim(0)}, Argument{value, Dim(half)}};
     }
 
@@ -461,8 +474,13 @@ private:
         s.set(&kernels::AttentionSpec::q_head, q.view.stride(1));
         const auto [keys, values] = cache_halves(cache, locate(n.inputs[1]).value);
         const Located y{whole(&n), value_of(n)};
-        std::vector<Argument> arguments{argument(q), keys, values, argument(contiguous(n.inputs[2])),
-                                        argument(contiguous(n.inputs[3])), argument(contiguous(n.inputs[4])), argument(y)};
+        std::vector<Argument> arguments{argument(q),
+                                        keys,
+                                        values,
+                                        argument(contiguous(n.inputs[2])),
+                                        argument(contiguous(n.inputs[3])),
+                                        argument(contiguous(n.inputs[4])),
+                                        argument(y)};
         if (n.inputs.size() == 6) {
             const Located mask = contiguous(n.inputs[5]);
             s.spec.mask_columns = mask.view.shape[1].value();
@@ -477,8 +495,10 @@ private:
         const Located rows = contiguous(n.inputs[1]), state = contiguous(n.inputs[2]);
         const std::int64_t count = n.shape[0].value(), total = state.view.shape[0].value();
         if (rows.view.shape[1].value() != static_cast<std::int64_t>(sizeof(kernels::SamplingRow)) ||
-            rows.view.shape[0].value() != count || total < count || (count > 0 && (total - count) % count != 0))
-            throw InvalidArgument("sample: the sampling rows or the history do not fit " + std::to_string(count) + " rows");
+            rows.view.shape[0].value() != count || total < count ||
+            (count > 0 && (total - count) % count != 0))
+            throw InvalidArgument("sample: the sampling rows or the history do not fit " +
+                                  std::to_string(count) + " rows");
         Sized<kernels::SampleSpec> s;
         s.spec.logits = logits.view.base->dtype;
         s.spec.rows = count;
@@ -488,7 +508,8 @@ private:
         Argument length = argument(state), history = argument(state);
         history.offset = history.offset + Dim(count * 4);
         const Located y{whole(&n), value_of(n)};
-        add_family_step("sample", std::move(s), {argument(logits), argument(rows), history, length, argument(y)},
+        add_family_step("sample", std::move(s),
+                        {argument(logits), argument(rows), history, length, argument(y)},
                         {y.value, state.value});
     }
 

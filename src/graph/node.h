@@ -37,17 +37,17 @@ enum class Op : std::uint16_t {
     random,       // ints: distribution; scalars: seed low, seed high, stream low, stream high, low, high
     // views: no data moves
     reshape,
-    permute,    // ints: the source axis of each axis
-    slice,      // dims: start of each axis; ints: step of each axis
+    permute,  // ints: the source axis of each axis
+    slice,    // dims: start of each axis; ints: step of each axis
     broadcast,
     // families
-    cat,        // ints: axis
+    cat,  // ints: axis
     matmul,
-    reduce,     // ints: reduction, axis; floats: correction
-    softmax,    // the last axis
+    reduce,   // ints: reduction, axis; floats: correction
+    softmax,  // the last axis
     log_softmax,
-    rms_norm,   // floats: eps
-    layer_norm, // floats: eps
+    rms_norm,    // floats: eps
+    layer_norm,  // floats: eps
     gather,
     kv_append,  // value: the cache (2, blocks, kv_heads, block tokens, head_dim), changed in place
     attention,  // ints: window, max length; floats: scale, softcap
@@ -58,8 +58,8 @@ inline constexpr int kOpCount = static_cast<int>(Op::sample) + 1;
 // Bytes on a device that a leaf stands for.
 struct Storage {
     std::shared_ptr<Device> device;
-    Allocation allocation;                   // from the caching allocator, or
-    std::unique_ptr<Buffer> wrapped;         // host memory used in place
+    Allocation allocation;            // from the caching allocator, or
+    std::unique_ptr<Buffer> wrapped;  // host memory used in place
     std::size_t bytes = 0;
     BufferRef ref() const {
         Buffer* b = wrapped ? wrapped.get() : allocation ? &allocation.buffer() : nullptr;

@@ -16,7 +16,9 @@ namespace {
 
 std::string name_of(const Node& n) { return std::string(op_row(n.op).name); }
 
-[[noreturn]] void refuse(const Node& n, const std::string& what) { throw InvalidArgument(name_of(n) + ": " + what); }
+[[noreturn]] void refuse(const Node& n, const std::string& what) {
+    throw InvalidArgument(name_of(n) + ": " + what);
+}
 
 void need_rank(const Node& n, int input, int rank) {
     if (n.inputs[static_cast<std::size_t>(input)]->shape.rank() != rank)
@@ -66,7 +68,8 @@ void infer_cat(Node& n) {
         if (n.inputs[i]->dtype != n.dtype) refuse(n, "inputs differ in dtype; cast them");
         bool fits = s.rank() == first.rank();
         for (int d = 0; fits && d < s.rank(); ++d) fits = d == axis || s[d] == first[d];
-        if (!fits) refuse(n, "shapes " + to_string(first) + " and " + to_string(s) + " differ outside the axis");
+        if (!fits)
+            refuse(n, "shapes " + to_string(first) + " and " + to_string(s) + " differ outside the axis");
         n.shape[axis] = n.shape[axis] + s[axis];
     }
 }
@@ -74,7 +77,8 @@ void infer_cat(Node& n) {
 void infer_matmul(Node& n) {
     need_f32_family(n, 2);
     const Shape &a = n.inputs[0]->shape, &b = n.inputs[1]->shape;
-    if (a.rank() < 2 || b.rank() < 2) refuse(n, "needs at least two dimensions, got " + to_string(a) + " and " + to_string(b));
+    if (a.rank() < 2 || b.rank() < 2)
+        refuse(n, "needs at least two dimensions, got " + to_string(a) + " and " + to_string(b));
     if (!(a[a.rank() - 1] == b[b.rank() - 2]))
         refuse(n, "inner dimensions of " + to_string(a) + " and " + to_string(b) + " differ");
     const Shape lead_a(std::span<const Dim>(a.begin(), static_cast<std::size_t>(a.rank() - 2)));
@@ -95,15 +99,20 @@ void infer_reduce(Node& n) {
     for (int i = 0; i < s.rank(); ++i)
         if (i != axis) n.shape.append(s[i]);
     const DType t = n.inputs[0]->dtype;
-    const bool empty_ok = op == Reduction::sum || op == Reduction::prod || op == Reduction::any || op == Reduction::all;
+    const bool empty_ok =
+        op == Reduction::sum || op == Reduction::prod || op == Reduction::any || op == Reduction::all;
     if (!empty_ok && s[axis] == Dim(0)) refuse(n, "cannot reduce an axis of length 0 of " + to_string(s));
     switch (op) {
         case Reduction::argmax:
         case Reduction::argmin: n.dtype = DType::i64; break;
         case Reduction::any:
-        case Reduction::all: need_type(n, 0, DType::pred); n.dtype = DType::pred; break;
+        case Reduction::all:
+            need_type(n, 0, DType::pred);
+            n.dtype = DType::pred;
+            break;
         case Reduction::sum:
-        case Reduction::prod:  // the array API's default: small integers accumulate in the widest of their kind
+        case Reduction::
+            prod:  // the array API's default: small integers accumulate in the widest of their kind
             n.dtype = is_signed_int(t) || t == DType::pred ? DType::i64 : is_unsigned_int(t) ? DType::u64 : t;
             break;
         case Reduction::mean:
@@ -122,7 +131,8 @@ void infer_row(Node& n) {
     if (s.rank() < 1) refuse(n, "needs at least one dimension");
     for (std::size_t i = 1; i < n.inputs.size(); ++i) {
         if (n.inputs[i]->shape.rank() != 1 || !(n.inputs[i]->shape[0] == s[s.rank() - 1]))
-            refuse(n, "weight has shape " + to_string(n.inputs[i]->shape) + ", needs the last axis of " + to_string(s));
+            refuse(n, "weight has shape " + to_string(n.inputs[i]->shape) + ", needs the last axis of " +
+                          to_string(s));
         if (n.inputs[i]->dtype != n.inputs[1]->dtype) refuse(n, "weight and bias differ in dtype; cast one");
     }
     n.shape = s;
@@ -183,7 +193,8 @@ void infer_attention(Node& n) {
             refuse(n, "sequence and slot need one number a token");
     if (n.inputs.size() == 6) {
         need_rank(n, 5, 2);
-        if (!(n.inputs[5]->shape[0] == n.inputs[2]->shape[0])) refuse(n, "the key mask needs one row a sequence");
+        if (!(n.inputs[5]->shape[0] == n.inputs[2]->shape[0]))
+            refuse(n, "the key mask needs one row a sequence");
     }
     n.shape = q;
     n.dtype = n.inputs[0]->dtype;
@@ -216,7 +227,8 @@ void infer_slice(Node& n) {
         if (length.is_constant()) {
             const std::int64_t count = length.value() <= 0 ? 0 : (length.value() + magnitude - 1) / magnitude;
             if (start.is_constant() && s[static_cast<int>(i)].is_constant() && count > 0) {
-                const std::int64_t last = start.value() + (count - 1) * step, size = s[static_cast<int>(i)].value();
+                const std::int64_t last = start.value() + (count - 1) * step,
+                                   size = s[static_cast<int>(i)].value();
                 if (start.value() < 0 || start.value() >= size || last < 0 || last >= size)
                     refuse(n, "elements " + std::to_string(start.value()) + " to " + std::to_string(last) +
                                   " lie outside axis " + std::to_string(i) + " of " + to_string(s));
@@ -234,13 +246,16 @@ void infer_slice(Node& n) {
 
 constexpr auto kPointwise = OpClass::pointwise;
 const OpRow kRows[] = {
-#define INVAR_UNARY(name, rule, body, doc) {Op::name, #name, kPointwise, 1, 1, TypeRule::rule, "", body, doc, nullptr},
+#define INVAR_UNARY(name, rule, body, doc) \
+    {Op::name, #name, kPointwise, 1, 1, TypeRule::rule, "", body, doc, nullptr},
 #define INVAR_UNARY_1(name, rule, s, body, doc) \
     {Op::name, #name, kPointwise, 1, 1, TypeRule::rule, #s, body, doc, nullptr},
 #define INVAR_UNARY_2(name, rule, s, t, body, doc) \
     {Op::name, #name, kPointwise, 1, 1, TypeRule::rule, #s " " #t, body, doc, nullptr},
-#define INVAR_BINARY(name, rule, body, doc) {Op::name, #name, kPointwise, 2, 2, TypeRule::rule, "", body, doc, nullptr},
-#define INVAR_TERNARY(name, rule, body, doc) {Op::name, #name, kPointwise, 3, 3, TypeRule::rule, "", body, doc, nullptr},
+#define INVAR_BINARY(name, rule, body, doc) \
+    {Op::name, #name, kPointwise, 2, 2, TypeRule::rule, "", body, doc, nullptr},
+#define INVAR_TERNARY(name, rule, body, doc) \
+    {Op::name, #name, kPointwise, 3, 3, TypeRule::rule, "", body, doc, nullptr},
 #include <invar/pointwise_ops.def>
 #undef INVAR_UNARY
 #undef INVAR_UNARY_1
@@ -249,24 +264,42 @@ const OpRow kRows[] = {
 #undef INVAR_TERNARY
     {Op::cast, "cast", kPointwise, 1, 1, TypeRule::given, "", "", "the values in another dtype", nullptr},
     {Op::leaf, "leaf", OpClass::source, 0, 0, TypeRule::given, "", "", "bytes on a device", nullptr},
-    {Op::placeholder, "placeholder", OpClass::source, 0, 0, TypeRule::given, "", "", "input of a compiled function", nullptr},
-    {Op::constant, "constant", OpClass::source, 0, 0, TypeRule::given, "value", "", "one value everywhere", nullptr},
-    {Op::random, "random", OpClass::source, 0, 0, TypeRule::given, "", "", "random numbers by counter (Philox)", nullptr},
-    {Op::reshape, "reshape", OpClass::view, 1, 1, TypeRule::given, "", "", "the same elements in another shape", nullptr},
-    {Op::permute, "permute", OpClass::view, 1, 1, TypeRule::given, "", "", "axes in another order", infer_permute},
-    {Op::slice, "slice", OpClass::view, 1, 1, TypeRule::given, "", "", "a strided piece of each axis", infer_slice},
-    {Op::broadcast, "broadcast", OpClass::view, 1, 1, TypeRule::given, "", "", "axes of length 1 repeated", nullptr},
-    {Op::cat, "cat", OpClass::family, 1, 64, TypeRule::given, "", "", "tensors joined along an axis", infer_cat},
-    {Op::matmul, "matmul", OpClass::family, 2, 2, TypeRule::given, "", "", "matrix product over the last two axes, batched", infer_matmul},
-    {Op::reduce, "reduce", OpClass::family, 1, 1, TypeRule::given, "", "", "reduction of one axis", infer_reduce},
-    {Op::softmax, "softmax", OpClass::family, 1, 1, TypeRule::given, "", "", "softmax over the last axis", infer_row},
-    {Op::log_softmax, "log_softmax", OpClass::family, 1, 1, TypeRule::given, "", "", "logarithm of softmax over the last axis", infer_row},
-    {Op::rms_norm, "rms_norm", OpClass::family, 1, 2, TypeRule::given, "", "", "x / sqrt(mean(x^2) + eps) * weight over the last axis", infer_row},
-    {Op::layer_norm, "layer_norm", OpClass::family, 1, 3, TypeRule::given, "", "", "(x - mean) / sqrt(var + eps) * weight + bias over the last axis", infer_row},
-    {Op::gather, "gather", OpClass::family, 2, 2, TypeRule::given, "", "", "rows of a table by index", infer_gather},
-    {Op::kv_append, "kv_append", OpClass::family, 6, 6, TypeRule::given, "", "", "keys and values written into the cache in place", infer_kv_append},
-    {Op::attention, "attention", OpClass::family, 5, 6, TypeRule::given, "", "", "causal attention over the paged KV cache", infer_attention},
-    {Op::sample, "sample", OpClass::family, 3, 3, TypeRule::given, "", "", "one token a row of logits", infer_sample},
+    {Op::placeholder, "placeholder", OpClass::source, 0, 0, TypeRule::given, "", "",
+     "input of a compiled function", nullptr},
+    {Op::constant, "constant", OpClass::source, 0, 0, TypeRule::given, "value", "", "one value everywhere",
+     nullptr},
+    {Op::random, "random", OpClass::source, 0, 0, TypeRule::given, "", "",
+     "random numbers by counter (Philox)", nullptr},
+    {Op::reshape, "reshape", OpClass::view, 1, 1, TypeRule::given, "", "",
+     "the same elements in another shape", nullptr},
+    {Op::permute, "permute", OpClass::view, 1, 1, TypeRule::given, "", "", "axes in another order",
+     infer_permute},
+    {Op::slice, "slice", OpClass::view, 1, 1, TypeRule::given, "", "", "a strided piece of each axis",
+     infer_slice},
+    {Op::broadcast, "broadcast", OpClass::view, 1, 1, TypeRule::given, "", "", "axes of length 1 repeated",
+     nullptr},
+    {Op::cat, "cat", OpClass::family, 1, 64, TypeRule::given, "", "", "tensors joined along an axis",
+     infer_cat},
+    {Op::matmul, "matmul", OpClass::family, 2, 2, TypeRule::given, "", "",
+     "matrix product over the last two axes, batched", infer_matmul},
+    {Op::reduce, "reduce", OpClass::family, 1, 1, TypeRule::given, "", "", "reduction of one axis",
+     infer_reduce},
+    {Op::softmax, "softmax", OpClass::family, 1, 1, TypeRule::given, "", "", "softmax over the last axis",
+     infer_row},
+    {Op::log_softmax, "log_softmax", OpClass::family, 1, 1, TypeRule::given, "", "",
+     "logarithm of softmax over the last axis", infer_row},
+    {Op::rms_norm, "rms_norm", OpClass::family, 1, 2, TypeRule::given, "", "",
+     "x / sqrt(mean(x^2) + eps) * weight over the last axis", infer_row},
+    {Op::layer_norm, "layer_norm", OpClass::family, 1, 3, TypeRule::given, "", "",
+     "(x - mean) / sqrt(var + eps) * weight + bias over the last axis", infer_row},
+    {Op::gather, "gather", OpClass::family, 2, 2, TypeRule::given, "", "", "rows of a table by index",
+     infer_gather},
+    {Op::kv_append, "kv_append", OpClass::family, 6, 6, TypeRule::given, "", "",
+     "keys and values written into the cache in place", infer_kv_append},
+    {Op::attention, "attention", OpClass::family, 5, 6, TypeRule::given, "", "",
+     "causal attention over the paged KV cache", infer_attention},
+    {Op::sample, "sample", OpClass::family, 3, 3, TypeRule::given, "", "", "one token a row of logits",
+     infer_sample},
 };
 static_assert(sizeof kRows / sizeof kRows[0] == kOpCount, "one row for each operator");
 
@@ -325,7 +358,8 @@ Node::~Node() {
 
 PointwiseTypes pointwise_types(const OpRow& row, std::span<const NodePtr> inputs) {
     DType t = inputs.back()->dtype;
-    for (std::size_t i = row.rule == TypeRule::select ? 1 : 0; i < inputs.size(); ++i) t = promote(t, inputs[i]->dtype);
+    for (std::size_t i = row.rule == TypeRule::select ? 1 : 0; i < inputs.size(); ++i)
+        t = promote(t, inputs[i]->dtype);
     switch (row.rule) {
         case TypeRule::real:
             if (!is_float(t)) t = DType::f32;
@@ -333,11 +367,15 @@ PointwiseTypes pointwise_types(const OpRow& row, std::span<const NodePtr> inputs
         case TypeRule::boolean: return {compute_type(t), DType::pred};
         case TypeRule::logic: return {DType::pred, DType::pred};
         case TypeRule::bits:
-            if (is_float(t)) throw InvalidArgument(std::string(row.name) + ": needs integers or pred, got " + std::string(dtype_name(t)));
+            if (is_float(t))
+                throw InvalidArgument(std::string(row.name) + ": needs integers or pred, got " +
+                                      std::string(dtype_name(t)));
             break;
         case TypeRule::same:
             // Arithmetic on truth values counts them, as in NumPy.
-            if (t == DType::pred) throw InvalidArgument(std::string(row.name) + ": pred has no arithmetic; cast it to an integer or use logical_*");
+            if (t == DType::pred)
+                throw InvalidArgument(std::string(row.name) +
+                                      ": pred has no arithmetic; cast it to an integer or use logical_*");
             break;
         default: break;
     }
@@ -348,8 +386,10 @@ NodePtr make_node(Op op, std::vector<NodePtr> inputs, Attributes attributes) {
     const OpRow& row = op_row(op);
     const int count = static_cast<int>(inputs.size());
     if (count < row.min_inputs || count > row.max_inputs)
-        throw InvalidArgument(std::string(row.name) + ": got " + std::to_string(count) + " inputs, needs " +
-                              std::to_string(row.min_inputs) + (row.max_inputs > row.min_inputs ? " to " + std::to_string(row.max_inputs) : ""));
+        throw InvalidArgument(
+            std::string(row.name) + ": got " + std::to_string(count) + " inputs, needs " +
+            std::to_string(row.min_inputs) +
+            (row.max_inputs > row.min_inputs ? " to " + std::to_string(row.max_inputs) : ""));
     auto n = blank(op, DType::f32, {});
     n->device = common_device(row, inputs);
     if (row.op_class == OpClass::pointwise) {
@@ -401,7 +441,8 @@ NodePtr make_copy(NodePtr x) {
 NodePtr make_reshape(NodePtr x, const Shape& shape) {
     if (shape == x->shape) return x;
     if (!(shape.elements() == x->shape.elements()))
-        throw InvalidArgument("reshape: " + to_string(x->shape) + " has another number of elements than " + to_string(shape));
+        throw InvalidArgument("reshape: " + to_string(x->shape) + " has another number of elements than " +
+                              to_string(shape));
     return view_of(Op::reshape, std::move(x), shape);
 }
 
@@ -409,19 +450,25 @@ NodePtr make_broadcast(NodePtr x, const Shape& shape) {
     if (shape == x->shape) return x;
     if (x->op == Op::constant) return make_constant(x->dtype, shape, x->attributes.scalars[0]);
     if (!(broadcast_shapes(x->shape, shape) == shape))
-        throw InvalidArgument("broadcast: " + to_string(x->shape) + " does not broadcast to " + to_string(shape));
+        throw InvalidArgument("broadcast: " + to_string(x->shape) + " does not broadcast to " +
+                              to_string(shape));
     return view_of(Op::broadcast, std::move(x), shape);
 }
 
 NodePtr make_matmul(NodePtr a, NodePtr b, DType result) {
-    return make_node(Op::matmul, {std::move(a), std::move(b)}, {.dims = {}, .ints = {static_cast<int>(result)}, .floats = {}, .scalars = {}});
+    return make_node(Op::matmul, {std::move(a), std::move(b)},
+                     {.dims = {}, .ints = {static_cast<int>(result)}, .floats = {}, .scalars = {}});
 }
 
-NodePtr make_gather(NodePtr table, NodePtr index) { return make_node(Op::gather, {std::move(table), std::move(index)}); }
+NodePtr make_gather(NodePtr table, NodePtr index) {
+    return make_node(Op::gather, {std::move(table), std::move(index)});
+}
 
-NodePtr make_random(DType dtype, const Shape& shape, int distribution, std::uint64_t seed, std::uint64_t stream,
-                    double low, double high, std::shared_ptr<Device> device) {
-    if (!is_f32_family(dtype)) throw InvalidArgument("random: the dtype must be f32, f16 or bf16, got " + std::string(dtype_name(dtype)));
+NodePtr make_random(DType dtype, const Shape& shape, int distribution, std::uint64_t seed,
+                    std::uint64_t stream, double low, double high, std::shared_ptr<Device> device) {
+    if (!is_f32_family(dtype))
+        throw InvalidArgument("random: the dtype must be f32, f16 or bf16, got " +
+                              std::string(dtype_name(dtype)));
     auto n = blank(Op::random, dtype, shape);
     n->device = std::move(device);
     n->attributes.ints = {distribution};

@@ -6,13 +6,29 @@
 
 namespace invar::graph {
 
-inline kernels::KernelCall plan(const Device& d, const kernels::MatmulSpec& s) { return kernels::plan_matmul(d, s); }
-inline kernels::KernelCall plan(const Device& d, const kernels::ReduceSpec& s) { return kernels::plan_reduce(d, s); }
-inline kernels::KernelCall plan(const Device& d, const kernels::RowSpec& s) { return kernels::plan_row(d, s); }
-inline kernels::KernelCall plan(const Device& d, const kernels::GatherSpec& s) { return kernels::plan_gather(d, s); }
-inline kernels::KernelCall plan(const Device& d, const kernels::KvAppendSpec& s) { return kernels::plan_kv_append(d, s); }
-inline kernels::KernelCall plan(const Device& d, const kernels::AttentionSpec& s) { return kernels::plan_attention(d, s); }
-inline kernels::KernelCall plan(const Device& d, const kernels::SampleSpec& s) { return kernels::plan_sample(d, s); }
-inline kernels::KernelCall plan(const Device& d, const kernels::RandomSpec& s) { return kernels::plan_random(d, s); }
+inline kernels::KernelCall plan(const Device& d, const kernels::MatmulSpec& s) {
+    return kernels::plan_matmul(d, s);
+}
+inline kernels::KernelCall plan(const Device& d, const kernels::ReduceSpec& s) {
+    return kernels::plan_reduce(d, s);
+}
+inline kernels::KernelCall plan(const Device& d, const kernels::RowSpec& s) {
+    return kernels::plan_row(d, s);
+}
+inline kernels::KernelCall plan(const Device& d, const kernels::GatherSpec& s) {
+    return kernels::plan_gather(d, s);
+}
+inline kernels::KernelCall plan(const Device& d, const kernels::KvAppendSpec& s) {
+    return kernels::plan_kv_append(d, s);
+}
+inline kernels::KernelCall plan(const Device& d, const kernels::AttentionSpec& s) {
+    return kernels::plan_attention(d, s);
+}
+inline kernels::KernelCall plan(const Device& d, const kernels::SampleSpec& s) {
+    return kernels::plan_sample(d, s);
+}
+inline kernels::KernelCall plan(const Device& d, const kernels::RandomSpec& s) {
+    return kernels::plan_random(d, s);
+}
 
 }  // namespace invar::graph

@@ -27,7 +27,8 @@ void plan_memory(Schedule& s) {
     s.naive_bytes = 0;
     for (const Value* v : scratch) {
         s.naive_bytes = checked_add(s.naive_bytes, rounded(v->max_bytes), "arena");
-        for (int i = v->first_step; i <= v->last_step; ++i) live[static_cast<std::size_t>(i)] += rounded(v->max_bytes);
+        for (int i = v->first_step; i <= v->last_step; ++i)
+            live[static_cast<std::size_t>(i)] += rounded(v->max_bytes);
     }
     s.live_bytes = *std::max_element(live.begin(), live.end());
 
@@ -45,8 +46,9 @@ void plan_memory(Schedule& s) {
         }
         v->arena_offset = offset;
         s.arena_bytes = std::max(s.arena_bytes, offset + rounded(v->max_bytes));
-        placed.insert(std::upper_bound(placed.begin(), placed.end(), v,
-                                       [](const Value* a, const Value* b) { return a->arena_offset < b->arena_offset; }),
+        placed.insert(std::upper_bound(
+                          placed.begin(), placed.end(), v,
+                          [](const Value* a, const Value* b) { return a->arena_offset < b->arena_offset; }),
                       v);
     }
 }

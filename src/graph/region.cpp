@@ -44,7 +44,8 @@ int RegionBuilder::buffer(const Located& l, bool written) {
             const BufferUse& b = buffers_[i];
             bool same = !b.written && b.located.value == l.value && b.located.view.offset == l.view.offset &&
                         b.located.view.base->dtype == l.view.base->dtype;
-            for (int d = 0; same && d < shape_.rank(); ++d) same = b.located.view.stride(d) == l.view.stride(d);
+            for (int d = 0; same && d < shape_.rank(); ++d)
+                same = b.located.view.stride(d) == l.view.stride(d);
             if (same) return static_cast<int>(i);
         }
     buffers_.push_back({l, written});
@@ -63,7 +64,8 @@ void RegionBuilder::load_constant(const Node& n, int scalar) {
     actions_.push_back({Action::Kind::constant, &n, -1, scalar});
 }
 
-void RegionBuilder::compute(const Node& n, int scalars, FunctionRef<std::optional<Located>(const Node*)> locate,
+void RegionBuilder::compute(const Node& n, int scalars,
+                            FunctionRef<std::optional<Located>(const Node*)> locate,
                             FunctionRef<int(const Node*)> scalar_of) {
     for (const NodePtr& i : n.inputs) {
         if (has(i.get())) continue;
@@ -117,7 +119,8 @@ void RegionBuilder::merge_axes() {
     }
     if (merged.rank() > kMaxPointwiseRank)
         throw Unsupported("a pointwise operator over " + to_string(shape_) + " needs more than " +
-                          std::to_string(kMaxPointwiseRank) + " axes after merging; make an input contiguous first");
+                          std::to_string(kMaxPointwiseRank) +
+                          " axes after merging; make an input contiguous first");
     shape_ = merged;
     for (std::size_t b = 0; b < buffers_.size(); ++b) {
         buffers_[b].located.view.shape = merged;
@@ -139,7 +142,8 @@ Step RegionBuilder::finish(const std::string& label) {
         b.add_buffer(v.base->dtype, strided, use.written ? Access::write : Access::read);
         work.buffers.push_back({v.base->dtype, strided});
         if (strided) work.strides.emplace_back(v.strides.begin(), v.strides.begin() + shape_.rank());
-        step.arguments.push_back({use.located.value, v.offset * Dim(static_cast<std::int64_t>(size_of(v.base->dtype)))});
+        step.arguments.push_back(
+            {use.located.value, v.offset * Dim(static_cast<std::int64_t>(size_of(v.base->dtype)))});
         if (use.written) step.writes.push_back(use.located.value);
     }
     std::unordered_map<const Node*, Reg> regs;
@@ -162,7 +166,8 @@ Step RegionBuilder::finish(const std::string& label) {
                 const DType type = pointwise_types(row, n.inputs).compute;
                 std::vector<Reg> inputs, scalars;
                 for (std::size_t i = 0; i < n.inputs.size(); ++i) {
-                    const bool condition = row.rule == TypeRule::logic || (row.rule == TypeRule::select && i == 0);
+                    const bool condition =
+                        row.rule == TypeRule::logic || (row.rule == TypeRule::select && i == 0);
                     inputs.push_back(b.convert(regs.at(n.inputs[i].get()), condition ? DType::pred : type));
                 }
                 const Body& body = body_of(n.op);

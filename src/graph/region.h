@@ -42,8 +42,8 @@ private:
     struct Action {
         enum class Kind { load, constant, compute, store } kind;
         const Node* node;
-        int buffer = -1;   // load, store
-        int scalar = -1;   // constant; compute: first of the node's own
+        int buffer = -1;  // load, store
+        int scalar = -1;  // constant; compute: first of the node's own
     };
     struct BufferUse {
         Located located;

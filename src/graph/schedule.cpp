@@ -19,7 +19,8 @@ std::string reference(const Schedule& s, const Argument& a) {
 }
 
 template <class Spec>
-std::string sizes(const Sized<Spec>& s, std::initializer_list<std::pair<const char*, std::int64_t Spec::*>> members) {
+std::string sizes(const Sized<Spec>& s,
+                  std::initializer_list<std::pair<const char*, std::int64_t Spec::*>> members) {
     std::string text;
     for (const auto& [name, member] : members) {
         std::string value = std::to_string(s.spec.*member);
@@ -93,7 +94,8 @@ std::string to_text(const Schedule& s) {
             out << (a ? ", " : "") << reference(s, step.arguments[a]) << (written ? "!" : "");
         }
         out << ']';
-        if (step.workspace >= 0) out << " workspace " << s.values[static_cast<std::size_t>(step.workspace)].max_bytes;
+        if (step.workspace >= 0)
+            out << " workspace " << s.values[static_cast<std::size_t>(step.workspace)].max_bytes;
         out << '\n';
     }
     out << "memory arena " << s.arena_bytes << " live " << s.live_bytes << " naive " << s.naive_bytes << '\n';

@@ -23,10 +23,10 @@ namespace invar::graph {
 struct Value {
     enum class Kind { input, output, scratch };
     Kind kind = Kind::scratch;
-    int index = 0;                 // which input or output
-    std::size_t max_bytes = 0;     // at the largest values of the symbols
+    int index = 0;                        // which input or output
+    std::size_t max_bytes = 0;            // at the largest values of the symbols
     int first_step = -1, last_step = -1;  // lifetime of scratch
-    std::size_t arena_offset = 0;  // of scratch, bytes
+    std::size_t arena_offset = 0;         // of scratch, bytes
 };
 
 struct Argument {
@@ -41,7 +41,9 @@ struct Sized {
     Spec spec;
     std::vector<std::pair<std::size_t, Dim>> fields;
 
-    void set(std::int64_t Spec::*member, Dim d) { set_at(reinterpret_cast<std::byte*>(&(spec.*member)) - reinterpret_cast<std::byte*>(&spec), d); }
+    void set(std::int64_t Spec::*member, Dim d) {
+        set_at(reinterpret_cast<std::byte*>(&(spec.*member)) - reinterpret_cast<std::byte*>(&spec), d);
+    }
     void set_at(std::ptrdiff_t offset, Dim d) {
         auto& field = *reinterpret_cast<std::int64_t*>(reinterpret_cast<std::byte*>(&spec) + offset);
         field = d.max();
@@ -59,20 +61,21 @@ struct Sized {
 struct PointwiseWork {
     std::string program;  // canonical text
     std::string entry;
-    std::vector<Dim> dims;                  // index space
+    std::vector<Dim> dims;  // index space
     struct BufferKind {
         DType dtype;
         bool strided;
     };
-    std::vector<BufferKind> buffers;        // one an argument
-    std::vector<std::vector<Dim>> strides;  // of each strided buffer, in elements
+    std::vector<BufferKind> buffers;             // one an argument
+    std::vector<std::vector<Dim>> strides;       // of each strided buffer, in elements
     std::vector<std::pair<int, DType>> scalars;  // index into the graph's scalars, type of the parameter
     bool symbolic() const;
 };
 
-using Work = std::variant<PointwiseWork, Sized<kernels::MatmulSpec>, Sized<kernels::ReduceSpec>,
-                          Sized<kernels::RowSpec>, Sized<kernels::GatherSpec>, Sized<kernels::KvAppendSpec>,
-                          Sized<kernels::AttentionSpec>, Sized<kernels::SampleSpec>, Sized<kernels::RandomSpec>>;
+using Work =
+    std::variant<PointwiseWork, Sized<kernels::MatmulSpec>, Sized<kernels::ReduceSpec>,
+                 Sized<kernels::RowSpec>, Sized<kernels::GatherSpec>, Sized<kernels::KvAppendSpec>,
+                 Sized<kernels::AttentionSpec>, Sized<kernels::SampleSpec>, Sized<kernels::RandomSpec>>;
 
 struct Step {
     std::string label;  // "region 3: silu multiply", "matmul + residual"

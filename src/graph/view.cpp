@@ -107,7 +107,8 @@ std::optional<View> apply_view(const Node& node, const View& in) {
         case Op::broadcast: {
             const int lead = node.shape.rank() - in.shape.rank();
             for (int i = 0; i < node.shape.rank(); ++i) {
-                const bool repeated = i < lead || (in.shape[i - lead] == Dim(1) && !(node.shape[i] == Dim(1)));
+                const bool repeated =
+                    i < lead || (in.shape[i - lead] == Dim(1) && !(node.shape[i] == Dim(1)));
                 r.strides[at(i)] = repeated ? Dim(0) : in.stride(i - lead);
             }
             return r;

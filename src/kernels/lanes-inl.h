@@ -92,7 +92,8 @@ HWY_INLINE V16 load16(const F16* p) {
             const auto sign = hn::ShiftLeft<16>(hn::Xor(bits, magnitude));
             // As an f32 the shifted bits are 2^112 too small, denormals included; infinity and NaN get all exponent bits.
             const auto shifted = hn::ShiftLeft<13>(magnitude);
-            const auto scaled = hn::BitCast(D32(), hn::Mul(hn::BitCast(DF(), shifted), hn::Set(DF(), 0x1p112f)));
+            const auto scaled =
+                hn::BitCast(D32(), hn::Mul(hn::BitCast(DF(), shifted), hn::Set(DF(), 0x1p112f)));
             const auto special = hn::Or(shifted, hn::Set(D32(), 0x7f800000u));
             const auto value = hn::IfThenElse(hn::Gt(magnitude, hn::Set(D32(), 0x7bffu)), special, scaled);
             r.v[i] = hn::BitCast(DF(), hn::Or(value, sign));
@@ -141,11 +142,11 @@ HWY_INLINE void store16(const V16& x, T* p, std::int64_t n) {
     for (std::int64_t i = 0; i < n; ++i) p[i] = head[i];
 }
 
-#define INVAR_BINARY(name, op)                            \
-    HWY_INLINE V16 name(const V16& a, const V16& b) {     \
-        V16 r;                                            \
-        INVAR_EACH r.v[i] = hn::op(a.v[i], b.v[i]);       \
-        return r;                                         \
+#define INVAR_BINARY(name, op)                        \
+    HWY_INLINE V16 name(const V16& a, const V16& b) { \
+        V16 r;                                        \
+        INVAR_EACH r.v[i] = hn::op(a.v[i], b.v[i]);   \
+        return r;                                     \
     }
 INVAR_BINARY(add, Add)
 INVAR_BINARY(sub, Sub)

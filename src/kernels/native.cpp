@@ -11,18 +11,19 @@ const Module* native_module(const Device& device, const Module& module, const ch
                       std::string(language) + "' of device '" + device.name() + "'; run it on the cpu");
 }
 
-std::byte* need_bytes(const NativeLaunch& launch, std::size_t index, std::int64_t bytes, std::size_t alignment,
-                      const char* family, const char* name) {
+std::byte* need_bytes(const NativeLaunch& launch, std::size_t index, std::int64_t bytes,
+                      std::size_t alignment, const char* family, const char* name) {
     if (index >= launch.buffers.size())
         throw LaunchFailed(std::string(family) + ": buffer '" + name + "' (number " + std::to_string(index) +
                            ") is missing; " + std::to_string(launch.buffers.size()) + " buffers were given");
     const NativeBuffer& buffer = launch.buffers[index];
     if (bytes < 0 || static_cast<std::uint64_t>(bytes) > buffer.size || (bytes > 0 && !buffer.data))
-        throw LaunchFailed(std::string(family) + ": buffer '" + name + "' has " + std::to_string(buffer.size) +
-                           " bytes where " + std::to_string(bytes) + " are needed");
+        throw LaunchFailed(std::string(family) + ": buffer '" + name + "' has " +
+                           std::to_string(buffer.size) + " bytes where " + std::to_string(bytes) +
+                           " are needed");
     if (bytes > 0 && reinterpret_cast<std::uintptr_t>(buffer.data) % alignment != 0)
-        throw LaunchFailed(std::string(family) + ": buffer '" + name + "' is not aligned to its elements of " +
-                           std::to_string(alignment) + " bytes");
+        throw LaunchFailed(std::string(family) + ": buffer '" + name +
+                           "' is not aligned to its elements of " + std::to_string(alignment) + " bytes");
     return buffer.data;
 }
 

@@ -20,15 +20,16 @@ const Module* native_module(const Device& device, const Module& module, const ch
 
 // Buffer number index of a launch, which must hold at least `bytes` bytes aligned for elements of `dtype`. Throws
 // LaunchFailed naming family, buffer and sizes.
-std::byte* need_bytes(const NativeLaunch& launch, std::size_t index, std::int64_t bytes, std::size_t alignment,
-                      const char* family, const char* name);
+std::byte* need_bytes(const NativeLaunch& launch, std::size_t index, std::int64_t bytes,
+                      std::size_t alignment, const char* family, const char* name);
 inline std::byte* need(const NativeLaunch& launch, std::size_t index, std::int64_t elements, DType dtype,
                        const char* family, const char* name) {
     const auto size = static_cast<std::int64_t>(size_of(dtype));
     return need_bytes(launch, index, elements * size, size_of(dtype), family, name);
 }
 template <class T>
-T* need(const NativeLaunch& launch, std::size_t index, std::int64_t elements, const char* family, const char* name) {
+T* need(const NativeLaunch& launch, std::size_t index, std::int64_t elements, const char* family,
+        const char* name) {
     const auto size = static_cast<std::int64_t>(sizeof(T));
     return reinterpret_cast<T*>(need_bytes(launch, index, elements * size, alignof(T), family, name));
 }

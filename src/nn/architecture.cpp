@@ -9,13 +9,16 @@ namespace invar::nn {
 namespace {
 
 constexpr ArchitectureRow kTable[] = {
-    {"GPT2LMHeadModel", build_gpt2},       {"LlamaForCausalLM", build_llama}, {"MistralForCausalLM", build_mistral},
-    {"Qwen2ForCausalLM", build_qwen2},     {"Qwen3ForCausalLM", build_qwen3},
+    {"GPT2LMHeadModel", build_gpt2},       {"LlamaForCausalLM", build_llama},
+    {"MistralForCausalLM", build_mistral}, {"Qwen2ForCausalLM", build_qwen2},
+    {"Qwen3ForCausalLM", build_qwen3},
 };
 
 }  // namespace
 
-Tensor Architecture::logits(const Tensor& hidden) const { return matmul(hidden, head.transpose(), DType::f32); }
+Tensor Architecture::logits(const Tensor& hidden) const {
+    return matmul(hidden, head.transpose(), DType::f32);
+}
 
 std::span<const ArchitectureRow> architecture_table() { return kTable; }
 

@@ -31,18 +31,20 @@ Decoder::Decoder(const BuildContext& context, const DecoderOptions& options)
         l.gate = linear(p + "mlp.gate_proj", c.intermediate_size, c.hidden_size, c.mlp_bias);
         l.up = linear(p + "mlp.up_proj", c.intermediate_size, c.hidden_size, c.mlp_bias);
         l.down = linear(p + "mlp.down_proj", c.hidden_size, c.intermediate_size, c.mlp_bias);
-        if (c.sliding_window && c.layer_uses_window[static_cast<std::size_t>(i)]) l.window = *c.sliding_window;
+        if (c.sliding_window && c.layer_uses_window[static_cast<std::size_t>(i)])
+            l.window = *c.sliding_window;
         layers_.push_back(std::move(l));
     }
     final_norm_ = w.get("model.norm.weight", {c.hidden_size});
     head_is_embedding = c.tie_word_embeddings;
     head = head_is_embedding ? embedding_ : w.get("lm_head.weight", {c.vocab_size, c.hidden_size});
-    if (!head_is_embedding) lookup_bytes = static_cast<std::uint64_t>(embedding_.elements()) * size_of(embedding_.dtype());
+    if (!head_is_embedding)
+        lookup_bytes = static_cast<std::uint64_t>(embedding_.elements()) * size_of(embedding_.dtype());
     rope_ = make_rope_tables(c.rope, c.head_dim, context.positions, w.device());
 }
 
-Tensor Decoder::attend(const Layer& l, const Tensor& x, const ModelInputs& inputs, const Tensor& cos, const Tensor& sin,
-                       State& cache) const {
+Tensor Decoder::attend(const Layer& l, const Tensor& x, const ModelInputs& inputs, const Tensor& cos,
+                       const Tensor& sin, State& cache) const {
     const Dim tokens = x.shape()[0];
     Tensor q = l.q(x).reshape({tokens, config_.heads, config_.head_dim});
     Tensor k = l.k(x).reshape({tokens, config_.kv_heads, config_.head_dim});

@@ -28,8 +28,8 @@ private:
         Linear gate, up, down;
         std::int64_t window = 0;
     };
-    Tensor attend(const Layer& layer, const Tensor& x, const ModelInputs& inputs, const Tensor& cos, const Tensor& sin,
-                  State& cache) const;
+    Tensor attend(const Layer& layer, const Tensor& x, const ModelInputs& inputs, const Tensor& cos,
+                  const Tensor& sin, State& cache) const;
 
     io::ModelConfig config_;
     Tensor embedding_;  // (vocab, hidden)

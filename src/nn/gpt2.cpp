@@ -25,7 +25,9 @@ public:
         const auto conv = [&](const std::string& name, std::int64_t in, std::int64_t out) {
             return Linear{w.get_transposed(name + ".weight", in, out), w.get(name + ".bias", {out})};
         };
-        const auto norm = [&](const std::string& name) { return Norm{w.get(name + ".weight", {h}), w.get(name + ".bias", {h})}; };
+        const auto norm = [&](const std::string& name) {
+            return Norm{w.get(name + ".weight", {h}), w.get(name + ".bias", {h})};
+        };
         tokens_ = w.get(root + "wte.weight", {c.vocab_size, h});
         positions_ = w.get(root + "wpe.weight", {c.max_positions, h});
         for (std::int64_t i = 0; i < c.layers; ++i) {
@@ -37,7 +39,8 @@ public:
         final_ = norm(root + "ln_f");
         head_is_embedding = c.tie_word_embeddings;
         lookup_bytes = static_cast<std::uint64_t>(positions_.elements()) * size_of(positions_.dtype());
-        if (!head_is_embedding) lookup_bytes += static_cast<std::uint64_t>(tokens_.elements()) * size_of(tokens_.dtype());
+        if (!head_is_embedding)
+            lookup_bytes += static_cast<std::uint64_t>(tokens_.elements()) * size_of(tokens_.dtype());
         head = head_is_embedding ? tokens_ : w.get("lm_head.weight", {c.vocab_size, h});
     }
 
@@ -58,7 +61,9 @@ private:
         Linear qkv, out, up, down;
     };
 
-    Tensor normalize(const Tensor& x, const Norm& n) const { return layer_norm(x, n.weight, n.bias, config_.norm_eps); }
+    Tensor normalize(const Tensor& x, const Norm& n) const {
+        return layer_norm(x, n.weight, n.bias, config_.norm_eps);
+    }
 
     Tensor attend(const Layer& l, const Tensor& x, const ModelInputs& inputs, State& cache) const {
         const Dim tokens = x.shape()[0];
@@ -78,6 +83,8 @@ private:
 
 }  // namespace
 
-std::unique_ptr<Architecture> build_gpt2(const BuildContext& context) { return std::make_unique<Gpt2>(context); }
+std::unique_ptr<Architecture> build_gpt2(const BuildContext& context) {
+    return std::make_unique<Gpt2>(context);
+}
 
 }  // namespace invar::nn

@@ -16,8 +16,12 @@ struct NamedActivation {
     Activation function;
 };
 constexpr NamedActivation kActivations[] = {
-    {"silu", silu},           {"swish", silu},                 {"gelu", gelu},
-    {"gelu_new", gelu_tanh},  {"gelu_pytorch_tanh", gelu_tanh}, {"relu", relu},
+    {"silu", silu},
+    {"swish", silu},
+    {"gelu", gelu},
+    {"gelu_new", gelu_tanh},
+    {"gelu_pytorch_tanh", gelu_tanh},
+    {"relu", relu},
 };
 
 // One frequency of Llama 3.1's scaling: long waves are divided by the factor, short ones stay, those between are mixed.
@@ -27,8 +31,9 @@ float llama3_frequency(float frequency, const io::RopeConfig& rope) {
     if (wavelength < static_cast<float>(original / rope.high_freq_factor)) return frequency;
     const float scaled = frequency / static_cast<float>(rope.factor);
     if (wavelength > static_cast<float>(original / rope.low_freq_factor)) return scaled;
-    const float smooth = (static_cast<float>(original) / wavelength - static_cast<float>(rope.low_freq_factor)) /
-                         static_cast<float>(rope.high_freq_factor - rope.low_freq_factor);
+    const float smooth =
+        (static_cast<float>(original) / wavelength - static_cast<float>(rope.low_freq_factor)) /
+        static_cast<float>(rope.high_freq_factor - rope.low_freq_factor);
     return (1 - smooth) * scaled + smooth * frequency;
 }
 

@@ -21,8 +21,8 @@ struct RopeTables {
     Tensor cos, sin;  // (positions, head_dim / 2) f32
 };
 // Frequencies by type: standard, linear, llama3 (the scaling of Llama 3.1). Angles are f32 products, as in transformers.
-INVAR_API RopeTables make_rope_tables(const io::RopeConfig& rope, std::int64_t head_dim, std::int64_t positions,
-                            const std::shared_ptr<Device>& device);
+INVAR_API RopeTables make_rope_tables(const io::RopeConfig& rope, std::int64_t head_dim,
+                                      std::int64_t positions, const std::shared_ptr<Device>& device);
 // x (tokens, heads, head_dim); cos and sin (tokens, head_dim / 2), the rows of the tokens' positions.
 INVAR_API Tensor apply_rope(const Tensor& x, const Tensor& cos, const Tensor& sin);
 

@@ -57,15 +57,18 @@ io::ModelConfig config_of(const NamedShape& s) {
 std::uint64_t rough_parameters(const io::ModelConfig& c) {
     const std::int64_t attention = 2 * c.hidden_size * (c.heads + c.kv_heads) * c.head_dim;
     const std::int64_t feed_forward = (c.model_type == "gpt2" ? 2 : 3) * c.hidden_size * c.intermediate_size;
-    return static_cast<std::uint64_t>(c.layers * (attention + feed_forward) + (c.tie_word_embeddings ? 1 : 2) * c.vocab_size * c.hidden_size);
+    return static_cast<std::uint64_t>(c.layers * (attention + feed_forward) +
+                                      (c.tie_word_embeddings ? 1 : 2) * c.vocab_size * c.hidden_size);
 }
 
-std::unique_ptr<Model::Impl> build(io::ModelConfig config, nn::WeightSource& weights, const LoadOptions& options) {
+std::unique_ptr<Model::Impl> build(io::ModelConfig config, nn::WeightSource& weights,
+                                   const LoadOptions& options) {
     const nn::ArchitectureRow& row = nn::find_architecture(config.architecture);
     if (options.max_context < 0 || options.max_context > config.max_positions)
         throw InvalidArgument("max_context is " + std::to_string(options.max_context) + "; this model has " +
                               std::to_string(config.max_positions) + " positions");
-    const std::int64_t context = options.max_context > 0 ? options.max_context : std::min(config.max_positions, kDefaultContext);
+    const std::int64_t context =
+        options.max_context > 0 ? options.max_context : std::min(config.max_positions, kDefaultContext);
     auto impl = std::make_unique<Model::Impl>();
     impl->device = weights.device();
     impl->architecture = row.build({config, weights, context});
@@ -93,7 +96,8 @@ std::unique_ptr<Model::Impl> build(io::ModelConfig config, nn::WeightSource& wei
 DType weight_type(const LoadOptions& options, const io::ModelConfig& config, DType saved) {
     const DType t = options.dtype.value_or(config.dtype.value_or(saved));
     if (t != DType::f32 && t != DType::f16 && t != DType::bf16)
-        throw InvalidArgument("models run in f32, f16 or bf16; dtype " + std::string(dtype_name(t)) + " was asked for");
+        throw InvalidArgument("models run in f32, f16 or bf16; dtype " + std::string(dtype_name(t)) +
+                              " was asked for");
     return t;
 }
 
@@ -108,8 +112,10 @@ void Model::Impl::check_tokens(std::span<const std::int32_t> tokens) const {
 
 void Model::Impl::check_capacity(std::int64_t capacity) const {
     if (capacity <= 0 || capacity > info.context)
-        throw InvalidArgument("a sequence of " + std::to_string(capacity) + " tokens was asked for; this model was loaded for 1 to " +
-                              std::to_string(info.context) + " (max_context; the model has " + std::to_string(info.max_positions) + " positions)");
+        throw InvalidArgument("a sequence of " + std::to_string(capacity) +
+                              " tokens was asked for; this model was loaded for 1 to " +
+                              std::to_string(info.context) + " (max_context; the model has " +
+                              std::to_string(info.max_positions) + " positions)");
 }
 
 Model::Model(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -123,7 +129,8 @@ std::shared_ptr<Model> Model::load(const std::filesystem::path& folder, const Lo
     io::Checkpoint checkpoint = io::Checkpoint::open(folder);
     const DType saved = checkpoint.size() > 0 ? checkpoint.info(checkpoint.names()[0])->dtype : DType::f32;
     const DType dtype = weight_type(options, config, saved);
-    const auto weights = nn::checkpoint_weights(std::move(checkpoint), dtype, find_device(options.device), options.progress);
+    const auto weights =
+        nn::checkpoint_weights(std::move(checkpoint), dtype, find_device(options.device), options.progress);
     return std::shared_ptr<Model>(new Model(build(std::move(config), *weights, options)));
 }
 
@@ -159,9 +166,11 @@ KvCache::KvCache(const Model::Impl& model, std::int64_t sequences, std::int64_t 
     const std::int64_t per_sequence = (capacity + kKvBlockTokens - 1) / kKvBlockTokens;
     std::vector<std::int32_t> table(static_cast<std::size_t>(sequences * per_sequence));
     std::iota(table.begin(), table.end(), 0);
-    block_table_ = Tensor::from_bytes(std::as_bytes(std::span(table)), DType::i32, {sequences, per_sequence}, model.device);
+    block_table_ = Tensor::from_bytes(std::as_bytes(std::span(table)), DType::i32, {sequences, per_sequence},
+                                      model.device);
     for (std::int64_t i = 0; i < model.info.layers; ++i)
-        layers_.push_back(make_kv_cache(model.info.dtype, sequences * per_sequence, model.info.kv_heads, model.info.head_dim, model.device));
+        layers_.push_back(make_kv_cache(model.info.dtype, sequences * per_sequence, model.info.kv_heads,
+                                        model.info.head_dim, model.device));
 }
 
 std::vector<State> KvCache::states() const {
@@ -186,7 +195,8 @@ ForwardResult run_tokens(const Model::Impl& m, const nn::KvCache& cache, std::sp
     const auto upload = [&](std::span<const std::int32_t> v, const Shape& shape) {
         return Tensor::from_bytes(std::as_bytes(v), DType::i32, shape, m.device);
     };
-    nn::ModelInputs inputs{upload(tokens, count), upload(at.positions, count),
+    nn::ModelInputs inputs{upload(tokens, count),
+                           upload(at.positions, count),
                            {cache.block_table(), upload(at.rows, count), upload(at.slots, count), {}}};
     if (!at.key_mask.empty())
         inputs.kv.key_mask = upload(at.key_mask, {1, static_cast<std::int64_t>(at.key_mask.size())});
@@ -199,19 +209,21 @@ ForwardResult run_tokens(const Model::Impl& m, const nn::KvCache& cache, std::sp
     return result;
 }
 
-void check_forward(const Model::Impl& m, std::span<const std::int32_t> tokens, const ForwardOptions& options) {
+void check_forward(const Model::Impl& m, std::span<const std::int32_t> tokens,
+                   const ForwardOptions& options) {
     if (tokens.empty()) throw InvalidArgument("forward: no tokens; give at least one");
     m.check_tokens(tokens);
     const auto need_length = [&](std::span<const std::int32_t> list, const char* what) {
         if (!list.empty() && list.size() != tokens.size())
-            throw InvalidArgument(std::string("forward: ") + what + " has " + std::to_string(list.size()) + " numbers for " +
-                                  std::to_string(tokens.size()) + " tokens");
+            throw InvalidArgument(std::string("forward: ") + what + " has " + std::to_string(list.size()) +
+                                  " numbers for " + std::to_string(tokens.size()) + " tokens");
     };
     need_length(options.position_ids, "position_ids");
     need_length(options.attention_mask, "attention_mask");
     for (const std::int32_t p : options.position_ids)
         if (p < 0 || p >= m.info.context)
-            throw InvalidArgument("forward: position " + std::to_string(p) + " is outside the " + std::to_string(m.info.context) +
+            throw InvalidArgument("forward: position " + std::to_string(p) + " is outside the " +
+                                  std::to_string(m.info.context) +
                                   " positions that the model was loaded for");
 }
 
@@ -226,7 +238,11 @@ struct Sequence::Impl {
     bool masked = false;
 
     Impl(std::shared_ptr<const Model> owner, const Model::Impl& impl, std::int64_t size)
-        : model(std::move(owner)), m(impl), cache(impl, 1, size), capacity(size), mask(static_cast<std::size_t>(size), 1) {}
+        : model(std::move(owner)),
+          m(impl),
+          cache(impl, 1, size),
+          capacity(size),
+          mask(static_cast<std::size_t>(size), 1) {}
 };
 
 Sequence::Sequence(std::shared_ptr<const Model> model, std::int64_t capacity) {
@@ -242,14 +258,16 @@ ForwardResult Sequence::append(std::span<const std::int32_t> tokens, const Forwa
     check_forward(s.m, tokens, options);
     const auto count = static_cast<std::int64_t>(tokens.size());
     if (count > s.capacity - s.length)
-        throw InvalidArgument("forward: " + std::to_string(count) + " tokens after " + std::to_string(s.length) +
-                              " overflow the sequence's " + std::to_string(s.capacity));
+        throw InvalidArgument("forward: " + std::to_string(count) + " tokens after " +
+                              std::to_string(s.length) + " overflow the sequence's " +
+                              std::to_string(s.capacity));
     Placement at;
     at.slots.resize(tokens.size());
     std::iota(at.slots.begin(), at.slots.end(), static_cast<std::int32_t>(s.length));
     at.rows.assign(tokens.size(), 0);
     at.positions = at.slots;
-    if (!options.position_ids.empty()) at.positions.assign(options.position_ids.begin(), options.position_ids.end());
+    if (!options.position_ids.empty())
+        at.positions.assign(options.position_ids.begin(), options.position_ids.end());
     for (std::size_t i = 0; i < options.attention_mask.size(); ++i) {
         s.mask[static_cast<std::size_t>(at.slots[i])] = options.attention_mask[i] != 0;
         s.masked = s.masked || options.attention_mask[i] == 0;
@@ -271,7 +289,8 @@ ForwardResult Model::forward(std::span<const std::int32_t> tokens, const Forward
     for (std::size_t i = 0; i < tokens.size(); ++i) {
         const bool given = !options.position_ids.empty();
         at.positions.push_back(given ? options.position_ids[i] : static_cast<std::int32_t>(i));
-        const bool next = i > 0 && given && options.attention_mask.empty() && at.positions[i] != at.positions[i - 1] + 1;
+        const bool next =
+            i > 0 && given && options.attention_mask.empty() && at.positions[i] != at.positions[i - 1] + 1;
         at.rows.push_back(i == 0 ? 0 : at.rows.back() + (next ? 1 : 0));
         at.slots.push_back(i == 0 || next ? 0 : at.slots.back() + 1);
     }

@@ -16,17 +16,22 @@ struct Session::Impl {
     const Model::Impl& m;
     std::int64_t sequences, capacity, chunk;
     nn::KvCache cache;
-    Tensor sampling_rows, sampler_memory, rows;  // rows: 0, 1, 2, ... (sequences) i32
+    Tensor sampling_rows, sampler_memory, rows;    // rows: 0, 1, 2, ... (sequences) i32
     Tensor chunk_tokens, chunk_slots, chunk_rows;  // (chunk) i32
-    std::vector<Tensor> decode_inputs;  // tokens, positions, slots (sequences) i32
+    std::vector<Tensor> decode_inputs;             // tokens, positions, slots (sequences) i32
     std::vector<Tensor> no_outputs;
     Tensor first_token;
     CompiledFunction prefill, prefill_last, decode;
     std::int64_t length = 0;  // of the longest sequence
     bool started = false;
 
-    Impl(std::shared_ptr<const Model> owner, const Model::Impl& impl, const SessionOptions& o, std::int64_t size)
-        : model(std::move(owner)), m(impl), sequences(o.sequences), capacity(size), chunk(std::min(o.prefill_chunk, size)),
+    Impl(std::shared_ptr<const Model> owner, const Model::Impl& impl, const SessionOptions& o,
+         std::int64_t size)
+        : model(std::move(owner)),
+          m(impl),
+          sequences(o.sequences),
+          capacity(size),
+          chunk(std::min(o.prefill_chunk, size)),
           cache(impl, o.sequences, size) {
         const auto ints = [&](std::int64_t n) { return Tensor::empty(DType::i32, {n}, m.device, true); };
         chunk_tokens = ints(chunk);
@@ -36,7 +41,8 @@ struct Session::Impl {
         no_outputs.resize(3);
         first_token = ints(1);
         rows = arange(0, sequences, 1, DType::i32).to(m.device).eval();
-        sampling_rows = make_sampling_rows(std::vector<SamplingOptions>(static_cast<std::size_t>(sequences)), m.device);
+        sampling_rows =
+            make_sampling_rows(std::vector<SamplingOptions>(static_cast<std::size_t>(sequences)), m.device);
         sampler_memory = make_sampler_memory(sequences, capacity + 1, m.device);
         compile_prefill();
         compile_decode();
@@ -50,27 +56,35 @@ struct Session::Impl {
             return m.architecture->hidden({in[0], in[1], {cache.block_table(), in[2], in[1], {}}}, states);
         };
         // Chunks before the last only fill the cache; nothing after the last layer's append is computed.
-        prefill = compile([&](std::span<const Tensor> in) {
-            std::vector<State> states = cache.states();
-            forward(in, states);
-            return std::vector<Tensor>{states.back().value()};
-        }, specs, m.device);
-        if (sequences == 1)
-            prefill_last = compile([&](std::span<const Tensor> in) {
+        prefill = compile(
+            [&](std::span<const Tensor> in) {
                 std::vector<State> states = cache.states();
-                const Tensor last = forward(in, states).slice(0, n - Dim(1), n);
-                return std::vector<Tensor>{sample(m.architecture->logits(last), sampling_rows, State(sampler_memory))};
-            }, specs, m.device);
+                forward(in, states);
+                return std::vector<Tensor>{states.back().value()};
+            },
+            specs, m.device);
+        if (sequences == 1)
+            prefill_last = compile(
+                [&](std::span<const Tensor> in) {
+                    std::vector<State> states = cache.states();
+                    const Tensor last = forward(in, states).slice(0, n - Dim(1), n);
+                    return std::vector<Tensor>{
+                        sample(m.architecture->logits(last), sampling_rows, State(sampler_memory))};
+                },
+                specs, m.device);
     }
 
     void compile_decode() {
         const std::vector<InputSpec> specs(3, InputSpec{DType::i32, {sequences}});
-        decode = compile([&](std::span<const Tensor> in) {
-            std::vector<State> states = cache.states();
-            const Tensor h = m.architecture->hidden({in[0], in[1], {cache.block_table(), rows, in[2], {}}}, states);
-            const Tensor next = sample(m.architecture->logits(h), sampling_rows, State(sampler_memory));
-            return std::vector<Tensor>{next, in[1] + 1.0, in[2] + 1.0};
-        }, specs, m.device, {.donations = {{0, 0}, {1, 1}, {2, 2}}});
+        decode = compile(
+            [&](std::span<const Tensor> in) {
+                std::vector<State> states = cache.states();
+                const Tensor h =
+                    m.architecture->hidden({in[0], in[1], {cache.block_table(), rows, in[2], {}}}, states);
+                const Tensor next = sample(m.architecture->logits(h), sampling_rows, State(sampler_memory));
+                return std::vector<Tensor>{next, in[1] + 1.0, in[2] + 1.0};
+            },
+            specs, m.device, {.donations = {{0, 0}, {1, 1}, {2, 2}}});
     }
 
     static void put(const Tensor& t, std::span<const std::int32_t> values) { t.write(std::as_bytes(values)); }
@@ -85,7 +99,8 @@ struct Session::Impl {
             slots.clear();
             for (std::int64_t i = 0; i < n; ++i) slots.push_back(static_cast<std::int32_t>(at + i));
             row_of.assign(static_cast<std::size_t>(n), row);
-            const Tensor in[] = {chunk_tokens.slice(0, 0, n), chunk_slots.slice(0, 0, n), chunk_rows.slice(0, 0, n)};
+            const Tensor in[] = {chunk_tokens.slice(0, 0, n), chunk_slots.slice(0, 0, n),
+                                 chunk_rows.slice(0, 0, n)};
             put(in[0], tokens.subspan(static_cast<std::size_t>(at), static_cast<std::size_t>(n)));
             put(in[1], slots);
             put(in[2], row_of);
@@ -103,8 +118,11 @@ Session::Session(std::shared_ptr<const Model> model, const SessionOptions& optio
     const std::int64_t capacity = options.capacity > 0 ? options.capacity : m.info.context;
     m.check_capacity(capacity);
     if (options.sequences < 1 || options.sequences > 4096)
-        throw InvalidArgument("a session of " + std::to_string(options.sequences) + " sequences; 1 to 4096 are possible");
-    if (options.prefill_chunk < 1) throw InvalidArgument("a prefill chunk of " + std::to_string(options.prefill_chunk) + " tokens; use at least 1");
+        throw InvalidArgument("a session of " + std::to_string(options.sequences) +
+                              " sequences; 1 to 4096 are possible");
+    if (options.prefill_chunk < 1)
+        throw InvalidArgument("a prefill chunk of " + std::to_string(options.prefill_chunk) +
+                              " tokens; use at least 1");
     impl_ = std::make_unique<Impl>(std::move(model), m, options, capacity);
 }
 Session::~Session() = default;
@@ -118,15 +136,17 @@ std::vector<std::int32_t> Session::start(std::span<const std::vector<std::int32_
     Impl& s = *impl_;
     const auto count = static_cast<std::size_t>(s.sequences);
     if (prompts.size() != count || sampling.size() != count)
-        throw InvalidArgument("start: " + std::to_string(prompts.size()) + " prompts and " + std::to_string(sampling.size()) +
-                              " sampling options for a session of " + std::to_string(count) + " sequences");
+        throw InvalidArgument("start: " + std::to_string(prompts.size()) + " prompts and " +
+                              std::to_string(sampling.size()) + " sampling options for a session of " +
+                              std::to_string(count) + " sequences");
     std::int64_t total = 0, longest = 0;
     for (std::size_t r = 0; r < count; ++r) {
         const auto size = static_cast<std::int64_t>(prompts[r].size());
-        if (size == 0) throw InvalidArgument("prompt " + std::to_string(r) + " is empty; give at least one token");
+        if (size == 0)
+            throw InvalidArgument("prompt " + std::to_string(r) + " is empty; give at least one token");
         if (size > s.capacity)
-            throw InvalidArgument("prompt " + std::to_string(r) + " has " + std::to_string(size) + " tokens; the context holds " +
-                                  std::to_string(s.capacity));
+            throw InvalidArgument("prompt " + std::to_string(r) + " has " + std::to_string(size) +
+                                  " tokens; the context holds " + std::to_string(s.capacity));
         s.m.check_tokens(prompts[r]);
         total += size;
         longest = std::max(longest, size);
@@ -171,11 +191,14 @@ std::vector<std::int32_t> Session::start(std::span<const std::vector<std::int32_
 
 void Session::step(std::span<std::int32_t> next) {
     Impl& s = *impl_;
-    if (!s.started) throw InvalidArgument("step: the session has not been started; call start with a prompt first");
+    if (!s.started)
+        throw InvalidArgument("step: the session has not been started; call start with a prompt first");
     if (next.size() != static_cast<std::size_t>(s.sequences))
-        throw InvalidArgument("step: room for " + std::to_string(next.size()) + " tokens, needs " + std::to_string(s.sequences));
+        throw InvalidArgument("step: room for " + std::to_string(next.size()) + " tokens, needs " +
+                              std::to_string(s.sequences));
     if (s.length >= s.capacity)
-        throw InvalidArgument("step: the context of " + std::to_string(s.capacity) + " tokens is full; start a session with a larger capacity");
+        throw InvalidArgument("step: the context of " + std::to_string(s.capacity) +
+                              " tokens is full; start a session with a larger capacity");
     s.decode.run(s.decode_inputs, s.no_outputs);
     s.decode_inputs[0].read(std::as_writable_bytes(next));
     ++s.length;

@@ -17,19 +17,25 @@ namespace {
 template <class T>
 void transpose_blocks(const std::byte* from, std::byte* to, std::size_t rows, std::size_t columns) {
     constexpr std::size_t kBlock = 32;
-    ThreadPool::shared().parallel_for(static_cast<std::int64_t>((columns + kBlock - 1) / kBlock), [&](std::int64_t task) {
-        const std::size_t c0 = static_cast<std::size_t>(task) * kBlock, c1 = std::min(columns, c0 + kBlock);
-        for (std::size_t r0 = 0; r0 < rows; r0 += kBlock)
-            for (std::size_t c = c0; c < c1; ++c)
-                for (std::size_t r = r0; r < std::min(rows, r0 + kBlock); ++r)
-                    std::memcpy(to + (c * rows + r) * sizeof(T), from + (r * columns + c) * sizeof(T), sizeof(T));
-    });
+    ThreadPool::shared().parallel_for(
+        static_cast<std::int64_t>((columns + kBlock - 1) / kBlock), [&](std::int64_t task) {
+            const std::size_t c0 = static_cast<std::size_t>(task) * kBlock,
+                              c1 = std::min(columns, c0 + kBlock);
+            for (std::size_t r0 = 0; r0 < rows; r0 += kBlock)
+                for (std::size_t c = c0; c < c1; ++c)
+                    for (std::size_t r = r0; r < std::min(rows, r0 + kBlock); ++r)
+                        std::memcpy(to + (c * rows + r) * sizeof(T), from + (r * columns + c) * sizeof(T),
+                                    sizeof(T));
+        });
 }
 
 class CheckpointWeights final : public WeightSource {
 public:
-    CheckpointWeights(io::Checkpoint checkpoint, DType dtype, std::shared_ptr<Device> device, LoadProgress progress)
-        : WeightSource(dtype, std::move(device)), checkpoint_(std::move(checkpoint)), progress_(std::move(progress)) {}
+    CheckpointWeights(io::Checkpoint checkpoint, DType dtype, std::shared_ptr<Device> device,
+                      LoadProgress progress)
+        : WeightSource(dtype, std::move(device)),
+          checkpoint_(std::move(checkpoint)),
+          progress_(std::move(progress)) {}
 
     bool contains(const std::string& name) const override { return checkpoint_.contains(name); }
 
@@ -37,11 +43,11 @@ private:
     io::TensorView view(const std::string& name, const Shape& shape) {
         const io::TensorView v = checkpoint_.get(name);
         if (!(Shape(std::span<const std::int64_t>(v.shape)) == shape))
-            throw FormatError(checkpoint_.folder() + ": tensor '" + name + "' has shape " + io::shape_text(v.shape) +
-                              ", the architecture needs " + to_string(shape));
+            throw FormatError(checkpoint_.folder() + ": tensor '" + name + "' has shape " +
+                              io::shape_text(v.shape) + ", the architecture needs " + to_string(shape));
         if (v.dtype != DType::f32 && v.dtype != DType::f16 && v.dtype != DType::bf16)
-            throw FormatError(checkpoint_.folder() + ": tensor '" + name + "' is " + std::string(dtype_name(v.dtype)) +
-                              ", weights must be f32, f16 or bf16");
+            throw FormatError(checkpoint_.folder() + ": tensor '" + name + "' is " +
+                              std::string(dtype_name(v.dtype)) + ", weights must be f32, f16 or bf16");
         return v;
     }
 
@@ -82,7 +88,8 @@ public:
 
 private:
     Tensor load(const std::string& name, const Shape& shape) override {
-        const bool norm = shape.rank() == 1 && (name.find("norm") != std::string::npos || name.find("ln_") != std::string::npos);
+        const bool norm = shape.rank() == 1 &&
+                          (name.find("norm") != std::string::npos || name.find("ln_") != std::string::npos);
         const Tensor t = norm ? Tensor::empty(dtype(), shape, device())
                               : Tensor(random_normal(shape, 0.0, 0.02, 0, ++stream_, dtype()));
         if (norm) t.write(Tensor::full(shape, 1.0, dtype()).to_bytes());
@@ -92,7 +99,9 @@ private:
         return t;
     }
 
-    Tensor load_transposed(const std::string& name, std::int64_t in, std::int64_t out) override { return load(name, {out, in}); }
+    Tensor load_transposed(const std::string& name, std::int64_t in, std::int64_t out) override {
+        return load(name, {out, in});
+    }
 
     LoadProgress progress_;
     std::uint64_t total_, done_ = 0, stream_ = 0;
@@ -112,13 +121,14 @@ Tensor WeightSource::get_transposed(const std::string& name, std::int64_t in, st
     return count(load_transposed(name, in, out));
 }
 
-std::unique_ptr<WeightSource> checkpoint_weights(io::Checkpoint checkpoint, DType dtype, std::shared_ptr<Device> device,
-                                                 LoadProgress progress) {
-    return std::make_unique<CheckpointWeights>(std::move(checkpoint), dtype, std::move(device), std::move(progress));
+std::unique_ptr<WeightSource> checkpoint_weights(io::Checkpoint checkpoint, DType dtype,
+                                                 std::shared_ptr<Device> device, LoadProgress progress) {
+    return std::make_unique<CheckpointWeights>(std::move(checkpoint), dtype, std::move(device),
+                                               std::move(progress));
 }
 
-std::unique_ptr<WeightSource> random_weights(DType dtype, std::shared_ptr<Device> device, LoadProgress progress,
-                                             std::uint64_t total_bytes) {
+std::unique_ptr<WeightSource> random_weights(DType dtype, std::shared_ptr<Device> device,
+                                             LoadProgress progress, std::uint64_t total_bytes) {
     return std::make_unique<RandomWeights>(dtype, std::move(device), std::move(progress), total_bytes);
 }
 

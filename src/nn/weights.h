@@ -40,10 +40,10 @@ private:
 
 using LoadProgress = std::function<void(std::uint64_t done, std::uint64_t total)>;
 // Weights are used in place where device and dtype allow, else converted on the device.
-std::unique_ptr<WeightSource> checkpoint_weights(io::Checkpoint checkpoint, DType dtype, std::shared_ptr<Device> device,
-                                                 LoadProgress progress);
+std::unique_ptr<WeightSource> checkpoint_weights(io::Checkpoint checkpoint, DType dtype,
+                                                 std::shared_ptr<Device> device, LoadProgress progress);
 // Normal numbers of deviation 0.02 by name; vectors named *norm* or ln_* are ones.
-std::unique_ptr<WeightSource> random_weights(DType dtype, std::shared_ptr<Device> device, LoadProgress progress,
-                                             std::uint64_t total_bytes);
+std::unique_ptr<WeightSource> random_weights(DType dtype, std::shared_ptr<Device> device,
+                                             LoadProgress progress, std::uint64_t total_bytes);
 
 }  // namespace invar::nn

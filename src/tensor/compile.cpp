@@ -49,8 +49,9 @@ struct CompiledFunction::Impl {
             }
             if (!fits)
                 throw InvalidArgument("compiled function: input " + std::to_string(i) + " is " +
-                                      std::string(dtype_name(given[i].dtype())) + to_string(got) + ", needs " +
-                                      std::string(dtype_name(inputs[i].dtype)) + to_string(want));
+                                      std::string(dtype_name(given[i].dtype())) + to_string(got) +
+                                      ", needs " + std::string(dtype_name(inputs[i].dtype)) +
+                                      to_string(want));
         }
     }
 };
@@ -76,7 +77,8 @@ CompiledFunction compile(const std::function<std::vector<Tensor>(std::span<const
         NodePtr n = t.node();
         const bool taken = std::find(outputs.begin(), outputs.end(), n) != outputs.end();
         // Outputs own their memory: views, inputs and repeated results are copied.
-        if (taken || graph::is_view(n->op) || n->op == Op::leaf || n->op == Op::placeholder) n = graph::make_copy(n);
+        if (taken || graph::is_view(n->op) || n->op == Op::leaf || n->op == Op::placeholder)
+            n = graph::make_copy(n);
         outputs.push_back(std::move(n));
     }
     const std::lock_guard lock(impl->executor->mutex());
@@ -91,9 +93,11 @@ CompiledFunction compile(const std::function<std::vector<Tensor>(std::span<const
             impl->input_refs[i] = n->storage->ref();
             continue;
         }
-        const auto it = std::find_if(placeholders.begin(), placeholders.end(), [&](const Tensor& p) { return p.node().get() == n; });
+        const auto it = std::find_if(placeholders.begin(), placeholders.end(),
+                                     [&](const Tensor& p) { return p.node().get() == n; });
         if (it == placeholders.end())
-            throw InvalidArgument("compile: the function uses an input of another function that is being compiled");
+            throw InvalidArgument(
+                "compile: the function uses an input of another function that is being compiled");
         impl->input_slot[static_cast<std::size_t>(it - placeholders.begin())] = static_cast<int>(i);
     }
     graph::LowerOptions lowering;
@@ -101,9 +105,12 @@ CompiledFunction compile(const std::function<std::vector<Tensor>(std::span<const
     for (const auto& [output, input] : options.donations) {
         if (output < 0 || static_cast<std::size_t>(output) >= outputs.size() || input < 0 ||
             static_cast<std::size_t>(input) >= specs.size())
-            throw InvalidArgument("compile: a donation names output " + std::to_string(output) + " and input " + std::to_string(input) + ", which do not exist");
+            throw InvalidArgument("compile: a donation names output " + std::to_string(output) +
+                                  " and input " + std::to_string(input) + ", which do not exist");
         const int slot = impl->input_slot[static_cast<std::size_t>(input)];
-        if (slot < 0) throw InvalidArgument("compile: input " + std::to_string(input) + " of a donation is not used by the function");
+        if (slot < 0)
+            throw InvalidArgument("compile: input " + std::to_string(input) +
+                                  " of a donation is not used by the function");
         lowering.donations.emplace_back(output, slot);
         impl->donated[static_cast<std::size_t>(output)] = true;
     }
@@ -113,7 +120,8 @@ CompiledFunction compile(const std::function<std::vector<Tensor>(std::span<const
         if (o->op == Op::kv_append) impl->donated[impl->output_types.size() - 1] = true;
     }
     impl->output_refs.resize(outputs.size());
-    impl->executable = std::make_unique<graph::Executable>(*impl->executor, graph::lower(g, *device, lowering), true);
+    impl->executable =
+        std::make_unique<graph::Executable>(*impl->executor, graph::lower(g, *device, lowering), true);
     CompiledFunction f;
     f.impl_ = std::move(impl);
     return f;
@@ -123,25 +131,32 @@ void CompiledFunction::run(std::span<const Tensor> inputs, std::span<const Tenso
     if (!impl_) throw InvalidArgument("a compiled function without a value was run; make it with compile()");
     Impl& f = *impl_;
     if (inputs.size() != f.inputs.size() || outputs.size() != f.output_types.size())
-        throw InvalidArgument("compiled function: got " + std::to_string(inputs.size()) + " inputs and " + std::to_string(outputs.size()) +
-                              " outputs, needs " + std::to_string(f.inputs.size()) + " and " + std::to_string(f.output_types.size()));
+        throw InvalidArgument("compiled function: got " + std::to_string(inputs.size()) + " inputs and " +
+                              std::to_string(outputs.size()) + " outputs, needs " +
+                              std::to_string(f.inputs.size()) + " and " +
+                              std::to_string(f.output_types.size()));
     const std::lock_guard lock(f.executor->mutex());
     f.read_symbols(inputs);
     const auto memory = [](const Tensor& t, const char* what, std::size_t i) {
         const std::optional<BufferRef> ref = contiguous_memory(*t.node());
-        if (!ref) throw InvalidArgument(std::string("compiled function: ") + what + " " + std::to_string(i) + " is not evaluated and contiguous");
+        if (!ref)
+            throw InvalidArgument(std::string("compiled function: ") + what + " " + std::to_string(i) +
+                                  " is not evaluated and contiguous");
         return *ref;
     };
     for (std::size_t i = 0; i < inputs.size(); ++i)
-        if (f.input_slot[i] >= 0) f.input_refs[static_cast<std::size_t>(f.input_slot[i])] = memory(inputs[i], "input", i);
+        if (f.input_slot[i] >= 0)
+            f.input_refs[static_cast<std::size_t>(f.input_slot[i])] = memory(inputs[i], "input", i);
     for (std::size_t i = 0; i < outputs.size(); ++i) {
         if (f.donated[i]) continue;
         f.output_refs[i] = memory(outputs[i], "output", i);
         std::size_t need = size_of(f.output_types[i]);
         for (const Dim& d : f.output_shapes[i]) need *= static_cast<std::size_t>(d.resolve(f.symbols));
         if (outputs[i].dtype() != f.output_types[i] || f.output_refs[i].size < need)
-            throw InvalidArgument("compiled function: output " + std::to_string(i) + " of " + std::to_string(f.output_refs[i].size) +
-                                  " bytes cannot hold " + std::to_string(need) + " bytes of " + std::string(dtype_name(f.output_types[i])));
+            throw InvalidArgument("compiled function: output " + std::to_string(i) + " of " +
+                                  std::to_string(f.output_refs[i].size) + " bytes cannot hold " +
+                                  std::to_string(need) + " bytes of " +
+                                  std::string(dtype_name(f.output_types[i])));
     }
     f.executable->run(f.input_refs, f.output_refs, f.scalars, f.symbols);
 }
@@ -155,7 +170,8 @@ std::vector<Tensor> CompiledFunction::operator()(std::span<const Tensor> inputs)
         for (std::size_t i = 0; i < impl_->output_types.size(); ++i) {
             Shape shape;
             for (const Dim& d : impl_->output_shapes[i]) shape.append(Dim(d.resolve(impl_->symbols)));
-            outputs.push_back(impl_->donated[i] ? Tensor() : Tensor::empty(impl_->output_types[i], shape, impl_->device));
+            outputs.push_back(
+                impl_->donated[i] ? Tensor() : Tensor::empty(impl_->output_types[i], shape, impl_->device));
         }
         run(inputs, outputs);
     }

@@ -26,7 +26,9 @@ void evaluate_on(Device& device, std::vector<NodePtr> outputs) {
     const graph::GraphView g = graph::collect(outputs);
     for (const Node* n : g.inputs)
         if (n->op == Op::placeholder)
-            throw InvalidArgument("eval: the tensor depends on an input of a function that is being compiled; it has no value yet");
+            throw InvalidArgument(
+                "eval: the tensor depends on an input of a function that is being compiled; it has no value "
+                "yet");
     const std::shared_ptr<graph::Executable> executable = executor->executable(g);
 
     std::vector<BufferRef> inputs, results;
@@ -37,13 +39,15 @@ void evaluate_on(Device& device, std::vector<NodePtr> outputs) {
         const Node* owner = o.get();
         while (owner->op == Op::kv_append) owner = owner->inputs[0].get();
         if (owner != o.get()) {
-            if (!owner->storage) throw InvalidArgument("eval: a state must begin with memory made by Tensor::empty");
+            if (!owner->storage)
+                throw InvalidArgument("eval: a state must begin with memory made by Tensor::empty");
             storages.push_back(owner->storage);
             results.push_back({});
             continue;
         }
-        storages.push_back(allocate_storage(o->device ? o->device : find_device(),
-                                            static_cast<std::size_t>(o->shape.elements().value()) * size_of(o->dtype), false));
+        storages.push_back(allocate_storage(
+            o->device ? o->device : find_device(),
+            static_cast<std::size_t>(o->shape.elements().value()) * size_of(o->dtype), false));
         results.push_back(storages.back()->ref());
     }
     executable->run(inputs, results, g.scalars, {});
@@ -63,7 +67,8 @@ void evaluate_on(Device& device, std::vector<NodePtr> outputs) {
 
 }  // namespace
 
-std::shared_ptr<graph::Storage> allocate_storage(const std::shared_ptr<Device>& device, std::size_t bytes, bool zeroed) {
+std::shared_ptr<graph::Storage> allocate_storage(const std::shared_ptr<Device>& device, std::size_t bytes,
+                                                 bool zeroed) {
     auto s = std::make_shared<graph::Storage>();
     s->device = device;
     s->bytes = bytes;

@@ -21,14 +21,20 @@ using kernels::Reduction;
 
 #define INVAR_UNARY(name, rule, body, doc) \
     Tensor name(const Tensor& x) { return Tensor(make_node(Op::name, {x.node()})); }
-#define INVAR_UNARY_1(name, rule, s, body, doc) \
-    Tensor name(const Tensor& x, double s) { return Tensor(make_node(Op::name, {x.node()}, {{}, {}, {}, {s}})); }
-#define INVAR_UNARY_2(name, rule, s, t, body, doc) \
-    Tensor name(const Tensor& x, double s, double t) { return Tensor(make_node(Op::name, {x.node()}, {{}, {}, {}, {s, t}})); }
-#define INVAR_BINARY(name, rule, body, doc) \
-    Tensor name(const Tensor& a, const Tensor& b) { return Tensor(make_node(Op::name, {a.node(), b.node()})); }
-#define INVAR_TERNARY(name, rule, body, doc)                           \
-    Tensor name(const Tensor& a, const Tensor& b, const Tensor& c) {   \
+#define INVAR_UNARY_1(name, rule, s, body, doc)                            \
+    Tensor name(const Tensor& x, double s) {                               \
+        return Tensor(make_node(Op::name, {x.node()}, {{}, {}, {}, {s}})); \
+    }
+#define INVAR_UNARY_2(name, rule, s, t, body, doc)                            \
+    Tensor name(const Tensor& x, double s, double t) {                        \
+        return Tensor(make_node(Op::name, {x.node()}, {{}, {}, {}, {s, t}})); \
+    }
+#define INVAR_BINARY(name, rule, body, doc)                       \
+    Tensor name(const Tensor& a, const Tensor& b) {               \
+        return Tensor(make_node(Op::name, {a.node(), b.node()})); \
+    }
+#define INVAR_TERNARY(name, rule, body, doc)                                \
+    Tensor name(const Tensor& a, const Tensor& b, const Tensor& c) {        \
         return Tensor(make_node(Op::name, {a.node(), b.node(), c.node()})); \
     }
 #include <invar/pointwise_ops.def>
@@ -73,17 +79,19 @@ Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
     return bias.defined() ? y + bias : y;
 }
 
-Tensor sum(const Tensor& x, int axis, bool keep) {
-    return reduce(Reduction::sum, x, axis, keep);
-}
+Tensor sum(const Tensor& x, int axis, bool keep) { return reduce(Reduction::sum, x, axis, keep); }
 Tensor mean(const Tensor& x, int axis, bool keep) { return reduce(Reduction::mean, x, axis, keep); }
 Tensor prod(const Tensor& x, int axis, bool keep) { return reduce(Reduction::prod, x, axis, keep); }
 Tensor max(const Tensor& x, int axis, bool keep) { return reduce(Reduction::max, x, axis, keep); }
 Tensor min(const Tensor& x, int axis, bool keep) { return reduce(Reduction::min, x, axis, keep); }
 Tensor argmax(const Tensor& x, int axis, bool keep) { return reduce(Reduction::argmax, x, axis, keep); }
 Tensor argmin(const Tensor& x, int axis, bool keep) { return reduce(Reduction::argmin, x, axis, keep); }
-Tensor any(const Tensor& x, int axis, bool keep) { return reduce(Reduction::any, x.astype(DType::pred), axis, keep); }
-Tensor all(const Tensor& x, int axis, bool keep) { return reduce(Reduction::all, x.astype(DType::pred), axis, keep); }
+Tensor any(const Tensor& x, int axis, bool keep) {
+    return reduce(Reduction::any, x.astype(DType::pred), axis, keep);
+}
+Tensor all(const Tensor& x, int axis, bool keep) {
+    return reduce(Reduction::all, x.astype(DType::pred), axis, keep);
+}
 Tensor var(const Tensor& x, int axis, double correction, bool keep) {
     return reduce(Reduction::var, x, axis, keep, correction);
 }
@@ -99,14 +107,17 @@ Tensor rms_norm(const Tensor& x, const Tensor& weight, double eps) {
 }
 
 Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps) {
-    if (bias.defined() && !weight.defined()) throw InvalidArgument("layer_norm: a bias without a weight; give a weight of ones");
+    if (bias.defined() && !weight.defined())
+        throw InvalidArgument("layer_norm: a bias without a weight; give a weight of ones");
     std::vector<NodePtr> inputs{x.node()};
     if (weight.defined()) inputs.push_back(weight.node());
     if (bias.defined()) inputs.push_back(bias.node());
     return Tensor(make_node(Op::layer_norm, std::move(inputs), {{}, {}, {eps}, {}}));
 }
 
-Tensor gather(const Tensor& table, const Tensor& index) { return Tensor(graph::make_gather(table.node(), index.node())); }
+Tensor gather(const Tensor& table, const Tensor& index) {
+    return Tensor(graph::make_gather(table.node(), index.node()));
+}
 
 Tensor cat(std::span<const Tensor> tensors, int axis) {
     if (tensors.empty()) throw InvalidArgument("cat: needs at least one tensor");
@@ -116,7 +127,9 @@ Tensor cat(std::span<const Tensor> tensors, int axis) {
     for (const Tensor& x : tensors) nodes.push_back(x.astype(t).node());
     return Tensor(make_node(Op::cat, std::move(nodes), {{}, {axis}, {}, {}}));
 }
-Tensor cat(std::initializer_list<Tensor> tensors, int axis) { return cat(std::span(tensors.begin(), tensors.size()), axis); }
+Tensor cat(std::initializer_list<Tensor> tensors, int axis) {
+    return cat(std::span(tensors.begin(), tensors.size()), axis);
+}
 
 Tensor stack(std::span<const Tensor> tensors, int axis) {
     std::vector<Tensor> expanded;
@@ -126,7 +139,9 @@ Tensor stack(std::span<const Tensor> tensors, int axis) {
 
 std::vector<Tensor> split(const Tensor& x, std::int64_t pieces, int axis) {
     const int at = x.shape().normalize_axis(axis);
-    if (pieces <= 0) throw InvalidArgument("split: the number of pieces is " + std::to_string(pieces) + ", needs at least 1");
+    if (pieces <= 0)
+        throw InvalidArgument("split: the number of pieces is " + std::to_string(pieces) +
+                              ", needs at least 1");
     const Dim size = x.shape()[at] / Dim(pieces);
     std::vector<Tensor> out;
     for (std::int64_t i = 0; i < pieces; ++i) out.push_back(x.slice(at, size * Dim(i), size * Dim(i + 1)));
@@ -136,15 +151,20 @@ std::vector<Tensor> split(const Tensor& x, std::int64_t pieces, int axis) {
 Tensor arange(std::int64_t start, std::int64_t stop, std::int64_t step, DType dtype) {
     if (step == 0) throw InvalidArgument("arange: a step of 0");
     std::vector<std::int64_t> values;
-    for (std::int64_t v = start; step > 0 ? v < stop : v > stop; v = checked_add(v, step, "arange")) values.push_back(v);
+    for (std::int64_t v = start; step > 0 ? v < stop : v > stop; v = checked_add(v, step, "arange"))
+        values.push_back(v);
     return Tensor::of(values, Shape{static_cast<std::int64_t>(values.size())}).astype(dtype);
 }
 
-Tensor random_uniform(const Shape& shape, double low, double high, std::uint64_t seed, std::uint64_t stream, DType dtype) {
-    return Tensor(graph::make_random(dtype, shape, static_cast<int>(kernels::Distribution::uniform), seed, stream, low, high, find_device()));
+Tensor random_uniform(const Shape& shape, double low, double high, std::uint64_t seed, std::uint64_t stream,
+                      DType dtype) {
+    return Tensor(graph::make_random(dtype, shape, static_cast<int>(kernels::Distribution::uniform), seed,
+                                     stream, low, high, find_device()));
 }
-Tensor random_normal(const Shape& shape, double mean, double deviation, std::uint64_t seed, std::uint64_t stream, DType dtype) {
-    return Tensor(graph::make_random(dtype, shape, static_cast<int>(kernels::Distribution::normal), seed, stream, mean, deviation, find_device()));
+Tensor random_normal(const Shape& shape, double mean, double deviation, std::uint64_t seed,
+                     std::uint64_t stream, DType dtype) {
+    return Tensor(graph::make_random(dtype, shape, static_cast<int>(kernels::Distribution::normal), seed,
+                                     stream, mean, deviation, find_device()));
 }
 
 }  // namespace invar

@@ -22,13 +22,15 @@ using graph::Op;
 namespace {
 
 std::size_t bytes_of(DType dtype, const Shape& shape) {
-    return checked_mul(static_cast<std::size_t>(shape.elements().value()), size_of(dtype), "bytes of a tensor");
+    return checked_mul(static_cast<std::size_t>(shape.elements().value()), size_of(dtype),
+                       "bytes of a tensor");
 }
 
 void need_bytes(std::size_t got, DType dtype, const Shape& shape) {
     if (got != bytes_of(dtype, shape))
-        throw InvalidArgument("a tensor of " + std::string(dtype_name(dtype)) + " and shape " + to_string(shape) + " has " +
-                              std::to_string(bytes_of(dtype, shape)) + " bytes, got " + std::to_string(got));
+        throw InvalidArgument("a tensor of " + std::string(dtype_name(dtype)) + " and shape " +
+                              to_string(shape) + " has " + std::to_string(bytes_of(dtype, shape)) +
+                              " bytes, got " + std::to_string(got));
 }
 
 double to_double(const std::byte* p, DType t) {
@@ -68,7 +70,8 @@ std::int64_t Tensor::dim(int axis) const { return shape()[shape().normalize_axis
 std::int64_t Tensor::elements() const { return shape().elements().value(); }
 std::shared_ptr<Device> Tensor::device() const { return node()->device; }
 
-Tensor Tensor::from_bytes(std::span<const std::byte> data, DType dtype, const Shape& shape, std::string_view device) {
+Tensor Tensor::from_bytes(std::span<const std::byte> data, DType dtype, const Shape& shape,
+                          std::string_view device) {
     return from_bytes(data, dtype, shape, find_device(device));
 }
 
@@ -81,11 +84,13 @@ Tensor Tensor::from_bytes(std::span<const std::byte> data, DType dtype, const Sh
 }
 
 Tensor Tensor::from_host_memory(const std::byte* data, std::size_t bytes, DType dtype, const Shape& shape,
-                                std::shared_ptr<const void> keep_alive, const std::shared_ptr<Device>& device) {
+                                std::shared_ptr<const void> keep_alive,
+                                const std::shared_ptr<Device>& device) {
     need_bytes(bytes, dtype, shape);
     if (bytes > 0 && device->supports(Feature::wrap_host))
         // Kernels only read leaves that are no state, so the constness of the caller's memory is kept.
-        if (auto wrapped = device->wrap_host_memory(const_cast<std::byte*>(data), bytes, std::move(keep_alive))) {
+        if (auto wrapped =
+                device->wrap_host_memory(const_cast<std::byte*>(data), bytes, std::move(keep_alive))) {
             auto s = std::make_shared<graph::Storage>();
             s->device = device;
             s->bytes = bytes;
@@ -166,7 +171,9 @@ std::vector<std::byte> Tensor::to_bytes() const {
 void Tensor::write(std::span<const std::byte> data) const {
     need_bytes(data.size(), dtype(), shape());
     const std::optional<BufferRef> memory = contiguous_memory(*node());
-    if (!memory) throw InvalidArgument("write: the tensor has no contiguous memory of its own; evaluate it with contiguous()");
+    if (!memory)
+        throw InvalidArgument(
+            "write: the tensor has no contiguous memory of its own; evaluate it with contiguous()");
     if (data.empty()) return;
     const std::shared_ptr<graph::Executor> executor = graph::Executor::of(*device());
     const std::lock_guard lock(executor->mutex());
@@ -209,11 +216,13 @@ Tensor Tensor::reshape(std::span<const std::int64_t> dims) const {
 }
 
 Tensor Tensor::permute(std::vector<int> axes) const {
-    return Tensor(graph::make_node(Op::permute, {node()}, {{}, std::vector<std::int64_t>(axes.begin(), axes.end()), {}, {}}));
+    return Tensor(graph::make_node(Op::permute, {node()},
+                                   {{}, std::vector<std::int64_t>(axes.begin(), axes.end()), {}, {}}));
 }
 
 Tensor Tensor::transpose() const {
-    if (rank() < 2) throw InvalidArgument("transpose: needs two dimensions, the shape is " + to_string(shape()));
+    if (rank() < 2)
+        throw InvalidArgument("transpose: needs two dimensions, the shape is " + to_string(shape()));
     std::vector<int> axes(static_cast<std::size_t>(rank()));
     std::iota(axes.begin(), axes.end(), 0);
     std::swap(axes[axes.size() - 1], axes[axes.size() - 2]);
@@ -225,7 +234,8 @@ Tensor Tensor::broadcast_to(const Shape& s) const { return Tensor(graph::make_br
 Tensor Tensor::expand_dims(int axis) const {
     const int at = axis < 0 ? axis + rank() + 1 : axis;
     if (at < 0 || at > rank())
-        throw InvalidArgument("expand_dims: axis " + std::to_string(axis) + " is out of range for shape " + to_string(shape()));
+        throw InvalidArgument("expand_dims: axis " + std::to_string(axis) + " is out of range for shape " +
+                              to_string(shape()));
     Shape s;
     for (int i = 0; i <= rank(); ++i) {
         if (i == at) s.append(Dim(1));
@@ -237,7 +247,8 @@ Tensor Tensor::expand_dims(int axis) const {
 Tensor Tensor::squeeze(int axis) const {
     const int at = shape().normalize_axis(axis);
     if (!(shape()[at] == Dim(1)))
-        throw InvalidArgument("squeeze: axis " + std::to_string(axis) + " of " + to_string(shape()) + " is not of length 1");
+        throw InvalidArgument("squeeze: axis " + std::to_string(axis) + " of " + to_string(shape()) +
+                              " is not of length 1");
     Shape s;
     for (int i = 0; i < rank(); ++i)
         if (i != at) s.append(shape()[i]);

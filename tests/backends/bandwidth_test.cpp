@@ -22,7 +22,8 @@ namespace {
 
 // Measurements of tests go to a folder of their own, set before the shared cache is first used.
 const bool cache_is_ours = [] {
-    const auto folder = std::filesystem::temp_directory_path() / ("invar-bandwidth-" + std::to_string(::getpid()));
+    const auto folder =
+        std::filesystem::temp_directory_path() / ("invar-bandwidth-" + std::to_string(::getpid()));
     ::setenv("INVAR_CACHE_DIR", folder.c_str(), 1);
     std::atexit([] {
         std::error_code ignored;
@@ -90,8 +91,8 @@ TEST(Bandwidth, PropertiesComeFromTheDiskCache) {
     DiskCache::shared().store("bandwidth", key, std::as_bytes(std::span(rates, 1)));
     EXPECT_EQ(known_properties(*device).read_bandwidth, 0) << "an entry of another size is not trusted";
     DiskCache::shared().store("bandwidth", key, std::as_bytes(std::span(rates)));
-    for (const DeviceProperties& p : {measured_properties(*device), known_properties(*device),
-                                      list_backends().front().devices[0]}) {
+    for (const DeviceProperties& p :
+         {measured_properties(*device), known_properties(*device), list_backends().front().devices[0]}) {
         EXPECT_EQ(p.read_bandwidth, 123e9);
         EXPECT_EQ(p.copy_bandwidth, 456e9);
         EXPECT_EQ(p.name, "cpu");

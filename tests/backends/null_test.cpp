@@ -109,7 +109,8 @@ TEST_F(NullTest, DeferredErrorsComeLate) {
     EXPECT_THROW(stream->synchronize(), LaunchFailed);
     EXPECT_TRUE(stream->poisoned());
     EXPECT_EQ(back, 99u);
-    EXPECT_EQ(deferred->launch_log()->text(), "launch good grid=1,1,1 block=1,1,1 shared=0 buffers= params=0\n");
+    EXPECT_EQ(deferred->launch_log()->text(),
+              "launch good grid=1,1,1 block=1,1,1 shared=0 buffers= params=0\n");
 }
 
 TEST_F(NullTest, DeferredStreamsPullTheWorkTheyWaitFor) {

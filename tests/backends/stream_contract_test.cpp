@@ -24,7 +24,8 @@ protected:
         set_faults("");
         device = find_device(GetParam());
         stream = device->make_stream();
-        module = device->compile({"contract", NativeEntries{{{"first", &do_nothing}, {"second", &do_nothing}}}});
+        module =
+            device->compile({"contract", NativeEntries{{{"first", &do_nothing}, {"second", &do_nothing}}}});
         first = &module->kernel("first");
         second = &module->kernel("second");
     }
@@ -87,7 +88,7 @@ TEST_P(StreamContract, WrongArgumentsThrowAtTheCallAndLeaveTheStreamWell) {
     Buffer& buffer = a.buffer();
     const std::size_t size = buffer.size();
     std::vector<std::uint8_t> host(size + 1);
-    const BufferRef bad[] = {{&buffer, 0, size + 1}, {&buffer, size + 1, 0}, {&buffer, 8, size},
+    const BufferRef bad[] = {{&buffer, 0, size + 1},        {&buffer, size + 1, 0},        {&buffer, 8, size},
                              {&buffer, ~std::size_t{0}, 2}, {&buffer, 2, ~std::size_t{0}}, {nullptr, 0, 1}};
     for (const BufferRef& ref : bad) {
         EXPECT_THROW(stream->launch(*first, {}, {{ref}}, {}), InvalidArgument);

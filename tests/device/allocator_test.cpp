@@ -54,7 +54,9 @@ public:
         return std::make_unique<TestBuffer>(bytes, state);
     }
     std::unique_ptr<Stream> make_stream() override { throw Unsupported("test device has no streams"); }
-    std::shared_ptr<LoadedModule> compile(const Module&) override { throw Unsupported("test device has no compiler"); }
+    std::shared_ptr<LoadedModule> compile(const Module&) override {
+        throw Unsupported("test device has no compiler");
+    }
     std::string_view kernel_language() const override { return "none"; }
 
     std::shared_ptr<DriverState> state = std::make_shared<DriverState>();
@@ -73,7 +75,8 @@ TEST_F(AllocatorTest, ClassesHoldTheRequestAndWasteLittle) {
     std::mt19937_64 random(7);
     std::vector<std::size_t> sizes;
     for (int bits = 0; bits < 47; ++bits)
-        for (int i = 0; i < 200; ++i) sizes.push_back((std::size_t{1} << bits) + random() % (std::size_t{1} << bits));
+        for (int i = 0; i < 200; ++i)
+            sizes.push_back((std::size_t{1} << bits) + random() % (std::size_t{1} << bits));
     for (int bits = 0; bits <= 47; ++bits)
         for (int d = -1; d <= 1; ++d) sizes.push_back((std::size_t{1} << bits) + static_cast<std::size_t>(d));
     std::sort(sizes.begin(), sizes.end());

@@ -96,7 +96,8 @@ TEST_F(DiskCacheTest, EveryFlippedBitIsAMiss) {
     const std::size_t size = fs::file_size(cache.entry_path("kind", "key"));
     ASSERT_EQ(size, 48u + 3 + 29);
     for (std::size_t at = 0; at < size; ++at)
-        expect_miss_after("flipped bit", [&](std::string& c) { c[at] = static_cast<char>(c[at] ^ (1 << at % 8)); });
+        expect_miss_after("flipped bit",
+                          [&](std::string& c) { c[at] = static_cast<char>(c[at] ^ (1 << at % 8)); });
 }
 
 TEST_F(DiskCacheTest, AnotherVersionIsAMiss) {

@@ -24,7 +24,8 @@ void expect_absent(const std::string& name, const fs::path& file, const std::str
     ASSERT_NE(backend, nullptr) << name;
     EXPECT_EQ(backend->name(), name);
     EXPECT_NE(backend->unavailable_reason().find(reason), std::string::npos) << backend->unavailable_reason();
-    EXPECT_NE(backend->unavailable_reason().find(file.string()), std::string::npos) << backend->unavailable_reason();
+    EXPECT_NE(backend->unavailable_reason().find(file.string()), std::string::npos)
+        << backend->unavailable_reason();
     EXPECT_TRUE(backend->devices().empty());
     EXPECT_EQ(backend->rank(), 0);
 }
@@ -57,7 +58,8 @@ TEST(Registry, DiscoversByFileNameAndListsTheKnownAbsentOnes) {
         EXPECT_EQ(std::count(names.begin(), names.end(), expected), 1) << expected;
     for (const auto& backend : found)
         if (backend->name() == "cuda") {
-            EXPECT_NE(backend->unavailable_reason().find("module invar-cuda was not found in /nonexistent/folder, "),
+            EXPECT_NE(backend->unavailable_reason().find(
+                          "module invar-cuda was not found in /nonexistent/folder, "),
                       std::string::npos)
                 << backend->unavailable_reason();
         }

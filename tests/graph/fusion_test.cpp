@@ -23,7 +23,9 @@ std::vector<std::string> labels(const graph::Schedule& s) {
     return out;
 }
 
-Tensor input(const Shape& shape) { return Tensor::of(std::vector<float>(static_cast<std::size_t>(shape.elements().value()), 0.5f), shape); }
+Tensor input(const Shape& shape) {
+    return Tensor::of(std::vector<float>(static_cast<std::size_t>(shape.elements().value()), 0.5f), shape);
+}
 
 using Labels = std::vector<std::string>;
 
@@ -42,7 +44,8 @@ TEST(Fusion, ASharedValueStaysInsideWhenAllItsReadersDo) {
 TEST(Fusion, AValueReadThroughAViewIsStored) {
     const Tensor t = exp(input({8, 8}));
     EXPECT_EQ(labels(schedule_of(t + t.transpose())), (Labels{"exp", "add"}));
-    EXPECT_EQ(labels(schedule_of(exp(input({8})).broadcast_to({4, 8}) + input({4, 8}))), (Labels{"exp", "add"}));
+    EXPECT_EQ(labels(schedule_of(exp(input({8})).broadcast_to({4, 8}) + input({4, 8}))),
+              (Labels{"exp", "add"}));
 }
 
 TEST(Fusion, ARoundingCastIsNotSkipped) {

@@ -28,7 +28,8 @@ void compare_with_golden(const std::string& name, const std::string& text) {
     std::ifstream in(file);
     std::stringstream want;
     want << in.rdbuf();
-    EXPECT_EQ(text, want.str()) << "the schedule of " << name << " changed; run with INVAR_UPDATE_GOLDEN=1 if that is meant";
+    EXPECT_EQ(text, want.str()) << "the schedule of " << name
+                                << " changed; run with INVAR_UPDATE_GOLDEN=1 if that is meant";
 }
 
 TEST(Golden, DecodeSteps) {

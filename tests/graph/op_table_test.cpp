@@ -30,20 +30,26 @@ const char* rule_name(TypeRule rule) {
 std::string page() {
     std::ostringstream out;
     out << "# Operators\n\n"
-           "Made from the operator table (src/graph/op_table.cpp, include/invar/pointwise_ops.def); a test compares the two.\n\n"
+           "Made from the operator table (src/graph/op_table.cpp, include/invar/pointwise_ops.def); a test "
+           "compares the two.\n\n"
            "## Pointwise\n\n"
-           "They broadcast, fuse with each other, and run as kernel programs. Types: *same* computes in the promoted type of the\n"
-           "inputs; *real* likewise with integers as f32; *boolean* compares and gives pred; *logic* reads and gives pred; *bits* takes\n"
+           "They broadcast, fuse with each other, and run as kernel programs. Types: *same* computes in the "
+           "promoted type of the\n"
+           "inputs; *real* likewise with integers as f32; *boolean* compares and gives pred; *logic* reads "
+           "and gives pred; *bits* takes\n"
            "integers and pred; *select* takes pred first.\n\n"
            "| operator | inputs | scalars | types | what it gives | program |\n|---|---|---|---|---|---|\n";
     for (const OpRow& r : op_table())
         if (r.op_class == OpClass::pointwise)
-            out << "| " << r.name << " | " << r.max_inputs << " | " << r.scalars << " | " << rule_name(r.rule) << " | " << r.doc << " | "
-                << (r.body[0] ? "`" + std::string(r.body) + "`" : "") << " |\n";
-    out << "\n## Sources, views and families\n\n| operator | class | inputs | what it gives |\n|---|---|---|---|\n";
+            out << "| " << r.name << " | " << r.max_inputs << " | " << r.scalars << " | " << rule_name(r.rule)
+                << " | " << r.doc << " | " << (r.body[0] ? "`" + std::string(r.body) + "`" : "") << " |\n";
+    out << "\n## Sources, views and families\n\n| operator | class | inputs | what it gives "
+           "|\n|---|---|---|---|\n";
     for (const OpRow& r : op_table())
         if (r.op_class != OpClass::pointwise) {
-            const char* c = r.op_class == OpClass::source ? "source" : r.op_class == OpClass::view ? "view" : "family";
+            const char* c = r.op_class == OpClass::source ? "source"
+                            : r.op_class == OpClass::view ? "view"
+                                                          : "family";
             out << "| " << r.name << " | " << c << " | " << r.min_inputs;
             if (r.max_inputs != r.min_inputs) out << " to " << r.max_inputs;
             out << " | " << r.doc << " |\n";
@@ -68,8 +74,10 @@ TEST(OpTable, EveryBodyUsesItsInputsAndItsScalars) {
         std::istringstream words(r.scalars);
         std::size_t count = 0;
         for (std::string word; words >> word; ++count)
-            EXPECT_NE(std::find(b.scalars.begin(), b.scalars.end(), word), b.scalars.end()) << r.name << " " << word;
-        EXPECT_EQ(b.scalars.size(), count) << r.name << ": a name that is written nowhere is taken for a scalar";
+            EXPECT_NE(std::find(b.scalars.begin(), b.scalars.end(), word), b.scalars.end())
+                << r.name << " " << word;
+        EXPECT_EQ(b.scalars.size(), count)
+            << r.name << ": a name that is written nowhere is taken for a scalar";
     }
 }
 

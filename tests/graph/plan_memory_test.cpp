@@ -38,8 +38,10 @@ TEST(PlanMemory, NothingOverlapsAndReuseIsNearTheBound) {
             for (std::size_t j = 0; j < i; ++j) {
                 const Value& b = s.values[j];
                 const bool together = a.first_step <= b.last_step && b.first_step <= a.last_step;
-                const bool overlap = a.arena_offset < b.arena_offset + b.max_bytes && b.arena_offset < a.arena_offset + a.max_bytes;
-                ASSERT_FALSE(together && overlap && a.max_bytes > 0 && b.max_bytes > 0) << round << ": " << i << " and " << j;
+                const bool overlap = a.arena_offset < b.arena_offset + b.max_bytes &&
+                                     b.arena_offset < a.arena_offset + a.max_bytes;
+                ASSERT_FALSE(together && overlap && a.max_bytes > 0 && b.max_bytes > 0)
+                    << round << ": " << i << " and " << j;
             }
         }
         ASSERT_GE(s.arena_bytes, s.live_bytes);

@@ -67,9 +67,13 @@ TEST(RandomGraphs, FusedAgreesWithOperatorByOperator) {
     for (unsigned seed = 0; seed < 1500; ++seed) {
         std::mt19937 rng(seed);
         std::vector<Instruction> program(1 + rng() % 14);
-        for (Instruction& i : program) i = {static_cast<unsigned>(rng()), static_cast<unsigned>(rng()), static_cast<unsigned>(rng()), static_cast<unsigned>(rng())};
+        for (Instruction& i : program)
+            i = {static_cast<unsigned>(rng()), static_cast<unsigned>(rng()), static_cast<unsigned>(rng()),
+                 static_cast<unsigned>(rng())};
         if (agrees(seed, program)) continue;
-        while (program.size() > 1 && !agrees(seed, std::vector<Instruction>(program.begin(), program.end() - 1))) program.pop_back();
+        while (program.size() > 1 &&
+               !agrees(seed, std::vector<Instruction>(program.begin(), program.end() - 1)))
+            program.pop_back();
         std::string text;
         for (const Instruction& i : program) text += " " + std::to_string(i.op % kOps);
         FAIL() << "seed " << seed << " differs after operators" << text;

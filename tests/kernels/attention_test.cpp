@@ -158,18 +158,21 @@ public:
         }
         std::int64_t base = 0;
         for (std::int64_t t = 0; t < total; ++t) {
-            const std::int64_t me = sequence[static_cast<std::size_t>(t)], last = slot[static_cast<std::size_t>(t)];
+            const std::int64_t me = sequence[static_cast<std::size_t>(t)],
+                               last = slot[static_cast<std::size_t>(t)];
             if (last == 0) base = t;
             for (std::int64_t h = 0; h < s.heads; ++h) {
                 const std::int64_t kv_head = h / (s.heads / s.kv_heads);
                 std::vector<double> p, out(static_cast<std::size_t>(s.head_dim), 0);
                 std::vector<std::int64_t> where;
                 double top = -INFINITY, sum = 0, size = 0, reach = 0;
-                for (std::int64_t j = s.window > 0 ? std::max<std::int64_t>(0, last - s.window + 1) : 0; j <= last; ++j) {
+                for (std::int64_t j = s.window > 0 ? std::max<std::int64_t>(0, last - s.window + 1) : 0;
+                     j <= last; ++j) {
                     if (s.mask && j < mask_columns && mask_.get(me * mask_columns + j) == 0) continue;
                     double score = 0, magnitude = 0;
                     const double* query = &queries[static_cast<std::size_t>(t * q_token() + h * s.head_dim)];
-                    const double* key = &keys[static_cast<std::size_t>((base + j) * kv_token() + kv_head * s.head_dim)];
+                    const double* key =
+                        &keys[static_cast<std::size_t>((base + j) * kv_token() + kv_head * s.head_dim)];
                     for (std::int64_t d = 0; d < s.head_dim; ++d) {
                         const double product = query[d] * key[d];
                         score += product;
@@ -185,19 +188,22 @@ public:
                 for (double& x : p) sum += x = std::exp(x - top);
                 for (std::size_t j = 0; j < p.size(); ++j)
                     for (std::int64_t d = 0; d < s.head_dim; ++d) {
-                        const double value =
-                            values[static_cast<std::size_t>((base + where[j]) * kv_token() + kv_head * s.head_dim + d)];
+                        const double value = values[static_cast<std::size_t>((base + where[j]) * kv_token() +
+                                                                             kv_head * s.head_dim + d)];
                         out[static_cast<std::size_t>(d)] += p[j] / sum * value;
                         size = std::max(size, std::abs(value));
                     }
                 // Scores are off by roundings of their products; so are exponentials, relatively; then the sums.
                 const double unit = 0x1p-24;
-                const double off = (2 * reach * static_cast<double>(s.head_dim + 4) + static_cast<double>(p.size()) + 20 +
-                                    4 * static_cast<double>(s.softcap)) * unit * size;
+                const double off = (2 * reach * static_cast<double>(s.head_dim + 4) +
+                                    static_cast<double>(p.size()) + 20 + 4 * static_cast<double>(s.softcap)) *
+                                   unit * size;
                 for (std::int64_t d = 0; d < s.head_dim; ++d)
-                    ASSERT_TRUE(close(y.get((t * s.heads + h) * s.head_dim + d), out[static_cast<std::size_t>(d)],
-                                      epsilon(s.y) / 2, off + (s.y == DType::f16 ? 0x1p-25 : 0)))
-                        << "token " << t << " slot " << last << " head " << h << " d " << d << " of " << s.head_dim;
+                    ASSERT_TRUE(close(y.get((t * s.heads + h) * s.head_dim + d),
+                                      out[static_cast<std::size_t>(d)], epsilon(s.y) / 2,
+                                      off + (s.y == DType::f16 ? 0x1p-25 : 0)))
+                        << "token " << t << " slot " << last << " head " << h << " d " << d << " of "
+                        << s.head_dim;
             }
         }
     }
@@ -217,8 +223,8 @@ private:
     }
     static void copy(const Array& from, std::int64_t i, Array& to, std::int64_t j, std::int64_t n) {
         const std::size_t size = size_of(from.type());
-        std::memcpy(to.data() + static_cast<std::size_t>(j) * size, from.data() + static_cast<std::size_t>(i) * size,
-                    static_cast<std::size_t>(n) * size);
+        std::memcpy(to.data() + static_cast<std::size_t>(j) * size,
+                    from.data() + static_cast<std::size_t>(i) * size, static_cast<std::size_t>(n) * size);
     }
 };
 
@@ -238,7 +244,8 @@ TEST(Attention, HeadSizesAndTypes) {
 }
 
 TEST(Attention, GroupsOfHeads) {
-    for (const auto& [heads, kv_heads] : {std::pair{1, 1}, {3, 1}, {7, 7}, {14, 2}, {9, 3}, {33, 1}, {40, 1}, {130, 2}}) {
+    for (const auto& [heads, kv_heads] :
+         {std::pair{1, 1}, {3, 1}, {7, 7}, {14, 2}, {9, 3}, {33, 1}, {40, 1}, {130, 2}}) {
         Problem s;
         s.heads = heads;
         s.kv_heads = kv_heads;
@@ -305,7 +312,8 @@ TEST(Attention, ChunksGiveTheSameBits) {
                 const Array y = all.in_chunks(0);
                 for (const std::int64_t n : {1, 7, 64}) {
                     World w(s);
-                    ASSERT_TRUE(w.in_chunks(n).same_bits(y)) << n << " window " << window << " heads " << heads;
+                    ASSERT_TRUE(w.in_chunks(n).same_bits(y))
+                        << n << " window " << window << " heads " << heads;
                 }
                 // A longer table changes the plan (splits as tasks of their own), not the bits.
                 s.table_of_slack = true;
@@ -395,10 +403,13 @@ TEST(Attention, RefusesBadTokensAndTables) {
     expect_contains(step(w, 3), {"(0, 1)", std::to_string(w.blocks)});
     // Attention looks for itself: the append above is not what protects it.
     AttentionSpec a = w.spec(1);
-    Array q(DType::f32, a.q_token), sequence = Array::of<int>(DType::i32, {0}), slot = Array::of<int>(DType::i32, {20});
+    Array q(DType::f32, a.q_token), sequence = Array::of<int>(DType::i32, {0}),
+                                    slot = Array::of<int>(DType::i32, {20});
     Array out(DType::f32, s.heads * s.head_dim);
     q.randomize(1);
-    const auto attend = [&] { run(plan_attention(cpu(), a), {&q, &w.k_, &w.v_, &w.table_, &sequence, &slot, &out}); };
+    const auto attend = [&] {
+        run(plan_attention(cpu(), a), {&q, &w.k_, &w.v_, &w.table_, &sequence, &slot, &out});
+    };
     expect_contains(message_of<LaunchFailed>(attend), {"(0, 1)"});
     slot.set(0, 5);
     attend();
@@ -429,10 +440,11 @@ TEST(Attention, RefusesWrongSpecificationsAndBuffers) {
     refused([](AttentionSpec& a) { a.q = DType::i32; });
     refused([](AttentionSpec& a) { a.cache.table_columns = std::int64_t{1} << 60; });
     Array q(DType::f32, 3 * w.q_token()), small(DType::f32, 10), slots(DType::i32, 3), y(DType::f32, 3 * 64);
-    expect_contains(message_of<LaunchFailed>([&] {
-                        run(plan_attention(cpu(), w.spec(3)), {&q, &small, &w.v_, &w.table_, &slots, &slots, &y});
-                    }),
-                    {"attention", "cache k", "40"});
+    expect_contains(
+        message_of<LaunchFailed>([&] {
+            run(plan_attention(cpu(), w.spec(3)), {&q, &small, &w.v_, &w.table_, &slots, &slots, &y});
+        }),
+        {"attention", "cache k", "40"});
     Array none(DType::f32, 0), no_tokens(DType::i32, 0);
     run(plan_attention(cpu(), w.spec(0)), {&none, &w.k_, &w.v_, &w.table_, &no_tokens, &no_tokens, &none});
 }

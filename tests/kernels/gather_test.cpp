@@ -10,11 +10,13 @@ namespace {
 using namespace testing;
 
 void check(const GatherSpec& s, const std::vector<std::int64_t>& indices) {
-    Array table(s.table, s.rows * s.table_row), index = Array::of(s.index, indices), y(s.y, s.count * s.columns);
+    Array table(s.table, s.rows * s.table_row), index = Array::of(s.index, indices),
+                                                y(s.y, s.count * s.columns);
     if (is_float(s.table))
         table.randomize(6, 30, 40);
     else
-        for (std::int64_t i = 0; i < table.count(); ++i) table.set(i, i * 7 % (s.table == DType::pred ? 2 : 100));
+        for (std::int64_t i = 0; i < table.count(); ++i)
+            table.set(i, i * 7 % (s.table == DType::pred ? 2 : 100));
     run(plan_gather(cpu(), s), {&table, &index, &y});
     for (std::int64_t i = 0; i < s.count; ++i)
         for (std::int64_t j = 0; j < s.columns; ++j) {
@@ -40,7 +42,9 @@ TEST(Gather, EveryTypeAndWidth) {
 TEST(Gather, ManyRowsOnEveryTarget) {
     std::vector<std::int64_t> indices;
     for (std::int64_t i = 0; i < 3000; ++i) indices.push_back(i * 37 % 100);
-    for_each_target([&](const char*) { check({DType::bf16, DType::i32, DType::f32, 100, 64, 3000, 64}, indices); });
+    for_each_target([&](const char*) {
+        check({DType::bf16, DType::i32, DType::f32, 100, 64, 3000, 64}, indices);
+    });
     check({DType::f32, DType::i64, DType::f32, 100, 1, 3000, 1}, indices);
 }
 
@@ -48,7 +52,8 @@ TEST(Gather, ConversionKeepsSpecials) {
     for_each_target([&](const char* target) {
         for (const DType t : {DType::f16, DType::bf16}) {
             // All 65536 patterns widened, and narrowed again.
-            Array table(t, 65536), wide(DType::f32, 65536), back(t, 65536), index = Array::of<int>(DType::i32, {0});
+            Array table(t, 65536), wide(DType::f32, 65536), back(t, 65536),
+                index = Array::of<int>(DType::i32, {0});
             for (std::int64_t i = 0; i < 65536; ++i) table.write(i, static_cast<std::uint16_t>(i));
             run(plan_gather(cpu(), {t, DType::i32, DType::f32, 1, 65536, 1, 65536}), {&table, &index, &wide});
             run(plan_gather(cpu(), {DType::f32, DType::i32, t, 1, 65536, 1, 65536}), {&wide, &index, &back});
@@ -63,7 +68,8 @@ TEST(Gather, ConversionKeepsSpecials) {
             Array odd(DType::f32, 65536), narrow(t, 65536);
             std::mt19937 random(3);
             for (std::int64_t i = 0; i < 65536; ++i)
-                odd.write(i, static_cast<std::uint32_t>(i % 3 ? random() : (random() & 0xfffff000u) | 0x1000u));
+                odd.write(i,
+                          static_cast<std::uint32_t>(i % 3 ? random() : (random() & 0xfffff000u) | 0x1000u));
             run(plan_gather(cpu(), {DType::f32, DType::i32, t, 1, 65536, 1, 65536}), {&odd, &index, &narrow});
             for (std::int64_t i = 0; i < 65536; ++i) {
                 const float f = odd.read<float>(i);
@@ -81,8 +87,9 @@ TEST(Gather, RefusesBadIndices) {
     Array table(DType::f32, 10), y(DType::f32, 6);
     const auto message = [&](std::vector<std::int64_t> indices, DType type) {
         Array index = Array::of(type, indices);
-        return message_of<InvalidArgument>(
-            [&] { run(plan_gather(cpu(), {DType::f32, type, DType::f32, 5, 2, 3, 2}), {&table, &index, &y}); });
+        return message_of<InvalidArgument>([&] {
+            run(plan_gather(cpu(), {DType::f32, type, DType::f32, 5, 2, 3, 2}), {&table, &index, &y});
+        });
     };
     expect_contains(message({0, 5, 1}, DType::i32), {"index 5", "position 1", "5 rows"});
     expect_contains(message({0, 1, -6}, DType::i64), {"index -6", "position 2", "5 rows"});
@@ -93,11 +100,14 @@ TEST(Gather, RefusesBadIndices) {
 TEST(Gather, RefusesWrongSpecifications) {
     EXPECT_THROW(plan_gather(cpu(), {DType::f32, DType::u32, DType::f32, 5, 2, 3, 2}), InvalidArgument);
     EXPECT_THROW(plan_gather(cpu(), {DType::i32, DType::i32, DType::f32, 5, 2, 3, 2}), InvalidArgument);
-    EXPECT_THROW(plan_gather(cpu(), {DType::f32, DType::i32, DType::f32, INT64_MAX / 2, 2, 3, 2}), InvalidArgument);
-    EXPECT_THROW(plan_gather(cpu(), {DType::f32, DType::i32, DType::f32, 5, INT64_MAX / 2, 3, 2}), InvalidArgument);
+    EXPECT_THROW(plan_gather(cpu(), {DType::f32, DType::i32, DType::f32, INT64_MAX / 2, 2, 3, 2}),
+                 InvalidArgument);
+    EXPECT_THROW(plan_gather(cpu(), {DType::f32, DType::i32, DType::f32, 5, INT64_MAX / 2, 3, 2}),
+                 InvalidArgument);
     Array table(DType::f32, 10), y(DType::f32, 5), index = Array::of<int>(DType::i32, {0, 1, 2});
-    EXPECT_THROW(run(plan_gather(cpu(), {DType::f32, DType::i32, DType::f32, 5, 2, 3, 2}), {&table, &index, &y}),
-                 LaunchFailed);
+    EXPECT_THROW(
+        run(plan_gather(cpu(), {DType::f32, DType::i32, DType::f32, 5, 2, 3, 2}), {&table, &index, &y}),
+        LaunchFailed);
     Array none(DType::i32, 0), empty(DType::f32, 0);
     run(plan_gather(cpu(), {DType::f32, DType::i32, DType::f32, 0, 2, 0, 2}), {&empty, &none, &empty});
 }

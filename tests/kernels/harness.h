@@ -30,7 +30,8 @@ namespace invar::kernels::testing {
 // An array on the host between guard bytes; new arrays hold a pattern that no kernel should leave behind.
 class Array {
 public:
-    Array(DType type, std::int64_t count) : type_(type), count_(count), bytes_(kGuard * 2 + size(), kPoison) {}
+    Array(DType type, std::int64_t count)
+        : type_(type), count_(count), bytes_(kGuard * 2 + size(), kPoison) {}
     template <class T>
     static Array of(DType type, const std::vector<T>& values) {
         Array a(type, static_cast<std::int64_t>(values.size()));
@@ -139,7 +140,8 @@ inline void run(const KernelCall& call, const std::vector<Array*>& arrays, Threa
     for (const NativeEntry& entry : std::get<NativeEntries>(call.module->body).entries)
         if (entry.name == call.entry) {
             entry.function({call.config, buffers, call.params(), threads});
-            for (const Array* a : arrays) ASSERT_TRUE(a->guards_intact()) << call.entry << " wrote outside a buffer";
+            for (const Array* a : arrays)
+                ASSERT_TRUE(a->guards_intact()) << call.entry << " wrote outside a buffer";
             ASSERT_TRUE(workspace.guards_intact()) << call.entry << " wrote outside its workspace";
             return;
         }
@@ -176,7 +178,8 @@ inline double epsilon(DType t) {
 
 // |got - want| <= relative * |want| + absolute, with NaN and infinities equal to themselves.
 inline ::testing::AssertionResult close(double got, double want, double relative, double absolute) {
-    if (std::isnan(want)) return std::isnan(got) ? ::testing::AssertionSuccess() : ::testing::AssertionFailure() << got;
+    if (std::isnan(want))
+        return std::isnan(got) ? ::testing::AssertionSuccess() : ::testing::AssertionFailure() << got;
     if (got == want || std::abs(got - want) <= relative * std::abs(want) + absolute)
         return ::testing::AssertionSuccess();
     return ::testing::AssertionFailure() << "got " << got << ", want " << want << ", off by " << got - want
@@ -198,7 +201,8 @@ std::string message_of(const F& f) {
     return "";
 }
 inline void expect_contains(const std::string& text, const std::vector<std::string>& parts) {
-    for (const std::string& part : parts) EXPECT_NE(text.find(part), std::string::npos) << text << "\nlacks: " << part;
+    for (const std::string& part : parts)
+        EXPECT_NE(text.find(part), std::string::npos) << text << "\nlacks: " << part;
 }
 
 }  // namespace invar::kernels::testing

@@ -45,13 +45,18 @@ double reference(Reduction op, const std::vector<double>& x, double correction, 
         case Reduction::min: *scale = 0; return nan ? kNan : bottom;
         case Reduction::argmax: *scale = 0; return first_of(std::greater<>());
         case Reduction::argmin: *scale = 0; return first_of(std::less<>());
-        case Reduction::any: *scale = 0; return std::any_of(x.begin(), x.end(), [](double v) { return v != 0; });
-        case Reduction::all: *scale = 0; return std::all_of(x.begin(), x.end(), [](double v) { return v != 0; });
+        case Reduction::any:
+            *scale = 0;
+            return std::any_of(x.begin(), x.end(), [](double v) { return v != 0; });
+        case Reduction::all:
+            *scale = 0;
+            return std::all_of(x.begin(), x.end(), [](double v) { return v != 0; });
         case Reduction::var: {
             double squares = 0;
             for (double v : x) squares += (v - sum / n) * (v - sum / n);
             // The mean that deviations are taken around is off by some roundings of its own; their square is added.
-            *scale = squares / std::max(n - correction, 0.0) + std::abs(sum / n) * std::abs(sum / n) * 0x1p-24;
+            *scale =
+                squares / std::max(n - correction, 0.0) + std::abs(sum / n) * std::abs(sum / n) * 0x1p-24;
             return squares / std::max(n - correction, 0.0);
         }
         case Reduction::logsumexp: {
@@ -68,13 +73,15 @@ double reference(Reduction op, const std::vector<double>& x, double correction, 
 
 std::vector<double> axis(const Array& x, const ReduceSpec& s, std::int64_t outer, std::int64_t inner) {
     std::vector<double> v(static_cast<std::size_t>(s.n));
-    for (std::int64_t p = 0; p < s.n; ++p) v[static_cast<std::size_t>(p)] = x.get((outer * s.n + p) * s.inner + inner);
+    for (std::int64_t p = 0; p < s.n; ++p)
+        v[static_cast<std::size_t>(p)] = x.get((outer * s.n + p) * s.inner + inner);
     return v;
 }
 
 // Longest chain of roundings on the way of one element: lanes of a chunk, folds, chunks.
 double depth(std::int64_t n) {
-    return static_cast<double>(std::min(n, kReduceChunk)) / 16 + 8 + std::log2(static_cast<double>(n / kReduceChunk) + 1);
+    return static_cast<double>(std::min(n, kReduceChunk)) / 16 + 8 +
+           std::log2(static_cast<double>(n / kReduceChunk) + 1);
 }
 
 void check(const ReduceSpec& s, Array& x) {
@@ -85,17 +92,17 @@ void check(const ReduceSpec& s, Array& x) {
         for (std::int64_t i = 0; i < s.inner; ++i) {
             double scale = 0;
             const double want = reference(s.op, axis(x, s, o, i), s.correction, &scale);
-            ASSERT_TRUE(close(y.get(o * s.inner + i), want, is_float(s.y) ? epsilon(s.y) / 2 : 0,
-                              (is_float(s.x) ? 3 * depth(s.n) * unit * scale : 0) +
-                                  (s.y == DType::f16 ? 0x1p-25 : 0)))
-                << "op " << static_cast<int>(s.op) << " x " << dtype_name(s.x) << " outer " << s.outer << " n " << s.n
-                << " inner " << s.inner << " at " << o << "," << i;
+            ASSERT_TRUE(close(
+                y.get(o * s.inner + i), want, is_float(s.y) ? epsilon(s.y) / 2 : 0,
+                (is_float(s.x) ? 3 * depth(s.n) * unit * scale : 0) + (s.y == DType::f16 ? 0x1p-25 : 0)))
+                << "op " << static_cast<int>(s.op) << " x " << dtype_name(s.x) << " outer " << s.outer
+                << " n " << s.n << " inner " << s.inner << " at " << o << "," << i;
         }
 }
 
-const std::vector<Reduction> kFloatOps = {Reduction::sum,    Reduction::mean,   Reduction::prod, Reduction::max,
-                                          Reduction::min,    Reduction::argmax, Reduction::argmin, Reduction::var,
-                                          Reduction::logsumexp};
+const std::vector<Reduction> kFloatOps = {Reduction::sum,    Reduction::mean, Reduction::prod,
+                                          Reduction::max,    Reduction::min,  Reduction::argmax,
+                                          Reduction::argmin, Reduction::var,  Reduction::logsumexp};
 
 DType result_type(Reduction op, DType x) {
     return op == Reduction::argmax || op == Reduction::argmin ? DType::i64 : x;
@@ -137,12 +144,14 @@ TEST(Reduce, VarianceFarFromZero) {
 }
 
 TEST(Reduce, IntegersAndPred) {
-    for (const DType t : {DType::i8, DType::i16, DType::i32, DType::i64, DType::u8, DType::u16, DType::u32, DType::u64})
+    for (const DType t :
+         {DType::i8, DType::i16, DType::i32, DType::i64, DType::u8, DType::u16, DType::u32, DType::u64})
         for (const std::int64_t n : {1, 31, 33, 5000})
             for (const std::int64_t inner : {1, 19}) {
                 Array x(t, n * inner);
                 x.randomize(9, 5, is_unsigned_int(t) ? 60 : 0);
-                for (const Reduction op : {Reduction::max, Reduction::min}) check({op, t, t, 1, n, inner, 0}, x);
+                for (const Reduction op : {Reduction::max, Reduction::min})
+                    check({op, t, t, 1, n, inner, 0}, x);
                 for (const Reduction op : {Reduction::argmax, Reduction::argmin, Reduction::sum})
                     check({op, t, DType::i64, 1, n, inner, 0}, x);
                 Array mean(DType::f64, inner);
@@ -199,8 +208,8 @@ TEST(Reduce, NanAndInfinity) {
                         x.randomize(3);
                         x.set(where * inner + inner / 2, special);
                         if (where + 1 < n) x.set((where + 1) * inner + inner / 2, special);
-                        for (const Reduction op : {Reduction::max, Reduction::min, Reduction::argmax, Reduction::argmin,
-                                                   Reduction::logsumexp})
+                        for (const Reduction op : {Reduction::max, Reduction::min, Reduction::argmax,
+                                                   Reduction::argmin, Reduction::logsumexp})
                             check({op, t, result_type(op, t), 1, n, inner, 0}, x);
                     }
     Array x = Array::of<double>(DType::f32, {-kInfinity, -kInfinity});
@@ -214,7 +223,8 @@ TEST(Reduce, NanAndInfinity) {
 TEST(Reduce, SameBitsOnEveryTargetAndThreadCount) {
     for (const DType t : {DType::f32, DType::f16, DType::bf16})
         for (const Reduction op : kFloatOps)
-            for (const auto& [outer, n, inner] : {std::tuple<int, int, int>{3, 9001, 1}, {40, 1000, 1}, {2, 700, 50}}) {
+            for (const auto& [outer, n, inner] :
+                 {std::tuple<int, int, int>{3, 9001, 1}, {40, 1000, 1}, {2, 700, 50}}) {
                 const ReduceSpec s{op, t, result_type(op, t), outer, n, inner, 1};
                 Array x(t, s.outer * s.n * s.inner), first(s.y, s.outer * s.inner);
                 x.randomize(11, op == Reduction::prod ? 0.01 : 1, op == Reduction::prod ? 1 : 0);
@@ -223,7 +233,8 @@ TEST(Reduce, SameBitsOnEveryTargetAndThreadCount) {
                     for_each_target([&](const char* target) {
                         Array y(s.y, s.outer * s.inner);
                         run(plan_reduce(cpu(), s), {&x, &y}, pool(threads));
-                        ASSERT_TRUE(y.same_bits(first)) << target << " op " << static_cast<int>(op) << " " << n;
+                        ASSERT_TRUE(y.same_bits(first))
+                            << target << " op " << static_cast<int>(op) << " " << n;
                     });
             }
 }

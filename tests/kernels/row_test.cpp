@@ -13,7 +13,11 @@ struct Case {
     RowSpec s;
     Array x, y, weight, bias;
     explicit Case(const RowSpec& spec)
-        : s(spec), x(s.x, s.rows * s.x_row), y(s.y, s.rows * s.y_row), weight(s.weight, s.n), bias(s.weight, s.n) {
+        : s(spec),
+          x(s.x, s.rows * s.x_row),
+          y(s.y, s.rows * s.y_row),
+          weight(s.weight, s.n),
+          bias(s.weight, s.n) {
         x.randomize(1, 2, 0.5);
         weight.randomize(2);
         bias.randomize(3);
@@ -51,7 +55,9 @@ std::vector<double> reference(const Case& c, std::int64_t row) {
             case RowOp::softmax: y[i] = std::exp(x[i] - top) / exps; break;
             case RowOp::log_softmax: y[i] = x[i] - top - std::log(exps); break;
             case RowOp::rms_norm: y[i] = x[i] / std::sqrt(squares / count + s.eps) * w + b; break;
-            case RowOp::layer_norm: y[i] = (x[i] - mean) / std::sqrt(deviations / count + s.eps) * w + b; break;
+            case RowOp::layer_norm:
+                y[i] = (x[i] - mean) / std::sqrt(deviations / count + s.eps) * w + b;
+                break;
         }
     }
     return y;
@@ -63,10 +69,13 @@ void check(Case& c) {
     for (std::int64_t r = 0; r < c.s.rows; ++r) {
         const auto want = reference(c, r);
         for (std::int64_t i = 0; i < c.s.n; ++i)
-            ASSERT_TRUE(close(c.y.get(r * c.s.y_row + i), want[static_cast<std::size_t>(i)], epsilon(c.s.y) / 2,
-                              roundings * 0x1p-24 * (c.s.op == RowOp::softmax ? want[static_cast<std::size_t>(i)] + 1e-6 : 8) +
-                                  (c.s.y == DType::f16 ? 0x1p-25 : 0)))
-                << static_cast<int>(c.s.op) << " " << dtype_name(c.s.x) << " n " << c.s.n << " at " << r << "," << i;
+            ASSERT_TRUE(
+                close(c.y.get(r * c.s.y_row + i), want[static_cast<std::size_t>(i)], epsilon(c.s.y) / 2,
+                      roundings * 0x1p-24 *
+                              (c.s.op == RowOp::softmax ? want[static_cast<std::size_t>(i)] + 1e-6 : 8) +
+                          (c.s.y == DType::f16 ? 0x1p-25 : 0)))
+                << static_cast<int>(c.s.op) << " " << dtype_name(c.s.x) << " n " << c.s.n << " at " << r
+                << "," << i;
         for (std::int64_t i = c.s.n; i < c.s.y_row; ++i) ASSERT_TRUE(c.y.poisoned(r * c.s.y_row + i));
     }
 }
@@ -169,7 +178,8 @@ TEST(Row, StorageRoundsAsScalars) {
             c.x.set(0, 0.0f);
             c.run_it();
             for (std::int64_t i = 0; i < s.n; ++i) {
-                const auto want = t == DType::f16 ? f32_to_f16(c.x.read<float>(i)) : f32_to_bf16(c.x.read<float>(i));
+                const auto want =
+                    t == DType::f16 ? f32_to_f16(c.x.read<float>(i)) : f32_to_bf16(c.x.read<float>(i));
                 ASSERT_EQ(c.y.read<std::uint16_t>(i) & 0x7fff, want & 0x7fff) << target << " " << c.x.get(i);
             }
         });
@@ -191,7 +201,10 @@ TEST(Row, RefusesWrongSpecifications) {
     s = plain(RowOp::rms_norm, 2, 10);
     s.has_weight = true;
     Array x(DType::f32, 20), y(DType::f32, 20), w(DType::f32, 9);
-    expect_contains(message_of<LaunchFailed>([&] { run(plan_row(cpu(), s), {&x, &y, &w}); }), {"weight", "36", "40"});
+    expect_contains(message_of<LaunchFailed>([&] {
+                        run(plan_row(cpu(), s), {&x, &y, &w});
+                    }),
+                    {"weight", "36", "40"});
 }
 
 TEST(Row, NothingToDo) {

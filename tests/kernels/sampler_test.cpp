@@ -19,9 +19,12 @@ struct Batch {
     SampleSpec s;
     Array logits, options, history, length, out;
     Batch(DType type, std::int64_t rows, std::int64_t vocab, std::int64_t columns = 32)
-        : s{type, rows, vocab, vocab + 3, columns}, logits(type, rows * (vocab + 3)),
-          options(DType::u64, rows * static_cast<std::int64_t>(sizeof(SamplingRow) / 8)), history(DType::i32, rows * columns),
-          length(DType::i32, rows), out(DType::i32, rows) {
+        : s{type, rows, vocab, vocab + 3, columns},
+          logits(type, rows * (vocab + 3)),
+          options(DType::u64, rows * static_cast<std::int64_t>(sizeof(SamplingRow) / 8)),
+          history(DType::i32, rows * columns),
+          length(DType::i32, rows),
+          out(DType::i32, rows) {
         logits.randomize(static_cast<std::uint32_t>(vocab), 3);
         for (std::int64_t r = 0; r < rows; ++r) {
             set(r, {});
@@ -61,14 +64,16 @@ bool fits(const Batch& b, std::int64_t row, const std::vector<std::int32_t>& pas
     std::sort(order.begin(), order.end(),
               [&](std::size_t a, std::size_t c) { return x[a] > x[c] || (x[a] == x[c] && a < c); });
     if (o.temperature == 0) return token == static_cast<std::int32_t>(order[0]);
-    if (o.top_k > 0 && static_cast<std::size_t>(o.top_k) < order.size()) order.resize(static_cast<std::size_t>(o.top_k));
+    if (o.top_k > 0 && static_cast<std::size_t>(o.top_k) < order.size())
+        order.resize(static_cast<std::size_t>(o.top_k));
     std::vector<double> p;
     double total = 0;
     for (std::size_t t : order) total += p.emplace_back(std::exp((x[t] - x[order[0]]) / o.temperature));
     if (o.top_p < 1) {
         double cumulated = 0;
         std::size_t kept = 0;
-        while (kept < order.size() && (kept == 0 || cumulated < (o.top_p + slack) * total)) cumulated += p[kept++];
+        while (kept < order.size() && (kept == 0 || cumulated < (o.top_p + slack) * total))
+            cumulated += p[kept++];
         order.resize(kept);
     }
     std::size_t kept = 0;
@@ -114,7 +119,8 @@ void check(Batch& b, const std::string& what) {
     }
 }
 
-SamplingRow options(float temperature, std::int32_t top_k = 0, float top_p = 1, float min_p = 0, float penalty = 1) {
+SamplingRow options(float temperature, std::int32_t top_k = 0, float top_p = 1, float min_p = 0,
+                    float penalty = 1) {
     SamplingRow o;
     o.temperature = temperature;
     o.top_k = top_k;
@@ -134,22 +140,23 @@ TEST(Sampler, AgreesWithSorting) {
                             if (vocab > 2000 && (top_k == 7 || temperature == 4)) continue;
                             Batch b(type, 3, vocab);
                             for (std::int64_t r = 0; r < 3; ++r) {
-                                SamplingRow o = options(temperature, top_k, top_p, min_p, r == 2 ? 1.3f : 1.0f);
+                                SamplingRow o =
+                                    options(temperature, top_k, top_p, min_p, r == 2 ? 1.3f : 1.0f);
                                 o.seed = static_cast<std::uint64_t>(vocab * 1000003 + r);
                                 b.set(r, o);
                                 b.length.set(r, r * 3);
                                 for (std::int64_t i = 0; i < r * 3; ++i)
                                     b.history.set(r * 32 + i, (i * i * 5) % vocab);  // some twice
                             }
-                            check(b, "vocab " + std::to_string(vocab) + " T " + std::to_string(temperature) + " k " +
-                                         std::to_string(top_k) + " p " + std::to_string(top_p));
+                            check(b, "vocab " + std::to_string(vocab) + " T " + std::to_string(temperature) +
+                                         " k " + std::to_string(top_k) + " p " + std::to_string(top_p));
                         }
 }
 
 TEST(Sampler, LargeVocabulary) {
     Batch b(DType::f32, 1, 128256);
-    for (const auto& o : {options(0), options(1), options(0.8f, 50), options(0.8f, 0, 0.95f), options(1, 0, 1, 0.05f),
-                          options(1.5f, 40, 0.9f, 0.02f, 1.1f)}) {
+    for (const auto& o : {options(0), options(1), options(0.8f, 50), options(0.8f, 0, 0.95f),
+                          options(1, 0, 1, 0.05f), options(1.5f, 40, 0.9f, 0.02f, 1.1f)}) {
         b.set(0, o);
         for (int i = 0; i < 3; ++i) check(b, "large");
     }
@@ -157,7 +164,8 @@ TEST(Sampler, LargeVocabulary) {
 
 TEST(Sampler, DrawsFollowTheProbabilities) {
     // Chi-square over 20000 draws at fixed seeds; the bound is the 99.9% point, so a right sampler passes these seeds.
-    for (const auto& [o, vocab] : {std::pair{options(1), 40}, {options(0.7f, 20), 300}, {options(1.5f, 0, 0.8f), 100}}) {
+    for (const auto& [o, vocab] :
+         {std::pair{options(1), 40}, {options(0.7f, 20), 300}, {options(1.5f, 0, 0.8f), 100}}) {
         constexpr int kDraws = 20000, kRows = 500;
         Batch b(DType::f32, kRows, vocab, 0);
         std::map<std::int32_t, int> counts;
@@ -177,7 +185,8 @@ TEST(Sampler, DrawsFollowTheProbabilities) {
         if (o.top_k > 0) ranking.resize(static_cast<std::size_t>(o.top_k));
         double total = 0, sum = 0, chi = 0;
         std::vector<double> p;
-        for (const auto& [x, t] : ranking) total += p.emplace_back(std::exp((ranking[0].first - x) / o.temperature));
+        for (const auto& [x, t] : ranking)
+            total += p.emplace_back(std::exp((ranking[0].first - x) / o.temperature));
         std::size_t kept = 0;
         while (kept < p.size() && sum < o.top_p * total) sum += p[kept++];
         int cells = 0, drawn = 0, rest = 0;
@@ -210,7 +219,8 @@ TEST(Sampler, GreedyTakesTheFirstOfEquals) {
         for_each_target([&](const char* target) {
             for (const std::int64_t where : {0, 5, 15, 16, 1023, 1024, 8191, 8192, 19999}) {
                 Batch b(type, 1, 20000);
-                for (std::int64_t t = 0; t < 20000; ++t) b.logits.set(t, t >= where && t % 3 == where % 3 ? 7.5 : -1.0);
+                for (std::int64_t t = 0; t < 20000; ++t)
+                    b.logits.set(t, t >= where && t % 3 == where % 3 ? 7.5 : -1.0);
                 b.sample();
                 ASSERT_EQ(b.out.get(0), where) << target;
             }
@@ -290,7 +300,8 @@ TEST(Sampler, SameTokensOnEveryTargetAndThreadCount) {
         };
         const Array first = text(1);
         for (const int threads : {2, 5})
-            for_each_target([&](const char* target) { ASSERT_TRUE(text(threads).same_bits(first)) << target; });
+            for_each_target(
+                [&](const char* target) { ASSERT_TRUE(text(threads).same_bits(first)) << target; });
     }
 }
 
@@ -312,7 +323,8 @@ TEST(Sampler, RefusesBadOptionsTokensAndBuffers) {
     b.history.set(32, 1);
     b.history.set(33, 100);
     b.history.set(34, -1);
-    expect_contains(message_of<LaunchFailed>([&] { b.sample(); }), {"token 100", "position 1", "row 1", "100"});
+    expect_contains(message_of<LaunchFailed>([&] { b.sample(); }),
+                    {"token 100", "position 1", "row 1", "100"});
     b.history.set(33, 2);
     expect_contains(message_of<LaunchFailed>([&] { b.sample(); }), {"token -1", "position 2"});
     b.length.set(1, -4);

@@ -36,11 +36,13 @@ TEST(Memory, AnEightBillionShapeIsUsedInPlace) {
 #endif
     const fs::path folder = fs::path(testing::TempDir()) / "invar-sparse-8b";
     fs::remove_all(folder);
-    const std::string command = "python3 '" + (kRoot / "tools" / "make_sparse_model.py").string() + "' --shape llama-8b --dtype bf16 --out '" + folder.string() + "' >/dev/null";
+    const std::string command = "python3 '" + (kRoot / "tools" / "make_sparse_model.py").string() +
+                                "' --shape llama-8b --dtype bf16 --out '" + folder.string() + "' >/dev/null";
     ASSERT_EQ(std::system(command.c_str()), 0) << command;
     const std::uint64_t before = anonymous_memory();
     std::uint64_t reported = 0;
-    const auto model = Model::load(folder, {.progress = [&](std::uint64_t done, std::uint64_t) { reported = done; }});
+    const auto model =
+        Model::load(folder, {.progress = [&](std::uint64_t done, std::uint64_t) { reported = done; }});
     EXPECT_GT(model->info().parameters, 8'000'000'000u);
     EXPECT_EQ(model->info().weight_bytes, reported);
     const std::uint64_t after = anonymous_memory();

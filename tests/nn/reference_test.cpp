@@ -26,7 +26,9 @@ json expected(const fs::path& folder) {
     return json::parse(in);
 }
 
-std::vector<std::int32_t> list(const json& j) { return j.is_null() ? std::vector<std::int32_t>{} : j.get<std::vector<std::int32_t>>(); }
+std::vector<std::int32_t> list(const json& j) {
+    return j.is_null() ? std::vector<std::int32_t>{} : j.get<std::vector<std::int32_t>>();
+}
 
 // Norm of the difference over norm of the reference, on the rows that count.
 double distance(const Tensor& got, const io::TensorView& want, const std::vector<std::int32_t>& rows) {
@@ -37,7 +39,8 @@ double distance(const Tensor& got, const io::TensorView& want, const std::vector
     const auto n = static_cast<std::size_t>(got.dim(1));
     double difference = 0, norm = 0;
     for (const std::int32_t row : rows)
-        for (std::size_t i = static_cast<std::size_t>(row) * n; i < (static_cast<std::size_t>(row) + 1) * n; ++i) {
+        for (std::size_t i = static_cast<std::size_t>(row) * n; i < (static_cast<std::size_t>(row) + 1) * n;
+             ++i) {
             difference += std::pow(static_cast<double>(a[i]) - b[i], 2);
             norm += std::pow(b[i], 2);
         }
@@ -60,7 +63,8 @@ void check_cases(const fs::path& model_folder, const fs::path& data) {
     const auto arrays = io::SafetensorsFile::open(data / "expected.safetensors");
     for (const json& c : e["cases"]) {
         SCOPED_TRACE(c["name"].get<std::string>());
-        const auto tokens = list(c["input_ids"]), positions = list(c["position_ids"]), mask = list(c["attention_mask"]), rows = list(c["rows"]);
+        const auto tokens = list(c["input_ids"]), positions = list(c["position_ids"]),
+                   mask = list(c["attention_mask"]), rows = list(c["rows"]);
         const ForwardResult r = model->forward(tokens, {positions, mask});
         EXPECT_LT(distance(r.logits, *arrays->find(c["logits"].get<std::string>()), rows), 1e-4);
         if (!c["hidden"].is_null()) {
@@ -114,7 +118,9 @@ TEST_P(Architecture, PiecesAgreeWithTheWhole) {
         Sequence sequence(model, static_cast<std::int64_t>(tokens.size()));
         std::vector<float> got;
         for (std::size_t at = 0; at < tokens.size(); at += piece) {
-            const auto logits = sequence.append(std::span(tokens).subspan(at, std::min(piece, tokens.size() - at))).logits.to_vector<float>();
+            const auto logits =
+                sequence.append(std::span(tokens).subspan(at, std::min(piece, tokens.size() - at)))
+                    .logits.to_vector<float>();
             got.insert(got.end(), logits.begin(), logits.end());
         }
         ASSERT_EQ(got.size(), whole.size());
@@ -137,7 +143,8 @@ TEST_P(Architecture, SixteenBitTypesStayNear) {
         EXPECT_EQ(model->info().dtype, type);
         const ForwardResult r = model->forward(list(c["input_ids"]));
         EXPECT_EQ(r.logits.dtype(), DType::f32);
-        EXPECT_LT(distance(r.logits, *arrays->find(c["logits"].get<std::string>()), list(c["rows"])), bound) << dtype_name(type);
+        EXPECT_LT(distance(r.logits, *arrays->find(c["logits"].get<std::string>()), list(c["rows"])), bound)
+            << dtype_name(type);
     }
 }
 
@@ -149,7 +156,8 @@ INSTANTIATE_TEST_SUITE_P(Reference, Architecture, testing::ValuesIn(folders()), 
 
 TEST(Architecture, EveryOneHasReferenceData) {
     std::vector<std::string> seen;
-    for (const std::string& folder : folders()) seen.push_back(expected(kData / folder)["architecture"].get<std::string>());
+    for (const std::string& folder : folders())
+        seen.push_back(expected(kData / folder)["architecture"].get<std::string>());
     for (const std::string& name : Model::architectures())
         EXPECT_NE(std::find(seen.begin(), seen.end(), name), seen.end()) << name;
 }

@@ -10,10 +10,10 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
-#include "backends/heap_counter.h"
 #include "device/allocator.h"
 #include "device/device.h"
 #include "io/safetensors.h"
+#include "support/heap_counter.h"
 
 namespace invar {
 namespace {
@@ -23,7 +23,8 @@ const fs::path kData = fs::path(INVAR_SOURCE_DIR) / "tests" / "data" / "models";
 
 std::shared_ptr<Model> llama() { return Model::load(kData / "llama", {.dtype = DType::f32}); }
 
-std::vector<std::vector<std::int32_t>> generate(const std::shared_ptr<Model>& model, const std::vector<std::vector<std::int32_t>>& prompts,
+std::vector<std::vector<std::int32_t>> generate(const std::shared_ptr<Model>& model,
+                                                const std::vector<std::vector<std::int32_t>>& prompts,
                                                 const std::vector<SamplingOptions>& sampling, int count) {
     Session session(model, {.sequences = static_cast<std::int64_t>(prompts.size()), .capacity = 64});
     std::vector<std::vector<std::int32_t>> texts(prompts.size());
@@ -37,7 +38,12 @@ std::vector<std::vector<std::int32_t>> generate(const std::shared_ptr<Model>& mo
 
 TEST(Session, TheSameSeedGivesTheSameText) {
     const auto model = llama();
-    SamplingOptions o{.temperature = 1.0f, .top_k = 40, .top_p = 0.95f, .min_p = 0.01f, .repetition_penalty = 1.1f, .seed = 7};
+    SamplingOptions o{.temperature = 1.0f,
+                      .top_k = 40,
+                      .top_p = 0.95f,
+                      .min_p = 0.01f,
+                      .repetition_penalty = 1.1f,
+                      .seed = 7};
     const auto a = generate(model, {{1, 2, 3}}, {o}, 30), b = generate(model, {{1, 2, 3}}, {o}, 30);
     EXPECT_EQ(a, b);
     o.seed = 8;
@@ -47,14 +53,17 @@ TEST(Session, TheSameSeedGivesTheSameText) {
 TEST(Session, ABatchGivesEachSequenceItsOwnAnswer) {
     const auto model = llama();
     const std::vector<std::vector<std::int32_t>> prompts = {{1, 2, 3, 4, 5, 6, 7}, {9}, {20, 30, 40, 50}};
-    const std::vector<SamplingOptions> sampling = {{}, {.temperature = 0.8f, .seed = 3}, {.temperature = 1.2f, .top_k = 20, .seed = 4}};
+    const std::vector<SamplingOptions> sampling = {
+        {}, {.temperature = 0.8f, .seed = 3}, {.temperature = 1.2f, .top_k = 20, .seed = 4}};
     const auto together = generate(model, prompts, sampling, 20);
-    for (std::size_t r = 0; r < prompts.size(); ++r) EXPECT_EQ(together[r], generate(model, {prompts[r]}, {sampling[r]}, 20)[0]) << r;
+    for (std::size_t r = 0; r < prompts.size(); ++r)
+        EXPECT_EQ(together[r], generate(model, {prompts[r]}, {sampling[r]}, 20)[0]) << r;
 }
 
 TEST(Session, TopKOfOneIsGreedy) {
     const auto model = llama();
-    EXPECT_EQ(generate(model, {{5, 6}}, {SamplingOptions{.temperature = 1.5f, .top_k = 1, .seed = 11}}, 15), generate(model, {{5, 6}}, {SamplingOptions{}}, 15));
+    EXPECT_EQ(generate(model, {{5, 6}}, {SamplingOptions{.temperature = 1.5f, .top_k = 1, .seed = 11}}, 15),
+              generate(model, {{5, 6}}, {SamplingOptions{}}, 15));
 }
 
 TEST(Session, ADecodeStepAllocatesNothing) {
@@ -62,7 +71,8 @@ TEST(Session, ADecodeStepAllocatesNothing) {
         const auto model = Model::load(kData / name, {.dtype = DType::bf16});
         Session session(model, {.sequences = 2, .capacity = 64});
         const std::vector<std::int32_t> prompts[] = {{1, 2, 3}, {4, 5}};
-        const SamplingOptions sampling[] = {{}, {.temperature = 0.9f, .top_k = 10, .top_p = 0.9f, .repetition_penalty = 1.2f, .seed = 1}};
+        const SamplingOptions sampling[] = {
+            {}, {.temperature = 0.9f, .top_k = 10, .top_p = 0.9f, .repetition_penalty = 1.2f, .seed = 1}};
         session.start(prompts, sampling);
         std::vector<std::int32_t> next(2);
         for (int i = 0; i < 5; ++i) session.step(next);
@@ -93,7 +103,10 @@ TEST(Session, WrongRequestsAreRefused) {
     EXPECT_THROW(Session(model, {.prefill_chunk = 0}), InvalidArgument);
     Session session(model, {.capacity = 6});
     const SamplingOptions greedy[] = {{}};
-    const auto start = [&](std::vector<std::int32_t> prompt) { const std::vector<std::int32_t> p[] = {std::move(prompt)}; return session.start(p, greedy); };
+    const auto start = [&](std::vector<std::int32_t> prompt) {
+        const std::vector<std::int32_t> p[] = {std::move(prompt)};
+        return session.start(p, greedy);
+    };
     EXPECT_THROW(session.step(), InvalidArgument);
     EXPECT_THROW(start({}), InvalidArgument);
     EXPECT_THROW(start({1, 100000}), InvalidArgument);
@@ -137,7 +150,8 @@ TEST(Load, FoldersThatDoNotFitAreRefused) {
     EXPECT_NE(with("num_hidden_layers", 9).find("model.layers."), std::string::npos);
     const std::string unknown = with("architectures", {"FalconForCausalLM"});
     EXPECT_TRUE(unknown.starts_with("unsupported")) << unknown;
-    for (const std::string& name : Model::architectures()) EXPECT_NE(unknown.find(name), std::string::npos) << unknown;
+    for (const std::string& name : Model::architectures())
+        EXPECT_NE(unknown.find(name), std::string::npos) << unknown;
     EXPECT_NE(with("hidden_act", "mish").find("mish"), std::string::npos);
     EXPECT_TRUE(with("vocab_size", -5).starts_with("format"));
     EXPECT_TRUE(with("num_attention_heads", 0).starts_with("format"));
@@ -156,7 +170,12 @@ TEST(Load, WeightsOfAWrongTypeAreRefused) {
     fs::create_directories(bad);
     fs::copy_file(kData / "llama" / "config.json", bad / "config.json");
     const std::vector<std::int32_t> ints(160 * 48, 1);
-    const io::TensorView view{"model.embed_tokens.weight", DType::i32, {160, 48}, reinterpret_cast<const std::byte*>(ints.data()), ints.size() * 4, nullptr};
+    const io::TensorView view{"model.embed_tokens.weight",
+                              DType::i32,
+                              {160, 48},
+                              reinterpret_cast<const std::byte*>(ints.data()),
+                              ints.size() * 4,
+                              nullptr};
     io::write_safetensors(bad / "model.safetensors", std::span(&view, 1));
     try {
         Model::load(bad, {.dtype = DType::f32});

@@ -10,10 +10,10 @@
 
 #include <gtest/gtest.h>
 
-#include "backends/heap_counter.h"
 #include "device/allocator.h"
 #include "device/device.h"
 #include "graph/executor.h"
+#include "support/heap_counter.h"
 
 namespace invar {
 namespace {
@@ -30,7 +30,8 @@ TEST(Compile, OneScheduleForEveryLength) {
     const auto f = [&](const Tensor& x) { return silu(linear(x * 0.25, w, b)) + softmax(linear(x, w), -1); };
     const Symbol n{0, 50};
     const InputSpec specs[] = {{DType::f32, {n, 4}}};
-    const CompiledFunction g = compile([&](std::span<const Tensor> in) { return std::vector<Tensor>{f(in[0])}; }, specs, device);
+    const CompiledFunction g =
+        compile([&](std::span<const Tensor> in) { return std::vector<Tensor>{f(in[0])}; }, specs, device);
     for (const std::int64_t length : {1, 7, 50, 3, 0}) {
         const Tensor x = counting({length, 4});
         const Tensor in[] = {x};
@@ -38,7 +39,8 @@ TEST(Compile, OneScheduleForEveryLength) {
         EXPECT_EQ(got[0].shape(), (Shape{length, 6}));
         EXPECT_EQ(got[0].to_vector<float>(), f(x).to_vector<float>()) << length;
     }
-    const Tensor too_long[] = {counting({51, 4})}, other[] = {counting({3, 5})}, type[] = {counting({3, 4}).astype(DType::f16).eval()};
+    const Tensor too_long[] = {counting({51, 4})}, other[] = {counting({3, 5})},
+                 type[] = {counting({3, 4}).astype(DType::f16).eval()};
     EXPECT_THROW(g(too_long), InvalidArgument);
     EXPECT_THROW(g(other), InvalidArgument);
     EXPECT_THROW(g(type), InvalidArgument);
@@ -50,40 +52,52 @@ TEST(Compile, SymbolicSlicesAndReshapes) {
     const auto device = find_device("cpu");
     const Dim n = Symbol{0, 40};
     const InputSpec specs[] = {{DType::f32, {n, 6}}};
-    const CompiledFunction g = compile([&](std::span<const Tensor> in) {
-        const Tensor heads = in[0].reshape({n, 2, 3}).permute({1, 0, 2});
-        return std::vector<Tensor>{in[0].slice(0, n - Dim(1), n) * 2.0, heads + 1.0, in[0]};
-    }, specs, device);
+    const CompiledFunction g = compile(
+        [&](std::span<const Tensor> in) {
+            const Tensor heads = in[0].reshape({n, 2, 3}).permute({1, 0, 2});
+            return std::vector<Tensor>{in[0].slice(0, n - Dim(1), n) * 2.0, heads + 1.0, in[0]};
+        },
+        specs, device);
     const Tensor x = counting({5, 6});
     const Tensor in[] = {x};
     const auto out = g(in);
     EXPECT_EQ(out[0].to_vector<float>(), (x.slice(0, 4, 5) * 2.0).to_vector<float>());
-    EXPECT_EQ(out[1].to_vector<float>(), (x.reshape(Shape{5, 2, 3}).permute({1, 0, 2}) + 1.0).to_vector<float>());
+    EXPECT_EQ(out[1].to_vector<float>(),
+              (x.reshape(Shape{5, 2, 3}).permute({1, 0, 2}) + 1.0).to_vector<float>());
     EXPECT_EQ(out[2].to_vector<float>(), x.to_vector<float>());
 }
 
 TEST(Compile, DonationFeedsTheNextRun) {
     const auto device = find_device("cpu");
     const InputSpec specs[] = {{DType::i32, {3}}, {DType::f32, {3}}};
-    const CompiledFunction step = compile([](std::span<const Tensor> in) {
-        return std::vector<Tensor>{in[0] + 1.0, in[1] * 2.0 + in[0].astype(DType::f32)};
-    }, specs, device, {.donations = {{0, 0}, {1, 1}}});
-    const Tensor count = Tensor::of(std::vector<std::int32_t>{0, 10, 20}, {3}), value = Tensor::of(std::vector<float>{1, 1, 1}, {3});
+    const CompiledFunction step = compile(
+        [](std::span<const Tensor> in) {
+            return std::vector<Tensor>{in[0] + 1.0, in[1] * 2.0 + in[0].astype(DType::f32)};
+        },
+        specs, device, {.donations = {{0, 0}, {1, 1}}});
+    const Tensor count = Tensor::of(std::vector<std::int32_t>{0, 10, 20}, {3}),
+                 value = Tensor::of(std::vector<float>{1, 1, 1}, {3});
     const Tensor in[] = {count, value}, out[2];
     for (int i = 0; i < 3; ++i) step.run(in, out);
     EXPECT_EQ(count.to_vector<std::int32_t>(), (std::vector<std::int32_t>{3, 13, 23}));
     EXPECT_EQ(value.to_vector<float>(), (std::vector<float>{12, 82, 152}));
-    EXPECT_THROW(compile([](std::span<const Tensor> t) { return std::vector<Tensor>{t[0] + 1.0}; }, specs, device, {.donations = {{0, 1}}}), InvalidArgument);
-    EXPECT_THROW(compile([](std::span<const Tensor> t) { return std::vector<Tensor>{t[0] + 1.0}; }, specs, device, {.donations = {{1, 0}}}), InvalidArgument);
+    EXPECT_THROW(compile([](std::span<const Tensor> t) { return std::vector<Tensor>{t[0] + 1.0}; }, specs,
+                         device, {.donations = {{0, 1}}}),
+                 InvalidArgument);
+    EXPECT_THROW(compile([](std::span<const Tensor> t) { return std::vector<Tensor>{t[0] + 1.0}; }, specs,
+                         device, {.donations = {{1, 0}}}),
+                 InvalidArgument);
 }
 
 TEST(Compile, ReplayAllocatesNothing) {
     const auto device = find_device("cpu");
     const Tensor w = counting({32, 32});
     const InputSpec specs[] = {{DType::f32, {2, 32}}};
-    const CompiledFunction f = compile([&](std::span<const Tensor> in) {
-        return std::vector<Tensor>{rms_norm(in[0] + gelu(linear(in[0], w)), {}, 1e-5)};
-    }, specs, device);
+    const CompiledFunction f = compile(
+        [&](std::span<const Tensor> in) {
+            return std::vector<Tensor>{rms_norm(in[0] + gelu(linear(in[0], w)), {}, 1e-5)};
+        },
+        specs, device);
     const Tensor in[] = {counting({2, 32})}, out[] = {Tensor::empty(DType::f32, {2, 32}, device)};
     for (int i = 0; i < 3; ++i) f.run(in, out);
     f.synchronize();
@@ -101,7 +115,8 @@ TEST(Compile, RepeatedEagerCodeReusesItsSchedule) {
     (exp(x) * 3.0 + 1.0).eval();
     const auto before = executor->statistics();
     const std::vector<float> a = (exp(x) * 3.0 + 1.0).to_vector<float>();
-    const std::vector<float> b = (exp(x) * 5.0 + 2.0).to_vector<float>();  // other numbers, the same structure
+    const std::vector<float> b =
+        (exp(x) * 5.0 + 2.0).to_vector<float>();  // other numbers, the same structure
     const auto after = executor->statistics();
     EXPECT_EQ(after.schedules_lowered, before.schedules_lowered);
     EXPECT_EQ(after.schedules_reused, before.schedules_reused + 2);

@@ -24,8 +24,10 @@ using graph::TypeRule;
 
 std::vector<float> edge_values() {
     const float inf = std::numeric_limits<float>::infinity();
-    return {0.0f, -0.0f, 1.0f, -1.0f, 0.5f, -0.5f, 2.5f, -2.5f, 3.75f, 88.0f, -88.0f, 100.0f, 1e-3f, 1e5f, -1e5f,
-            1e-40f, 3e38f, inf, -inf, std::numeric_limits<float>::quiet_NaN()};
+    return {0.0f,   -0.0f,  1.0f,  -1.0f, 0.5f,
+            -0.5f,  2.5f,   -2.5f, 3.75f, 88.0f,
+            -88.0f, 100.0f, 1e-3f, 1e5f,  -1e5f,
+            1e-40f, 3e38f,  inf,   -inf,  std::numeric_limits<float>::quiet_NaN()};
 }
 
 float round_to(DType t, float v) {
@@ -42,8 +44,9 @@ double ulp(DType t, double v) {
 // Units in the last place of f32 that an operator may be off: what the instructions allow plus the body's roundings.
 double tolerance(const std::string& name) {
     if (name == "gelu" || name == "gelu_tanh") return 0;  // absolute, see below
-    if (name == "exp" || name == "exp2" || name == "log" || name == "log2" || name == "log10" || name == "sin" ||
-        name == "cos" || name == "tan" || name == "tanh" || name == "erf" || name == "sigmoid" || name == "rsqrt")
+    if (name == "exp" || name == "exp2" || name == "log" || name == "log2" || name == "log10" ||
+        name == "sin" || name == "cos" || name == "tan" || name == "tanh" || name == "erf" ||
+        name == "sigmoid" || name == "rsqrt")
         return 4;
     if (name == "silu" || name == "soft_cap") return 6;
     return 1;
@@ -60,7 +63,8 @@ Tensor apply(const OpRow& row, std::vector<graph::NodePtr> in, double s, double 
 TEST(Pointwise, EveryRowHasAReference) {
     for (const OpRow& row : graph::op_table()) {
         if (row.op_class != OpClass::pointwise || row.op == Op::cast) continue;
-        EXPECT_TRUE(test::real_references().contains(row.name) || test::bit_references().contains(row.name)) << row.name;
+        EXPECT_TRUE(test::real_references().contains(row.name) || test::bit_references().contains(row.name))
+            << row.name;
         EXPECT_STRNE(row.doc, "") << row.name;
     }
 }
@@ -78,11 +82,14 @@ TEST(Pointwise, EveryRowAgreesWithItsReference) {
                 std::vector<float> a(static_cast<std::size_t>(n)), b(a), c(a);
                 for (std::size_t i = 0; i < a.size(); ++i) {
                     a[i] = round_to(type, i < edges.size() ? edges[i] : uniform(rng));
-                    b[i] = round_to(type, i < edges.size() ? edges[(i * 7 + 3) % edges.size()] : uniform(rng));
+                    b[i] =
+                        round_to(type, i < edges.size() ? edges[(i * 7 + 3) % edges.size()] : uniform(rng));
                     c[i] = round_to(type, uniform(rng));
                 }
                 std::vector<graph::NodePtr> in;
-                const auto add = [&](const std::vector<float>& v) { in.push_back(Tensor::of(v, {n}).astype(type).node()); };
+                const auto add = [&](const std::vector<float>& v) {
+                    in.push_back(Tensor::of(v, {n}).astype(type).node());
+                };
                 add(a);
                 if (row.max_inputs > 1) add(b);
                 if (row.max_inputs > 2) add(c);
@@ -91,13 +98,14 @@ TEST(Pointwise, EveryRowAgreesWithItsReference) {
                 const Tensor y = apply(row, in, s, t);
                 const bool boolean = row.rule == TypeRule::boolean || row.rule == TypeRule::logic;
                 ASSERT_EQ(y.dtype(), boolean ? DType::pred : type) << row.name;
-                const std::vector<float> got = y.eval().astype(DType::f32).to_vector<float>();  // eval: rounded to storage
+                const std::vector<float> got =
+                    y.eval().astype(DType::f32).to_vector<float>();  // eval: rounded to storage
                 for (std::size_t i = 0; i < a.size(); ++i) {
                     const double x2 = row.max_inputs > 1 ? b[i] : s, x3 = row.max_inputs > 2 ? c[i] : t;
                     const double want = reference->second(a[i], x2, x3);
                     const auto where = [&] {
-                        return std::string(row.name) + " " + std::string(dtype_name(type)) + " of " + std::to_string(a[i]) + ", " +
-                               std::to_string(x2) + " at " + std::to_string(i);
+                        return std::string(row.name) + " " + std::string(dtype_name(type)) + " of " +
+                               std::to_string(a[i]) + ", " + std::to_string(x2) + " at " + std::to_string(i);
                     };
                     if (std::isnan(want)) {
                         EXPECT_TRUE(std::isnan(got[i])) << where() << " gave " << got[i];
@@ -106,15 +114,21 @@ TEST(Pointwise, EveryRowAgreesWithItsReference) {
                     const float rounded = round_to(type, static_cast<float>(want));
                     if (std::isinf(rounded) || std::isinf(got[i])) {
                         // At the edge of the range an error of an ulp decides between the largest number and infinity.
-                        EXPECT_TRUE(got[i] == rounded || std::fabs(want) > 3.3e38) << where() << " gave " << got[i];
+                        EXPECT_TRUE(got[i] == rounded || std::fabs(want) > 3.3e38)
+                            << where() << " gave " << got[i];
                         continue;
                     }
-                    double allowed = ulp(type, want) * 0.5 * 1.0001 + tolerance(row.name) * ulp(DType::f32, want);
+                    double allowed =
+                        ulp(type, want) * 0.5 * 1.0001 + tolerance(row.name) * ulp(DType::f32, want);
                     // The bodies of gelu end in 1 + erf, which cancels for negative x: the error is absolute there.
-                    if (tolerance(row.name) == 0) allowed = ulp(type, want) + 4e-7 * std::max(1.0, std::fabs(static_cast<double>(a[i])));
+                    if (tolerance(row.name) == 0)
+                        allowed =
+                            ulp(type, want) + 4e-7 * std::max(1.0, std::fabs(static_cast<double>(a[i])));
                     // a * s + t rounds the product first: its error counts in units of the product.
-                    if (std::string(row.name) == "affine") allowed += ulp(DType::f32, static_cast<double>(a[i]) * s);
-                    EXPECT_LE(std::fabs(got[i] - want), allowed) << where() << " gave " << got[i] << " not " << want;
+                    if (std::string(row.name) == "affine")
+                        allowed += ulp(DType::f32, static_cast<double>(a[i]) * s);
+                    EXPECT_LE(std::fabs(got[i] - want), allowed)
+                        << where() << " gave " << got[i] << " not " << want;
                 }
             }
     }
@@ -133,7 +147,8 @@ TEST(Pointwise, BitOperatorsAgree) {
                 if (row.max_inputs > 1) in.push_back(Tensor::of(b, {n}).node());
                 const auto got = apply(row, in, 0, 0).to_vector<std::int32_t>();
                 for (std::size_t i = 0; i < a.size(); ++i)
-                    ASSERT_EQ(got[i], static_cast<std::int32_t>(reference(a[i], b[i]))) << name << " " << a[i] << " " << b[i];
+                    ASSERT_EQ(got[i], static_cast<std::int32_t>(reference(a[i], b[i])))
+                        << name << " " << a[i] << " " << b[i];
             }
         }
 }

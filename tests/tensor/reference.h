@@ -23,7 +23,9 @@ inline const std::map<std::string, Reference>& real_references() {
         {"negative", [](double x, double, double) { return -x; }},
         {"abs", [](double x, double, double) { return std::fabs(x); }},
         {"square", [](double x, double, double) { return x * x; }},
-        {"sign", [](double x, double, double) { return x > 0 ? 1.0 : x < 0 ? -1.0 : 0.0; }},
+        {"sign", [](double x, double, double) { return x > 0   ? 1.0
+                                                       : x < 0 ? -1.0
+                                                               : 0.0; }},
         {"floor", [](double x, double, double) { return std::floor(x); }},
         {"ceil", [](double x, double, double) { return std::ceil(x); }},
         {"trunc", [](double x, double, double) { return std::trunc(x); }},
@@ -47,7 +49,8 @@ inline const std::map<std::string, Reference>& real_references() {
         {"gelu", [](double x, double, double) { return 0.5 * x * std::erfc(-x / std::sqrt(2.0)); }},
         {"gelu_tanh",
          [](double x, double, double) {
-             return 0.5 * x * (1 + std::tanh(std::sqrt(2 / 3.14159265358979323846) * (x + 0.044715 * x * x * x)));
+             return 0.5 * x *
+                    (1 + std::tanh(std::sqrt(2 / 3.14159265358979323846) * (x + 0.044715 * x * x * x)));
          }},
         {"affine", [](double x, double s, double t) { return x * s + t; }},
         {"clamp", [](double x, double s, double t) { return nan_min(nan_max(x, s), t); }},

@@ -18,7 +18,9 @@ struct Array {
     std::vector<std::int64_t> shape;
     std::vector<float> data;
 
-    std::int64_t size() const { return std::accumulate(shape.begin(), shape.end(), std::int64_t{1}, std::multiplies<>()); }
+    std::int64_t size() const {
+        return std::accumulate(shape.begin(), shape.end(), std::int64_t{1}, std::multiplies<>());
+    }
     template <class F>
     static Array make(std::vector<std::int64_t> shape, F value) {
         Array a{std::move(shape), {}};
@@ -58,7 +60,9 @@ TEST(Views, SliceTakesEitherStep) {
     const Tensor t = tensor_of(a);
     same(t.slice(1, 1, 6, 2), Array::make({5, 3}, [&](const auto& i) { return a.at({i[0], 1 + 2 * i[1]}); }));
     same(t.slice(0, 4, -1, -1), Array::make({5, 7}, [&](const auto& i) { return a.at({4 - i[0], i[1]}); }));
-    same(t.slice(0, 4, 0, -2).slice(1, 6, 2, -3), Array::make({2, 2}, [&](const auto& i) { return a.at({4 - 2 * i[0], 6 - 3 * i[1]}); }));
+    same(t.slice(0, 4, 0, -2).slice(1, 6, 2, -3), Array::make({2, 2}, [&](const auto& i) {
+             return a.at({4 - 2 * i[0], 6 - 3 * i[1]});
+         }));
     same(t.slice(1, 3, 3), Array{{5, 0}, {}});
     EXPECT_THROW(t.slice(1, 0, 8), InvalidArgument);
     EXPECT_THROW(t.slice(1, -1, 3), InvalidArgument);
@@ -76,7 +80,9 @@ TEST(Views, NoDataMoves) {
 
 TEST(Views, RandomChains) {
     std::mt19937 rng(7);
-    const auto pick = [&](std::int64_t low, std::int64_t high) { return std::uniform_int_distribution<std::int64_t>(low, high)(rng); };
+    const auto pick = [&](std::int64_t low, std::int64_t high) {
+        return std::uniform_int_distribution<std::int64_t>(low, high)(rng);
+    };
     for (int round = 0; round < 400; ++round) {
         std::vector<std::int64_t> shape;
         for (std::int64_t r = pick(1, 4); r > 0; --r) shape.push_back(pick(1, 5));
@@ -95,22 +101,30 @@ TEST(Views, RandomChains) {
                     for (const int x : axes) s.push_back(before.shape[static_cast<std::size_t>(x)]);
                     a = Array::make(s, [&](const auto& i) {
                         std::vector<std::int64_t> j(i.size());
-                        for (std::size_t d = 0; d < i.size(); ++d) j[static_cast<std::size_t>(axes[d])] = i[d];
+                        for (std::size_t d = 0; d < i.size(); ++d)
+                            j[static_cast<std::size_t>(axes[d])] = i[d];
                         return before.at(j);
                     });
                     t = t.permute(axes);
                     break;
                 }
                 case 1: {
-                    const std::int64_t start = pick(0, before.shape[axis] - 1), stop = pick(start + 1, before.shape[axis]), step = pick(1, 2);
+                    const std::int64_t start = pick(0, before.shape[axis] - 1),
+                                       stop = pick(start + 1, before.shape[axis]), step = pick(1, 2);
                     auto s = before.shape;
                     s[axis] = (stop - start + step - 1) / step;
-                    a = Array::make(s, [&](auto i) { i[axis] = start + i[axis] * step; return before.at(i); });
+                    a = Array::make(s, [&](auto i) {
+                        i[axis] = start + i[axis] * step;
+                        return before.at(i);
+                    });
                     t = t.slice(static_cast<int>(axis), start, stop, step);
                     break;
                 }
                 case 2: {
-                    a = Array::make(before.shape, [&](auto i) { i[axis] = before.shape[axis] - 1 - i[axis]; return before.at(i); });
+                    a = Array::make(before.shape, [&](auto i) {
+                        i[axis] = before.shape[axis] - 1 - i[axis];
+                        return before.at(i);
+                    });
                     t = t.slice(static_cast<int>(axis), before.shape[axis] - 1, -1, -1);
                     break;
                 }
@@ -154,11 +168,11 @@ TEST(Views, CatOfFusedAndUnequalPieces) {
     const Tensor x = tensor_of(a), y = tensor_of(b);
     const Tensor joined = cat({x * 2.0, y, x + 1.0, Tensor::full({3, 1}, 9.0)}, 1);
     same(joined, Array::make({3, 9}, [&](const auto& i) {
-        const std::int64_t c = i[1];
-        if (c < 2) return 2 * a.at({i[0], c});
-        if (c < 6) return b.at({i[0], c - 2});
-        return c < 8 ? a.at({i[0], c - 6}) + 1 : 9.0f;
-    }));
+             const std::int64_t c = i[1];
+             if (c < 2) return 2 * a.at({i[0], c});
+             if (c < 6) return b.at({i[0], c - 2});
+             return c < 8 ? a.at({i[0], c - 6}) + 1 : 9.0f;
+         }));
     const std::vector<Tensor> parts = split(joined.slice(1, 0, 8), 4, 1);
     ASSERT_EQ(parts.size(), 4u);
     EXPECT_EQ(parts[3].to_vector<float>(), (x + 1.0).to_vector<float>());

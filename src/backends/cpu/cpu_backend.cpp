@@ -35,8 +35,8 @@ public:
             if (kernel->name() == entry) return *kernel;
             names += (names.empty() ? "" : ", ") + kernel->name();
         }
-        throw InvalidArgument("cpu: module '" + name_ + "' has no kernel '" + std::string(entry) + "'; it has: " +
-                              (names.empty() ? "none" : names));
+        throw InvalidArgument("cpu: module '" + name_ + "' has no kernel '" + std::string(entry) +
+                              "'; it has: " + (names.empty() ? "none" : names));
     }
 
 private:
@@ -47,7 +47,8 @@ private:
 std::shared_ptr<LoadedModule> load_native(const std::string& name, const NativeEntries& native) {
     std::vector<std::unique_ptr<CpuKernel>> kernels;
     for (const NativeEntry& entry : native.entries) {
-        if (!entry.function) throw InvalidArgument("cpu: entry '" + entry.name + "' of module '" + name + "' is empty");
+        if (!entry.function)
+            throw InvalidArgument("cpu: entry '" + entry.name + "' of module '" + name + "' is empty");
         for (const auto& other : kernels)
             if (other->name() == entry.name)
                 throw InvalidArgument("cpu: module '" + name + "' has two entries '" + entry.name + "'");
@@ -98,8 +99,10 @@ public:
 
     std::shared_ptr<LoadedModule> compile(const Module& module) override {
         if (fault_fires(FaultSite::compile, module.name))
-            throw CompileFailed("cpu: module '" + module.name + "' did not compile (injected by INVAR_FAULTS)", "");
-        if (const auto* native = std::get_if<NativeEntries>(&module.body)) return load_native(module.name, *native);
+            throw CompileFailed(
+                "cpu: module '" + module.name + "' did not compile (injected by INVAR_FAULTS)", "");
+        if (const auto* native = std::get_if<NativeEntries>(&module.body))
+            return load_native(module.name, *native);
         if (const auto* programs = std::get_if<ProgramText>(&module.body))
             return std::make_shared<CpuModule>(module.name, load_programs(module.name, programs->text));
         const char* form = std::holds_alternative<SourceText>(module.body) ? "source text" : "compiled code";

@@ -46,7 +46,8 @@ std::uint64_t sum_words(const std::uint64_t* words, std::size_t count) {
         s6 = hn::Add(s6, hn::LoadU(d, p + 6 * n));
         s7 = hn::Add(s7, hn::LoadU(d, p + 7 * n));
     }
-    const auto s = hn::Add(hn::Add(hn::Add(s0, s1), hn::Add(s2, s3)), hn::Add(hn::Add(s4, s5), hn::Add(s6, s7)));
+    const auto s =
+        hn::Add(hn::Add(hn::Add(s0, s1), hn::Add(s2, s3)), hn::Add(hn::Add(s4, s5), hn::Add(s6, s7)));
     std::uint64_t sum = hn::GetLane(hn::SumOfLanes(d, s));
     for (; i < count; ++i) sum += words[i];
     return sum;
@@ -80,11 +81,13 @@ void read_entry(const NativeLaunch& launch) {
     const std::size_t words = source.size / 8, task_words = kTask / 8;
     const auto* data = reinterpret_cast<const std::uint64_t*>(source.data);
     std::atomic<std::uint64_t> total{0};
-    launch.pool.parallel_for(static_cast<std::int64_t>((words + task_words - 1) / task_words), [&](std::int64_t task) {
-        const std::size_t begin = static_cast<std::size_t>(task) * task_words;
-        total.fetch_add(HWY_DYNAMIC_DISPATCH(sum_words)(data + begin, std::min(task_words, words - begin)),
-                        std::memory_order_relaxed);
-    });
+    launch.pool.parallel_for(
+        static_cast<std::int64_t>((words + task_words - 1) / task_words), [&](std::int64_t task) {
+            const std::size_t begin = static_cast<std::size_t>(task) * task_words;
+            total.fetch_add(
+                HWY_DYNAMIC_DISPATCH(sum_words)(data + begin, std::min(task_words, words - begin)),
+                std::memory_order_relaxed);
+        });
     const std::uint64_t value = total.load();
     std::memcpy(launch.buffers[1].data, &value, sizeof value);
 }
@@ -95,10 +98,11 @@ void copy_entry(const NativeLaunch& launch) {
     const std::size_t task_words = kTask / 8;
     auto* to = reinterpret_cast<std::uint64_t*>(launch.buffers[0].data);
     const auto* from = reinterpret_cast<const std::uint64_t*>(launch.buffers[1].data);
-    launch.pool.parallel_for(static_cast<std::int64_t>((words + task_words - 1) / task_words), [&](std::int64_t task) {
-        const std::size_t begin = static_cast<std::size_t>(task) * task_words;
-        HWY_DYNAMIC_DISPATCH(stream_copy)(to + begin, from + begin, std::min(task_words, words - begin));
-    });
+    launch.pool.parallel_for(
+        static_cast<std::int64_t>((words + task_words - 1) / task_words), [&](std::int64_t task) {
+            const std::size_t begin = static_cast<std::size_t>(task) * task_words;
+            HWY_DYNAMIC_DISPATCH(stream_copy)(to + begin, from + begin, std::min(task_words, words - begin));
+        });
 }
 
 // The kernels read words and store lines: pieces that are not aligned so are the caller's mistake.
@@ -106,7 +110,8 @@ void check_piece(const BufferRef& ref, std::size_t unit, const char* what) {
     check_ref(ref, what);
     if (ref.offset % 64 != 0 || ref.size % unit != 0)
         throw InvalidArgument(std::string(what) + ": " + std::to_string(ref.size) + " bytes at offset " +
-                              std::to_string(ref.offset) + "; the offset must be a multiple of 64 and the size of " +
+                              std::to_string(ref.offset) +
+                              "; the offset must be a multiple of 64 and the size of " +
                               std::to_string(unit));
 }
 
@@ -142,7 +147,9 @@ private:
 
 }  // namespace
 
-std::unique_ptr<BandwidthService> make_cpu_bandwidth(Device& cpu) { return std::make_unique<CpuBandwidth>(cpu); }
+std::unique_ptr<BandwidthService> make_cpu_bandwidth(Device& cpu) {
+    return std::make_unique<CpuBandwidth>(cpu);
+}
 
 }  // namespace invar
 #endif  // HWY_ONCE

@@ -28,7 +28,8 @@ private:
 
 class MappedBuffer final : public Buffer {
 public:
-    MappedBuffer(std::size_t bytes, std::byte* data, std::size_t mapped) : Buffer(bytes), data_(data), mapped_(mapped) {}
+    MappedBuffer(std::size_t bytes, std::byte* data, std::size_t mapped)
+        : Buffer(bytes), data_(data), mapped_(mapped) {}
     ~MappedBuffer() override { ::munmap(data_, mapped_); }
     std::byte* host() noexcept override { return data_; }
 
@@ -50,8 +51,8 @@ private:
 
 [[noreturn]] void out_of_memory(std::size_t bytes) {
     const std::uint64_t available = host_memory_free();
-    throw OutOfMemory("cpu: the system gave no " + std::to_string(bytes) + " bytes; " + std::to_string(available) +
-                          " are available",
+    throw OutOfMemory("cpu: the system gave no " + std::to_string(bytes) + " bytes; " +
+                          std::to_string(available) + " are available",
                       bytes, available);
 }
 

@@ -84,7 +84,8 @@ std::uint64_t host_memory_free() {
 #if defined(__APPLE__)
     return sysctl_number("vm.page_free_count") * static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
 #else
-    const std::uint64_t machine = meminfo_bytes("MemAvailable"), group = number_in("/sys/fs/cgroup/memory.max");
+    const std::uint64_t machine = meminfo_bytes("MemAvailable"),
+                        group = number_in("/sys/fs/cgroup/memory.max");
     if (!group) return machine;
     const std::uint64_t used = number_in("/sys/fs/cgroup/memory.current");
     return std::min(machine, group > used ? group - used : 0);
@@ -97,8 +98,8 @@ std::uint64_t host_largest_cache() {
 #else
     std::uint64_t largest = 0;
     for (int index = 0; index < 8; ++index)
-        largest = std::max(largest, cache_size("/sys/devices/system/cpu/cpu0/cache/index" + std::to_string(index) +
-                                               "/size"));
+        largest = std::max(largest, cache_size("/sys/devices/system/cpu/cpu0/cache/index" +
+                                               std::to_string(index) + "/size"));
     return largest;
 #endif
 }

@@ -12,7 +12,9 @@ namespace {
 class ProgramKernel final : public CpuKernel {
 public:
     explicit ProgramKernel(const Program& program) : CpuKernel(program.name), program_(program) {}
-    void run(const NativeLaunch& launch) override { program_.run(launch.buffers, launch.params, launch.pool); }
+    void run(const NativeLaunch& launch) override {
+        program_.run(launch.buffers, launch.params, launch.pool);
+    }
 
 private:
     CompiledProgram program_;
@@ -34,7 +36,8 @@ std::string numbered(const std::string& text) {
 std::vector<std::unique_ptr<CpuKernel>> load_programs(const std::string& module, const std::string& text) {
     try {
         std::vector<std::unique_ptr<CpuKernel>> kernels;
-        for (const Program& program : assemble_module(text)) kernels.push_back(std::make_unique<ProgramKernel>(program));
+        for (const Program& program : assemble_module(text))
+            kernels.push_back(std::make_unique<ProgramKernel>(program));
         return kernels;
     } catch (const FormatError& e) {
         throw CompileFailed("cpu: module '" + module + "' did not compile: " + e.what(),

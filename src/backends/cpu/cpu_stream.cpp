@@ -41,8 +41,9 @@ std::byte* host_pointer(const BufferRef& ref, std::string_view what) {
     check_ref(ref, what);
     std::byte* host = ref.buffer->host();
     if (!host)
-        throw InvalidArgument(std::string(what) + ": a buffer of a device whose memory the host cannot reach; copy it "
-                                                  "to the cpu first");
+        throw InvalidArgument(std::string(what) +
+                              ": a buffer of a device whose memory the host cannot reach; copy it "
+                              "to the cpu first");
     return host + ref.offset;
 }
 
@@ -99,8 +100,9 @@ public:
         if (!cpu_kernel)
             throw InvalidArgument("cpu: kernel '" + kernel.name() + "' was compiled for another device");
         if (params.size() > kMaxParamsBytes)
-            throw InvalidArgument("cpu: kernel '" + kernel.name() + "' is given " + std::to_string(params.size()) +
-                                  " bytes of parameters; at most " + std::to_string(kMaxParamsBytes) + " are passed");
+            throw InvalidArgument("cpu: kernel '" + kernel.name() + "' is given " +
+                                  std::to_string(params.size()) + " bytes of parameters; at most " +
+                                  std::to_string(kMaxParamsBytes) + " are passed");
         arguments_.clear();
         for (const BufferRef& ref : buffers) arguments_.push_back({argument_pointer(kernel, ref), ref.size});
         if (graph_) {
@@ -224,7 +226,8 @@ private:
 
     void not_capturing(const char* what) const {
         if (graph_)
-            throw InvalidArgument(std::string("cpu: a stream that captures cannot ") + what + "; end the capture first");
+            throw InvalidArgument(std::string("cpu: a stream that captures cannot ") + what +
+                                  "; end the capture first");
     }
 
     static std::byte* argument_pointer(const Kernel& kernel, const BufferRef& ref) {
@@ -238,8 +241,8 @@ private:
 
     static void check_room(const BufferRef& ref, std::size_t bytes, const char* what) {
         if (bytes > ref.size)
-            throw InvalidArgument(std::string(what) + ": " + std::to_string(bytes) + " bytes do not fit a piece of " +
-                                  std::to_string(ref.size));
+            throw InvalidArgument(std::string(what) + ": " + std::to_string(bytes) +
+                                  " bytes do not fit a piece of " + std::to_string(ref.size));
     }
 
     void move(std::byte* to, const std::byte* from, std::size_t bytes) {
@@ -263,10 +266,11 @@ private:
         } catch (const Error&) {
             error_ = std::current_exception();
         } catch (const std::bad_alloc&) {
-            error_ = std::make_exception_ptr(
-                OutOfMemory("cpu: kernel '" + kernel + "' found no host memory; free what is not needed", 0, 0));
+            error_ = std::make_exception_ptr(OutOfMemory(
+                "cpu: kernel '" + kernel + "' found no host memory; free what is not needed", 0, 0));
         } catch (const std::exception& e) {
-            error_ = std::make_exception_ptr(LaunchFailed("cpu: kernel '" + kernel + "' failed: " + e.what()));
+            error_ =
+                std::make_exception_ptr(LaunchFailed("cpu: kernel '" + kernel + "' failed: " + e.what()));
         } catch (...) {
             error_ = std::make_exception_ptr(
                 LaunchFailed("cpu: kernel '" + kernel + "' failed with an exception of an unknown type"));
@@ -274,8 +278,8 @@ private:
     }
 
     std::exception_ptr error_;
-    std::unique_ptr<CpuGraph> graph_;       // while capturing
-    std::vector<NativeBuffer> arguments_;   // of the launch in progress; kept for its capacity
+    std::unique_ptr<CpuGraph> graph_;      // while capturing
+    std::vector<NativeBuffer> arguments_;  // of the launch in progress; kept for its capacity
 };
 
 }  // namespace

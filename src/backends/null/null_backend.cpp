@@ -28,7 +28,8 @@ public:
         const auto* native = std::get_if<NativeEntries>(&module.body);
         if (!native) return;
         closed_ = true;
-        for (const NativeEntry& entry : native->entries) kernels_.push_back(std::make_unique<NullKernel>(entry.name));
+        for (const NativeEntry& entry : native->entries)
+            kernels_.push_back(std::make_unique<NullKernel>(entry.name));
     }
 
     Kernel& kernel(std::string_view entry) override {
@@ -94,8 +95,9 @@ public:
 
     std::shared_ptr<LoadedModule> compile(const Module& module) override {
         if (fault_fires(FaultSite::compile, module.name))
-            throw CompileFailed(name() + ": module '" + module.name + "' did not compile (injected by INVAR_FAULTS)",
-                                "1: injected");
+            throw CompileFailed(
+                name() + ": module '" + module.name + "' did not compile (injected by INVAR_FAULTS)",
+                "1: injected");
         return std::make_shared<NullModule>(module);
     }
 

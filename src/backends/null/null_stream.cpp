@@ -117,7 +117,8 @@ public:
         const std::lock_guard lock(mutex());
         check_poison();
         if (!dynamic_cast<NullKernel*>(&kernel))
-            throw InvalidArgument(name() + ": kernel '" + kernel.name() + "' was compiled for another device");
+            throw InvalidArgument(name() + ": kernel '" + kernel.name() +
+                                  "' was compiled for another device");
         if (params.size() > kMaxParamsBytes)
             throw InvalidArgument(name() + ": kernel '" + kernel.name() + "' is given " +
                                   std::to_string(params.size()) + " bytes of parameters; at most " +
@@ -147,7 +148,8 @@ public:
         work.to = bytes_of(dst, "destination of a copy");
         work.from = bytes_of(src, "source of a copy");
         if (bytes && work.to < work.from + bytes && work.from < work.to + bytes)
-            throw InvalidArgument(name() + ": source and destination of a copy overlap; copy through another buffer");
+            throw InvalidArgument(name() +
+                                  ": source and destination of a copy overlap; copy through another buffer");
         submit(std::move(work));
     }
 
@@ -250,14 +252,16 @@ private:
 
     void not_capturing(const char* what) const {
         if (graph_)
-            throw InvalidArgument(name() + ": a stream that captures cannot " + what + "; end the capture first");
+            throw InvalidArgument(name() + ": a stream that captures cannot " + what +
+                                  "; end the capture first");
     }
 
     std::byte* bytes_of(const BufferRef& ref, const std::string& what) const {
         check_ref(ref, name() + ": " + what);
         if (auto* own = dynamic_cast<NullBuffer*>(ref.buffer)) return own->bytes() + ref.offset;
         if (std::byte* host = ref.buffer->host()) return host + ref.offset;
-        throw InvalidArgument(name() + ": " + what + ": a buffer of a device whose memory this one cannot reach");
+        throw InvalidArgument(name() + ": " + what +
+                              ": a buffer of a device whose memory this one cannot reach");
     }
 
     void check_room(const BufferRef& ref, std::size_t bytes, const char* what) const {
@@ -295,7 +299,8 @@ Log::Log(const std::string& file) {
     if (file.empty()) return;
     file_ = std::fopen(file.c_str(), "ae");
     if (!file_)
-        throw IoError("INVAR_NULL_LOG='" + file + "' cannot be opened: " + std::generic_category().message(errno));
+        throw IoError("INVAR_NULL_LOG='" + file +
+                      "' cannot be opened: " + std::generic_category().message(errno));
 }
 
 Log::~Log() {

@@ -38,7 +38,8 @@ private:
 
 // What streams, events and buffers share with their device and may outlive it with.
 struct Shared {
-    Shared(std::string device_name, const std::string& log_file) : name(std::move(device_name)), log(log_file) {}
+    Shared(std::string device_name, const std::string& log_file)
+        : name(std::move(device_name)), log(log_file) {}
     std::string name;
     std::recursive_mutex mutex;
     std::atomic<std::uint64_t> memory_used{0};

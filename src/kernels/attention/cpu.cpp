@@ -42,11 +42,13 @@ struct Tile {
 };
 
 // The block that holds a slot; throws when the table names none of the cache.
-inline std::int64_t block_of(const KvLayout& c, const std::int32_t* table, std::int64_t sequence, std::int64_t column) {
+inline std::int64_t block_of(const KvLayout& c, const std::int32_t* table, std::int64_t sequence,
+                             std::int64_t column) {
     const std::int64_t block = table[sequence * c.table_columns + column];
     if (block < 0 || block >= c.blocks)
-        throw LaunchFailed("attention: block table entry (" + std::to_string(sequence) + ", " + std::to_string(column) +
-                           ") is " + std::to_string(block) + "; the cache has " + std::to_string(c.blocks) + " blocks");
+        throw LaunchFailed("attention: block table entry (" + std::to_string(sequence) + ", " +
+                           std::to_string(column) + ") is " + std::to_string(block) + "; the cache has " +
+                           std::to_string(c.blocks) + " blocks");
     return block;
 }
 
@@ -88,8 +90,8 @@ HWY_INLINE void score_tile(const float* q, std::int64_t dim, const T* const* k, 
 }
 // Not inlined, as value_range below: each shape of register tile is compiled once.
 template <int kM, int kN, class T>
-HWY_NOINLINE void score_blocks(const float* q, std::int64_t dim, const T* const* k, int first, int last, float scale,
-                             float* s) {
+HWY_NOINLINE void score_blocks(const float* q, std::int64_t dim, const T* const* k, int first, int last,
+                               float scale, float* s) {
     for (; first + kN <= last; first += kN) score_tile<kM, kN>(q, dim, k + first, scale, s + first * 16);
     if constexpr (kN > 1)
         if (first < last) score_blocks<kM, kN / 2>(q, dim, k, first, last, scale, s);
@@ -108,8 +110,8 @@ HWY_INLINE void score_rows(const float* q, int rows, std::int64_t dim, const T* 
 // o[r, d0 + 16 n + lane] += p[r, j] * v[j, d0 + 16 n + lane] for the slots from..to of a split in order. lanes: how many
 // of the last 16 columns there are, when not all.
 template <int kM, int kN, bool kWhole, class T>
-HWY_INLINE void value_tile(const float* p, int from, int to, const T* const* v, std::int64_t dim, std::int64_t d0,
-                           std::int64_t lanes, float* o, std::int64_t padded) {
+HWY_INLINE void value_tile(const float* p, int from, int to, const T* const* v, std::int64_t dim,
+                           std::int64_t d0, std::int64_t lanes, float* o, std::int64_t padded) {
     V16 sum[kM][kN];
     for (int r = 0; r < kM; ++r)
         for (int n = 0; n < kN; ++n) sum[r][n] = load16(o + r * padded + d0 + n * 16);
@@ -133,9 +135,10 @@ HWY_INLINE void value_tile(const float* p, int from, int to, const T* const* v, 
         for (int n = 0; n < kN; ++n) store16(sum[r][n], o + r * padded + d0 + n * 16);
 }
 template <int kM, int kN, class T>
-HWY_INLINE void value_columns(const float* p, int from, int to, const T* const* v, std::int64_t dim, std::int64_t d0,
-                              float* o, std::int64_t padded) {
-    for (; d0 + kN * 16 <= dim; d0 += kN * 16) value_tile<kM, kN, true>(p, from, to, v, dim, d0, 16, o, padded);
+HWY_INLINE void value_columns(const float* p, int from, int to, const T* const* v, std::int64_t dim,
+                              std::int64_t d0, float* o, std::int64_t padded) {
+    for (; d0 + kN * 16 <= dim; d0 += kN * 16)
+        value_tile<kM, kN, true>(p, from, to, v, dim, d0, 16, o, padded);
     if constexpr (kN > 1) {
         if (d0 < dim) value_columns<kM, kN / 2>(p, from, to, v, dim, d0, o, padded);
     } else {
@@ -149,14 +152,14 @@ struct Range {
 };
 // What the rows of a tile see of one split.
 struct View {
-    Range rows[kRows];  // empty for rows that see nothing
+    Range rows[kRows];       // empty for rows that see nothing
     Range runs[kSlots / 2];  // of slots that are not masked
     int run_count = 0;
 };
 
 template <int kM, class T>
-HWY_NOINLINE void value_range(const View& view, Range range, const float* p, const T* const* v, std::int64_t dim, float* o,
-                            std::int64_t padded) {
+HWY_NOINLINE void value_range(const View& view, Range range, const float* p, const T* const* v,
+                              std::int64_t dim, float* o, std::int64_t padded) {
     for (int i = 0; i < view.run_count; ++i) {
         const int from = std::max(range.from, view.runs[i].from), to = std::min(range.to, view.runs[i].to);
         if (from < to) value_columns<kM, columns_of(kM)>(p, from, to, v, dim, 0, o, padded);
@@ -164,8 +167,8 @@ HWY_NOINLINE void value_range(const View& view, Range range, const float* p, con
 }
 // Rows of a register tile share the slots that all of them see; what a row sees before and after them it adds alone.
 template <int kM, class T>
-HWY_INLINE void value_rows(const View& view, int r, int rows, const float* p, const T* const* v, std::int64_t dim,
-                           float* o, std::int64_t padded) {
+HWY_INLINE void value_rows(const View& view, int r, int rows, const float* p, const T* const* v,
+                           std::int64_t dim, float* o, std::int64_t padded) {
     for (; r + kM <= rows; r += kM) {
         Range common = view.rows[r];
         for (int i = r + 1; i < r + kM; ++i)
@@ -178,11 +181,13 @@ HWY_INLINE void value_rows(const View& view, int r, int rows, const float* p, co
             }
             for (int i = r; i < r + kM; ++i)
                 if (view.rows[i].from < common.from)
-                    value_range<1>(view, {view.rows[i].from, common.from}, p + i * kSlots, v, dim, o + i * padded, padded);
+                    value_range<1>(view, {view.rows[i].from, common.from}, p + i * kSlots, v, dim,
+                                   o + i * padded, padded);
             value_range<kM>(view, common, p + r * kSlots, v, dim, o + r * padded, padded);
             for (int i = r; i < r + kM; ++i)
                 if (view.rows[i].to > common.to)
-                    value_range<1>(view, {common.to, view.rows[i].to}, p + i * kSlots, v, dim, o + i * padded, padded);
+                    value_range<1>(view, {common.to, view.rows[i].to}, p + i * kSlots, v, dim, o + i * padded,
+                                   padded);
         } else {
             value_range<1>(view, common, p + r * kSlots, v, dim, o + r * padded, padded);
         }
@@ -202,8 +207,8 @@ HWY_INLINE V16 cap(const V16& x, float softcap) {
 }
 
 // Turns a row's scores into exponentials; slots that it does not see become 0. Gives the maximum and the sum.
-HWY_INLINE void softmax_split(const View& view, Range range, int first, int last, float softcap, float* s, float* top,
-                              float* total) {
+HWY_INLINE void softmax_split(const View& view, Range range, int first, int last, float softcap, float* s,
+                              float* top, float* total) {
     const V16 none = set16(-kInf);
     V16 largest = none;
     const bool masked = view.run_count != 1 || view.runs[0].from > range.from || view.runs[0].to < range.to;
@@ -253,8 +258,8 @@ HWY_INLINE void join(float& top, float& sum, float* o, float next_top, float nex
     top = both;
 }
 
-HWY_INLINE void write_row(const AttentionSpec& s, std::byte* y, std::int64_t token, std::int64_t head, float sum,
-                          float* o, std::int64_t padded) {
+HWY_INLINE void write_row(const AttentionSpec& s, std::byte* y, std::int64_t token, std::int64_t head,
+                          float sum, float* o, std::int64_t padded) {
     for (std::int64_t d = 0; d < padded; d += 16)
         store16(sum == 0 ? set16(0.0f) : div(load16(o + d), set16(sum)), o + d);
     narrow(o, s.cache.head_dim, at(y, s.y, (token * s.heads + head) * s.cache.head_dim), s.y);
@@ -264,7 +269,8 @@ HWY_INLINE void write_row(const AttentionSpec& s, std::byte* y, std::int64_t tok
 HWY_INLINE Range row_range(const AttentionSpec& s, std::int64_t slot, std::int64_t split) {
     const std::int64_t base = split * kSplit;
     const std::int64_t lowest = s.window > 0 ? std::max<std::int64_t>(0, slot - s.window + 1) : 0;
-    const std::int64_t from = std::max<std::int64_t>(lowest - base, 0), to = std::min(slot + 1 - base, kSplit);
+    const std::int64_t from = std::max<std::int64_t>(lowest - base, 0),
+                       to = std::min(slot + 1 - base, kSplit);
     return from < to ? Range{static_cast<int>(from), static_cast<int>(to)} : Range{};
 }
 
@@ -274,7 +280,8 @@ HWY_INLINE void tile_of_type(const AttentionSpec& s, const attention::Buffers& b
     const attention::Tiling tiling(s);
     const std::int64_t dim = s.cache.head_dim, padded = tiling.padded;
     const int rows = static_cast<int>(t.tokens * t.heads);
-    alignas(64) float q[kRows * kMaxHeadDim], p[kRows * kSlots], part[kRows * kMaxHeadDim], o[kRows * kMaxHeadDim];
+    alignas(64) float q[kRows * kMaxHeadDim], p[kRows * kSlots], part[kRows * kMaxHeadDim],
+        o[kRows * kMaxHeadDim];
     float top[kRows], sum[kRows];
     for (int r = 0; r < rows; ++r) {
         const std::int64_t token = t.token + r / t.heads, head = t.head + r % t.heads;
@@ -325,7 +332,8 @@ HWY_INLINE void tile_of_type(const AttentionSpec& s, const attention::Buffers& b
             }
             score_rows<kMostRows>(q, rows, dim, k, first, last, s.scale, p);
             for (int r = 0; r < rows; ++r) {
-                softmax_split(view, view.rows[r], first, last, s.softcap, p + r * kSlots, &part_top[r], &part_sum[r]);
+                softmax_split(view, view.rows[r], first, last, s.softcap, p + r * kSlots, &part_top[r],
+                              &part_sum[r]);
                 std::fill(part + r * padded, part + (r + 1) * padded, 0.0f);
             }
             value_rows<kMostRows>(view, 0, rows, p, v, dim, part, padded);
@@ -359,7 +367,8 @@ void AttentionTile(const AttentionSpec& s, const attention::Buffers& b, const at
 }
 
 // Joins the splits of one token and head that tasks left in the workspace.
-void AttentionJoin(const AttentionSpec& s, const attention::Buffers& b, std::int64_t token, std::int64_t head) {
+void AttentionJoin(const AttentionSpec& s, const attention::Buffers& b, std::int64_t token,
+                   std::int64_t head) {
     const attention::Tiling tiling(s);
     alignas(64) float o[kMaxHeadDim];
     std::fill(o, o + tiling.padded, 0.0f);
@@ -407,19 +416,19 @@ namespace invar::kernels::attention {
 namespace {
 
 // Checks sequence and slot of every token against the table; gives the largest slot, -1 when all are padding.
-std::int64_t check_tokens(const KvLayout& c, std::int64_t tokens, const std::int32_t* sequence, const std::int32_t* slot,
-                          std::int64_t longest) {
+std::int64_t check_tokens(const KvLayout& c, std::int64_t tokens, const std::int32_t* sequence,
+                          const std::int32_t* slot, std::int64_t longest) {
     std::int64_t largest = -1;
     for (std::int64_t i = 0; i < tokens; ++i) {
         if (slot[i] < 0) continue;
         if (sequence[i] < 0 || sequence[i] >= c.table_rows)
             throw LaunchFailed("attention: token " + std::to_string(i) + " belongs to sequence " +
-                               std::to_string(sequence[i]) + "; the block table has " + std::to_string(c.table_rows) +
-                               " rows");
+                               std::to_string(sequence[i]) + "; the block table has " +
+                               std::to_string(c.table_rows) + " rows");
         if (slot[i] >= longest)
-            throw LaunchFailed("attention: token " + std::to_string(i) + " of sequence " + std::to_string(sequence[i]) +
-                               " takes slot " + std::to_string(slot[i]) + "; there is room for " +
-                               std::to_string(longest));
+            throw LaunchFailed("attention: token " + std::to_string(i) + " of sequence " +
+                               std::to_string(sequence[i]) + " takes slot " + std::to_string(slot[i]) +
+                               "; there is room for " + std::to_string(longest));
         largest = std::max<std::int64_t>(largest, slot[i]);
     }
     return largest;
@@ -438,10 +447,10 @@ void run_kv_append(const NativeLaunch& launch) {
     const auto& s = params_of<KvAppendSpec>(launch);
     const KvLayout& c = s.cache;
     const char* const family = "attention";
-    const std::byte* k = need(launch, 0, extent(s.tokens, s.k_token, extent(c.kv_heads, s.k_head, c.head_dim)), s.kv,
-                              family, "k");
-    const std::byte* v = need(launch, 1, extent(s.tokens, s.v_token, extent(c.kv_heads, s.v_head, c.head_dim)), s.kv,
-                              family, "v");
+    const std::byte* k = need(
+        launch, 0, extent(s.tokens, s.k_token, extent(c.kv_heads, s.k_head, c.head_dim)), s.kv, family, "k");
+    const std::byte* v = need(
+        launch, 1, extent(s.tokens, s.v_token, extent(c.kv_heads, s.v_head, c.head_dim)), s.kv, family, "v");
     const std::int64_t elements = c.blocks * c.kv_heads * kBlockTokens * c.head_dim;
     std::byte* cache_k = need(launch, 2, elements, c.dtype, family, "cache k");
     std::byte* cache_v = need(launch, 3, elements, c.dtype, family, "cache v");
@@ -451,15 +460,17 @@ void run_kv_append(const NativeLaunch& launch) {
     check_tokens(c, s.tokens, sequence, slot, c.table_columns * kBlockTokens);
     const auto append = &HWY_DYNAMIC_DISPATCH(AppendRow);
     // Heads go to tasks rather than tokens: neighbouring tokens of one head share cache lines of K.
-    run_tasks(launch.pool, c.kv_heads, s.tokens * c.kv_heads * c.head_dim < 2 * kTaskElements, [&](std::int64_t head) {
-        for (std::int64_t i = 0; i < s.tokens; ++i) {
-            if (slot[i] < 0) continue;
-            const std::int64_t block = block_of(c, table, sequence[i], slot[i] / kBlockTokens);
-            const auto size = static_cast<std::int64_t>(size_of(s.kv));
-            append(s, k + (i * s.k_token + head * s.k_head) * size, v + (i * s.v_token + head * s.v_head) * size,
-                   cache_k, cache_v, block * c.kv_heads + head, slot[i] % kBlockTokens);
-        }
-    });
+    run_tasks(launch.pool, c.kv_heads, s.tokens * c.kv_heads * c.head_dim < 2 * kTaskElements,
+              [&](std::int64_t head) {
+                  for (std::int64_t i = 0; i < s.tokens; ++i) {
+                      if (slot[i] < 0) continue;
+                      const std::int64_t block = block_of(c, table, sequence[i], slot[i] / kBlockTokens);
+                      const auto size = static_cast<std::int64_t>(size_of(s.kv));
+                      append(s, k + (i * s.k_token + head * s.k_head) * size,
+                             v + (i * s.v_token + head * s.v_head) * size, cache_k, cache_v,
+                             block * c.kv_heads + head, slot[i] % kBlockTokens);
+                  }
+              });
 }
 
 void run_attention(const NativeLaunch& launch) {
@@ -467,7 +478,8 @@ void run_attention(const NativeLaunch& launch) {
     const KvLayout& c = s.cache;
     const char* const family = "attention";
     Buffers b;
-    b.q = need(launch, 0, extent(s.tokens, s.q_token, extent(s.heads, s.q_head, c.head_dim)), s.q, family, "q");
+    b.q =
+        need(launch, 0, extent(s.tokens, s.q_token, extent(s.heads, s.q_head, c.head_dim)), s.q, family, "q");
     const std::int64_t elements = c.blocks * c.kv_heads * kBlockTokens * c.head_dim;
     b.k = need(launch, 1, elements, c.dtype, family, "cache k");
     b.v = need(launch, 2, elements, c.dtype, family, "cache v");
@@ -484,14 +496,17 @@ void run_attention(const NativeLaunch& launch) {
     // Splits go to tasks of their own when the plan gave a workspace and there are several.
     b.splits = ceil_div(length, kSplit);
     if (launch.buffers.size() > next && b.splits > 1)
-        b.partials = need<float>(launch, next, s.tokens * s.heads * b.splits * tiling.partial, family, "workspace");
+        b.partials =
+            need<float>(launch, next, s.tokens * s.heads * b.splits * tiling.partial, family, "workspace");
     const auto tile = &HWY_DYNAMIC_DISPATCH(AttentionTile);
     const auto join = &HWY_DYNAMIC_DISPATCH(AttentionJoin);
     const std::int64_t task_splits = b.partials ? b.splits : 1;
-    const bool small = s.tokens * s.heads * std::max<std::int64_t>(length, 1) * c.head_dim < 2 * kTaskElements;
+    const bool small =
+        s.tokens * s.heads * std::max<std::int64_t>(length, 1) * c.head_dim < 2 * kTaskElements;
     run_tasks(launch.pool, tiling.tasks * task_splits, small, [&](std::int64_t task) {
         const std::int64_t split = task % task_splits, unit = task / task_splits;
-        const std::int64_t chunk = unit % tiling.head_chunks, kv_head = unit / tiling.head_chunks % c.kv_heads;
+        const std::int64_t chunk = unit % tiling.head_chunks,
+                           kv_head = unit / tiling.head_chunks % c.kv_heads;
         // Late tiles see the most slots: they go first, so that the threads finish together.
         const std::int64_t window = tiling.tiles - 1 - unit / tiling.head_chunks / c.kv_heads;
         Tile t;
@@ -504,11 +519,13 @@ void run_attention(const NativeLaunch& launch) {
             t.tokens = 1;
             if (b.slot[i] < 0) {  // padding
                 const std::int64_t bytes = c.head_dim * static_cast<std::int64_t>(size_of(s.y));
-                std::memset(b.y + (i * s.heads + t.head) * bytes, 0, static_cast<std::size_t>(t.heads * bytes));
+                std::memset(b.y + (i * s.heads + t.head) * bytes, 0,
+                            static_cast<std::size_t>(t.heads * bytes));
                 continue;
             }
             std::int64_t largest = b.slot[i];
-            while (i + t.tokens < end && b.slot[i + t.tokens] >= 0 && b.sequence[i + t.tokens] == b.sequence[i])
+            while (i + t.tokens < end && b.slot[i + t.tokens] >= 0 &&
+                   b.sequence[i + t.tokens] == b.sequence[i])
                 largest = std::max<std::int64_t>(largest, b.slot[i + t.tokens++]);
             if (b.partials)
                 tile(s, b, t, split, split + 1);

@@ -34,7 +34,8 @@ void check_cache(const KvLayout& c) {
 }
 
 // (tokens, heads, head_dim) with the given strides.
-void check_rows(std::int64_t tokens, std::int64_t token, std::int64_t heads, std::int64_t head, std::int64_t dim) {
+void check_rows(std::int64_t tokens, std::int64_t token, std::int64_t heads, std::int64_t head,
+                std::int64_t dim) {
     at_least(tokens, 0, kFamily, "tokens");
     area(tokens, 1, kFamily);
     strided_extent(tokens, token, strided_extent(heads, head, dim, kFamily), kFamily);

@@ -32,9 +32,9 @@ inline constexpr std::int64_t kSplit = 256;
 inline constexpr std::int64_t kMaxHeadDim = 256;
 
 struct KvLayout {
-    DType dtype = DType::f32;  // storage of K and V
+    DType dtype = DType::f32;                             // storage of K and V
     std::int64_t blocks = 0, kv_heads = 0, head_dim = 0;  // head_dim: at most kMaxHeadDim
-    std::int64_t table_rows = 0, table_columns = 0;  // block table: (rows, columns) i32
+    std::int64_t table_rows = 0, table_columns = 0;       // block table: (rows, columns) i32
 };
 
 struct KvAppendSpec {
@@ -53,9 +53,10 @@ struct AttentionSpec {
     std::int64_t tokens = 0, heads = 0;
     std::int64_t q_token = 0, q_head = 0;  // strides in elements; inner stride 1
     float scale = 1;
-    float softcap = 0;         // 0: none; else scores become softcap * tanh(score / softcap)
-    std::int64_t window = 0;   // 0: none
-    std::int64_t max_length = 0;  // upper bound of slot + 1 over the call, for the workspace; a longer token throws
+    float softcap = 0;        // 0: none; else scores become softcap * tanh(score / softcap)
+    std::int64_t window = 0;  // 0: none
+    std::int64_t max_length =
+        0;  // upper bound of slot + 1 over the call, for the workspace; a longer token throws
     std::int64_t mask_columns = 0;  // 0: no key mask; else key_mask is (table_rows, mask_columns) i32
 };
 // Buffers: q (tokens, heads, head_dim), cache K, cache V, block table, sequence, slot,

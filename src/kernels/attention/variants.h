@@ -11,9 +11,10 @@
 
 namespace invar::kernels::attention {
 
-inline constexpr std::int64_t kMaxRows = 32;                        // query rows of a tile: tokens x heads of one kv head
-inline constexpr std::int64_t kManyTasks = 64;                      // tiles enough to keep a machine busy without splits
-inline constexpr std::int64_t kMaxWorkspace = std::int64_t{64} << 20;  // bytes; beyond it, splits stay in one task
+inline constexpr std::int64_t kMaxRows = 32;    // query rows of a tile: tokens x heads of one kv head
+inline constexpr std::int64_t kManyTasks = 64;  // tiles enough to keep a machine busy without splits
+inline constexpr std::int64_t kMaxWorkspace = std::int64_t{64}
+                                              << 20;  // bytes; beyond it, splits stay in one task
 inline constexpr std::int64_t kBlocksOfSplit = kSplit / kBlockTokens;
 
 // The shape of the work of one call.

@@ -42,7 +42,8 @@ namespace invar::kernels::gather {
 
 void run_gather(const NativeLaunch& launch) {
     const auto& s = params_of<GatherSpec>(launch);
-    const std::byte* table = need(launch, 0, extent(s.rows, s.table_row, s.columns), s.table, "gather", "table");
+    const std::byte* table =
+        need(launch, 0, extent(s.rows, s.table_row, s.columns), s.table, "gather", "table");
     const std::byte* index = need(launch, 1, s.count, s.index, "gather", "index");
     std::byte* y = need(launch, 2, s.count * s.columns, s.y, "gather", "y");
     const auto convert = &HWY_DYNAMIC_DISPATCH(ConvertRow);
@@ -52,12 +53,14 @@ void run_gather(const NativeLaunch& launch) {
     launch.pool.parallel_for(ceil_div(s.count, per_task), [&](std::int64_t task) {
         const std::int64_t end = std::min(s.count, (task + 1) * per_task);
         for (std::int64_t i = task * per_task; i < end; ++i) {
-            const std::int64_t given = s.index == DType::i32 ? reinterpret_cast<const std::int32_t*>(index)[i]
-                                                             : reinterpret_cast<const std::int64_t*>(index)[i];
+            const std::int64_t given = s.index == DType::i32
+                                           ? reinterpret_cast<const std::int32_t*>(index)[i]
+                                           : reinterpret_cast<const std::int64_t*>(index)[i];
             const std::int64_t row = given < 0 ? given + s.rows : given;
             if (row < 0 || row >= s.rows)
-                throw InvalidArgument("gather: index " + std::to_string(given) + " at position " + std::to_string(i) +
-                                      " is outside a table of " + std::to_string(s.rows) + " rows");
+                throw InvalidArgument("gather: index " + std::to_string(given) + " at position " +
+                                      std::to_string(i) + " is outside a table of " + std::to_string(s.rows) +
+                                      " rows");
             if (s.columns == 0) continue;
             if (s.table == s.y)
                 std::memcpy(y + i * row_bytes, table + row * table_step, static_cast<std::size_t>(row_bytes));

@@ -22,7 +22,8 @@ KernelCall plan_gather(const Device& device, const GatherSpec& s) {
     at_least(s.columns, 0, "gather", "columns");
     at_least(s.count, 0, "gather", "count");
     if (s.index != DType::i32 && s.index != DType::i64)
-        throw InvalidArgument("gather: indices have type " + std::string(dtype_name(s.index)) + "; use i32 or i64");
+        throw InvalidArgument("gather: indices have type " + std::string(dtype_name(s.index)) +
+                              "; use i32 or i64");
     if (s.table != s.y) {
         float_storage(s.table, "gather", "a table that is converted");
         float_storage(s.y, "gather", "a converted result");
@@ -31,7 +32,8 @@ KernelCall plan_gather(const Device& device, const GatherSpec& s) {
     area(s.count, s.columns, "gather");
     area(s.count, 1, "gather");
     call.entry = "gather";
-    call.config.grid.x = grid_of(ceil_div(s.count, s.columns > 0 ? ceil_div(kTaskElements, s.columns) : kTaskElements));
+    call.config.grid.x =
+        grid_of(ceil_div(s.count, s.columns > 0 ? ceil_div(kTaskElements, s.columns) : kTaskElements));
     call.set_params(s);
     return call;
 }

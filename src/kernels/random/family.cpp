@@ -13,7 +13,8 @@ namespace {
 constexpr const char* kFamily = "random";
 
 const Module& module() {
-    static const Module m{kFamily, NativeEntries{{{"sample", random::run_sample}, {"random", random::run_random}}}};
+    static const Module m{kFamily,
+                          NativeEntries{{{"sample", random::run_sample}, {"random", random::run_random}}}};
     return m;
 }
 
@@ -47,8 +48,8 @@ KernelCall plan_random(const Device& device, const RandomSpec& s) {
     at_least(s.count, 0, kFamily, "count");
     area(s.count, 1, kFamily);
     if (!std::isfinite(s.low) || !std::isfinite(s.high))
-        throw InvalidArgument("random: the range from " + std::to_string(s.low) + " to " + std::to_string(s.high) +
-                              " must be finite");
+        throw InvalidArgument("random: the range from " + std::to_string(s.low) + " to " +
+                              std::to_string(s.high) + " must be finite");
     call.entry = "random";
     call.config.grid.x = grid_of(ceil_div(s.count, kTaskElements));
     call.set_params(s);

@@ -13,11 +13,12 @@ namespace invar::kernels {
 
 // How one sequence is sampled; an array of these lives in a device buffer, one a row of the logits.
 struct SamplingRow {
-    float temperature = 0;         // 0: greedy
-    float top_p = 1;               // 1: off
-    float min_p = 0;               // 0: off
-    float repetition_penalty = 1;  // 1: off; logits of tokens in the history are divided (if positive) or multiplied
-    std::int32_t top_k = 0;        // 0: off
+    float temperature = 0;  // 0: greedy
+    float top_p = 1;        // 1: off
+    float min_p = 0;        // 0: off
+    float repetition_penalty =
+        1;  // 1: off; logits of tokens in the history are divided (if positive) or multiplied
+    std::int32_t top_k = 0;  // 0: off
     std::int32_t pad = 0;
     std::uint64_t seed = 0;
 };

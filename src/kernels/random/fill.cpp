@@ -36,7 +36,8 @@ HWY_INLINE void philox16(std::uint64_t first, std::uint64_t stream, std::uint64_
     auto k0 = static_cast<std::uint32_t>(seed), k1 = static_cast<std::uint32_t>(seed >> 32);
     for (int round = 0; round < 10; ++round) {
         for (int b = 0; b < 16; ++b) {
-            const std::uint64_t x = std::uint64_t{0xD2511F53u} * c[0][b], y = std::uint64_t{0xCD9E8D57u} * c[2][b];
+            const std::uint64_t x = std::uint64_t{0xD2511F53u} * c[0][b],
+                                y = std::uint64_t{0xCD9E8D57u} * c[2][b];
             c[0][b] = static_cast<std::uint32_t>(y >> 32) ^ c[1][b] ^ k0;
             c[2][b] = static_cast<std::uint32_t>(x >> 32) ^ c[3][b] ^ k1;
             c[1][b] = static_cast<std::uint32_t>(y);
@@ -59,13 +60,14 @@ HWY_INLINE V16 unit16(const std::uint32_t* words, std::int32_t plus) {
 // ln(x) for x in [2^-24, 1]: Cephes logf (S. Moshier).
 HWY_INLINE VF log_unit(VF x) {
     const auto bits = hn::BitCast(DI(), x);
-    const auto shifted = hn::Sub(bits, hn::Set(DI(), 0x3f3504f3));  // sqrt(1/2): mantissas from there to sqrt(2)
+    const auto shifted =
+        hn::Sub(bits, hn::Set(DI(), 0x3f3504f3));  // sqrt(1/2): mantissas from there to sqrt(2)
     const auto e = hn::ShiftRight<23>(shifted);
     const VF m = hn::Sub(hn::BitCast(DF(), hn::Sub(bits, hn::ShiftLeft<23>(e))), hn::Set(DF(), 1.0f));
     const VF exponent = hn::ConvertTo(DF(), e), z = hn::Mul(m, m);
     VF p = hn::Set(DF(), 7.0376836292e-2f);
-    for (const float c : {-1.1514610310e-1f, 1.1676998740e-1f, -1.2420140846e-1f, 1.4249322787e-1f, -1.6668057665e-1f,
-                          2.0000714765e-1f, -2.4999993993e-1f, 3.3333331174e-1f})
+    for (const float c : {-1.1514610310e-1f, 1.1676998740e-1f, -1.2420140846e-1f, 1.4249322787e-1f,
+                          -1.6668057665e-1f, 2.0000714765e-1f, -2.4999993993e-1f, 3.3333331174e-1f})
         p = hn::Add(hn::Mul(p, m), hn::Set(DF(), c));
     p = hn::Mul(hn::Mul(p, m), z);
     p = hn::Add(p, hn::Mul(exponent, hn::Set(DF(), -2.12194440e-4f)));
@@ -87,7 +89,8 @@ HWY_INLINE void turn(VF u, VF& cosine, VF& sine) {
     const auto quarter = hn::ConvertTo(DI(), n);  // 0..4
     const auto odd = hn::Eq(hn::And(quarter, hn::Set(DI(), 1)), hn::Set(DI(), 1));
     const auto minus_sine = hn::ShiftLeft<30>(hn::And(quarter, hn::Set(DI(), 2)));
-    const auto minus_cosine = hn::ShiftLeft<30>(hn::And(hn::Add(quarter, hn::Set(DI(), 1)), hn::Set(DI(), 2)));
+    const auto minus_cosine =
+        hn::ShiftLeft<30>(hn::And(hn::Add(quarter, hn::Set(DI(), 1)), hn::Set(DI(), 2)));
     const auto swap = hn::RebindMask(DF(), odd);
     cosine = hn::Xor(hn::IfThenElse(swap, s, c), hn::BitCast(DF(), minus_cosine));
     sine = hn::Xor(hn::IfThenElse(swap, c, s), hn::BitCast(DF(), minus_sine));
@@ -135,7 +138,8 @@ random::ChunkResult LargestLogit(const std::byte* logits, DType t, std::int64_t 
         const float* x = widen(at(logits, t, first + from), t, count, tile);
         V16 a = none, b = none;  // two chains hide the latency
         const auto step = [](V16& top, const V16& v) HWY_ATTR {
-            for (int i = 0; i < kVecs; ++i) top.v[i] = hn::IfThenElse(hn::Gt(v.v[i], top.v[i]), v.v[i], top.v[i]);
+            for (int i = 0; i < kVecs; ++i)
+                top.v[i] = hn::IfThenElse(hn::Gt(v.v[i], top.v[i]), v.v[i], top.v[i]);
         };
         std::int64_t i = 0;
         for (; i + 32 <= count; i += 32) {

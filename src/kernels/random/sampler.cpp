@@ -37,9 +37,7 @@ std::uint32_t ordered(float x) {
     const auto bits = std::bit_cast<std::uint32_t>(x);
     return bits >> 31 ? ~bits : bits | 0x80000000u;
 }
-float from_ordered(std::uint32_t key) {
-    return std::bit_cast<float>(key >> 31 ? key & 0x7fffffffu : ~key);
-}
+float from_ordered(std::uint32_t key) { return std::bit_cast<float>(key >> 31 ? key & 0x7fffffffu : ~key); }
 
 // The highest bucket at which the sum from above reaches target; above becomes the sum of the buckets over it.
 int crossing(const std::uint64_t* buckets, int count, std::uint64_t target, std::uint64_t& above) {
@@ -99,7 +97,8 @@ Tokens keep_prefix(const Tokens& tokens, const float* x, Threshold end, std::int
     for (std::int64_t i = 0; i < tokens.count; ++i) {
         const std::int64_t t = tokens[i];
         const bool keep = x[t] > end.logit || (x[t] == end.logit && end.ties-- > 0);
-        kept[count] = static_cast<std::int32_t>(t);  // may be overwritten; never ahead of what is still to be read
+        kept[count] =
+            static_cast<std::int32_t>(t);  // may be overwritten; never ahead of what is still to be read
         count += keep;
     }
     return {kept, count};
@@ -110,7 +109,8 @@ void check_options(const SamplingRow& o, std::int64_t row) {
         throw InvalidArgument("random: " + std::string(name) + " of row " + std::to_string(row) + " is " +
                               std::to_string(value) + "; it must be " + range);
     };
-    if (!(o.temperature >= 0 && o.temperature < kInf)) refuse("temperature", o.temperature, "0 or positive and finite");
+    if (!(o.temperature >= 0 && o.temperature < kInf))
+        refuse("temperature", o.temperature, "0 or positive and finite");
     if (!(o.top_p > 0 && o.top_p <= 1)) refuse("top_p", o.top_p, "above 0 and at most 1");
     if (!(o.min_p >= 0 && o.min_p <= 1)) refuse("min_p", o.min_p, "from 0 to 1");
     if (!(o.repetition_penalty > 0 && o.repetition_penalty < kInf))
@@ -130,8 +130,7 @@ struct Row {
 
     std::int32_t sample() const {
         check_options(options, row);
-        if (options.temperature == 0 && options.repetition_penalty == 1)
-            return largest(logits, s.logits).id;
+        if (options.temperature == 0 && options.repetition_penalty == 1) return largest(logits, s.logits).id;
         const RowSpace layout(s.vocab);
         auto* x = reinterpret_cast<float*>(space + layout.results_bytes);
         float* w = x + s.vocab;
@@ -153,9 +152,8 @@ struct Row {
 
     template <class F>
     void each_chunk(const F& f) const {
-        pool.parallel_for(ceil_div(s.vocab, kChunk), [&](std::int64_t c) {
-            f(c, c * kChunk, std::min(kChunk, s.vocab - c * kChunk));
-        });
+        pool.parallel_for(ceil_div(s.vocab, kChunk),
+                          [&](std::int64_t c) { f(c, c * kChunk, std::min(kChunk, s.vocab - c * kChunk)); });
     }
 
     ChunkResult largest(const std::byte* from, DType type) const {
@@ -167,7 +165,8 @@ struct Row {
         for (std::int64_t c = 1; c < ceil_div(s.vocab, kChunk); ++c)
             if (results[c].largest > best.largest) best = results[c];
         if (best.id < 0)
-            throw LaunchFailed("random: row " + std::to_string(row) + " has no logit above -infinity to sample from; "
+            throw LaunchFailed("random: row " + std::to_string(row) +
+                               " has no logit above -infinity to sample from; "
                                "the model's output is NaN or fully masked");
         return best;
     }
@@ -179,17 +178,17 @@ struct Row {
         for (std::int64_t i = 0; i < history_count; ++i) {
             const std::int32_t t = history[i];
             if (t < 0 || t >= s.vocab)
-                throw LaunchFailed("random: token " + std::to_string(t) + " at position " + std::to_string(i) +
-                                   " of the history of row " + std::to_string(row) + " is outside the vocabulary of " +
-                                   std::to_string(s.vocab));
+                throw LaunchFailed("random: token " + std::to_string(t) + " at position " +
+                                   std::to_string(i) + " of the history of row " + std::to_string(row) +
+                                   " is outside the vocabulary of " + std::to_string(s.vocab));
             float v;
             copy_logits(logits + t * static_cast<std::int64_t>(size_of(s.logits)), s.logits, 1, &v);
             x[t] = (v < 0 ? v * penalty : v / penalty) + 0.0f;
         }
     }
 
-    Tokens filter(const float* x, const float* w, float largest, const ChunkResult* results, std::int32_t* kept,
-                  std::int32_t* candidates) const {
+    Tokens filter(const float* x, const float* w, float largest, const ChunkResult* results,
+                  std::int32_t* kept, std::int32_t* candidates) const {
         Tokens tokens{nullptr, s.vocab};
         // Weights below 2^-38 count nothing: 27 temperatures down is the end of what matters.
         const float scale = static_cast<float>(kBuckets) / (27.0f * options.temperature);
@@ -200,17 +199,18 @@ struct Row {
         if (options.top_k > 0 && options.top_k < tokens.count) {
             const auto target = static_cast<std::uint64_t>(options.top_k);
             const Tokens& from = near.count >= options.top_k ? near : tokens;
-            const Threshold end = find_prefix(from, x, largest, scale, target,
-                                              [](std::int64_t) { return std::uint64_t{1}; }, candidates);
+            const Threshold end = find_prefix(
+                from, x, largest, scale, target, [](std::int64_t) { return std::uint64_t{1}; }, candidates);
             tokens = near = keep_prefix(from, x, end, kept);
         }
         if (options.top_p < 1) {
             const std::uint64_t total = sum_of(tokens, w, results);
             const double share = std::ceil(static_cast<double>(options.top_p) * static_cast<double>(total));
-            const std::uint64_t target = std::clamp<std::uint64_t>(static_cast<std::uint64_t>(share), 1, total);
+            const std::uint64_t target =
+                std::clamp<std::uint64_t>(static_cast<std::uint64_t>(share), 1, total);
             const Tokens& from = sum_of(near, w, results) >= target ? near : tokens;
-            const Threshold end = find_prefix(from, x, largest, scale, target,
-                                              [&](std::int64_t t) { return mass(w[t]); }, candidates);
+            const Threshold end = find_prefix(
+                from, x, largest, scale, target, [&](std::int64_t t) { return mass(w[t]); }, candidates);
             tokens = keep_prefix(from, x, end, kept);
         }
         if (options.min_p > 0) {
@@ -236,7 +236,8 @@ struct Row {
     }
 
     std::int32_t draw(const Tokens& tokens, const float* w, const ChunkResult* results) const {
-        const std::uint64_t total = sum_of(tokens, w, results), at_position = static_cast<std::uint64_t>(position);
+        const std::uint64_t total = sum_of(tokens, w, results),
+                            at_position = static_cast<std::uint64_t>(position);
         const PhiloxBlock words = philox({static_cast<std::uint32_t>(at_position),
                                           static_cast<std::uint32_t>(at_position >> 32), 0, kDrawTag},
                                          options.seed);
@@ -259,14 +260,16 @@ struct Row {
 void run_sample(const NativeLaunch& launch) {
     const auto& s = params_of<SampleSpec>(launch);
     const char* const family = "random";
-    const std::byte* logits = need(launch, 0, extent(s.rows, s.logits_row, s.vocab), s.logits, family, "logits");
+    const std::byte* logits =
+        need(launch, 0, extent(s.rows, s.logits_row, s.vocab), s.logits, family, "logits");
     const auto* options = need<SamplingRow>(launch, 1, s.rows, family, "sampling rows");
     auto* history = need<std::int32_t>(launch, 2, s.rows * s.history_columns, family, "history");
     auto* length = need<std::int32_t>(launch, 3, s.rows, family, "history length");
     auto* out = need<std::int32_t>(launch, 4, s.rows, family, "out token");
     if (s.rows == 0) return;
     const RowSpace layout(s.vocab);
-    std::byte* space = need_bytes(launch, 5, s.rows * layout.bytes, alignof(ChunkResult), family, "workspace");
+    std::byte* space =
+        need_bytes(launch, 5, s.rows * layout.bytes, alignof(ChunkResult), family, "workspace");
     for (std::int64_t r = 0; r < s.rows; ++r)
         if (length[r] < 0 || length[r] == std::numeric_limits<std::int32_t>::max())
             throw LaunchFailed("random: the history of row " + std::to_string(r) + " has length " +
@@ -275,8 +278,15 @@ void run_sample(const NativeLaunch& launch) {
     launch.pool.parallel_for(s.rows, [&](std::int64_t r) {
         std::int32_t* past = history + r * s.history_columns;
         const std::int64_t position = length[r], count = std::min(position, s.history_columns);
-        const Row row{s, launch.pool, r, logits + r * s.logits_row * static_cast<std::int64_t>(size_of(s.logits)),
-                      options[r], past, position, count, space + r * layout.bytes};
+        const Row row{s,
+                      launch.pool,
+                      r,
+                      logits + r * s.logits_row * static_cast<std::int64_t>(size_of(s.logits)),
+                      options[r],
+                      past,
+                      position,
+                      count,
+                      space + r * layout.bytes};
         out[r] = row.sample();
         if (position < s.history_columns) past[position] = out[r];
         ++length[r];

@@ -35,7 +35,8 @@ inline std::uint64_t mass(float weight) { return static_cast<std::uint64_t>(weig
 
 // Vectorised pieces (fill.cpp), on n consecutive tokens of a row that start at token `first`.
 ChunkResult largest_logit(const std::byte* logits, DType type, std::int64_t first, std::int64_t n);
-void copy_logits(const std::byte* logits, DType type, std::int64_t n, float* x);  // NaN becomes -infinity, -0 becomes 0
+void copy_logits(const std::byte* logits, DType type, std::int64_t n,
+                 float* x);  // NaN becomes -infinity, -0 becomes 0
 // w = exp((x - largest) / temperature) for n <= kChunk; gives the sum of their masses.
 std::uint64_t weigh(const float* x, std::int64_t n, float largest, float temperature, float* w);
 // Ids of the values that reach cut, ascending; gives how many.

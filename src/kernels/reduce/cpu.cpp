@@ -83,8 +83,8 @@ HWY_INLINE float fold_chunk(const void* p, DType t, std::int64_t n, const Step& 
 
 // rows (at most a chunk) elements of up to 16 columns side by side, the same tree for each column.
 template <class Step>
-HWY_INLINE V16 fold_columns(const void* p, DType t, std::int64_t rows, std::int64_t stride, std::int64_t columns,
-                            const Step& step) {
+HWY_INLINE V16 fold_columns(const void* p, DType t, std::int64_t rows, std::int64_t stride,
+                            std::int64_t columns, const Step& step) {
     V16 lanes[16];
     for (V16& lane : lanes) lane = set16(Step::kInit);
     for (std::int64_t r = 0; r < rows; ++r)
@@ -108,7 +108,8 @@ inline std::int64_t find_first(const void* p, DType t, std::int64_t n, float val
         for (std::int64_t i = 0; i < count; i += 16) {
             const std::int64_t stop = std::min<std::int64_t>(count - i, 16);
             bool hit = false;
-            for (std::int64_t j = 0; j < stop; ++j) hit |= value != value ? x[i + j] != x[i + j] : x[i + j] == value;
+            for (std::int64_t j = 0; j < stop; ++j)
+                hit |= value != value ? x[i + j] != x[i + j] : x[i + j] == value;
             if (!hit) continue;
             for (std::int64_t j = 0; j < stop; ++j)
                 if (value != value ? x[i + j] != x[i + j] : x[i + j] == value) return from + i + j;
@@ -178,8 +179,8 @@ inline void chunk_columns(Reduction op, const void* p, DType t, std::int64_t row
         }
         case Reduction::var: {
             SquareStep square;
-            square.center = div(fold_columns(p, t, rows, stride, columns, SumStep()),
-                                set16(static_cast<float>(rows)));
+            square.center =
+                div(fold_columns(p, t, rows, stride, columns, SumStep()), set16(static_cast<float>(rows)));
             store16(square.center, a);
             store16(fold_columns(p, t, rows, stride, columns, square), b);
             for (std::int64_t& i : index) i = rows;
@@ -200,8 +201,8 @@ inline void chunk_columns(Reduction op, const void* p, DType t, std::int64_t row
 }
 
 // Chunk `first / kReduceChunk` of an axis: the results of up to 16 columns.
-void ReduceUnit(const ReduceSpec& s, const void* x, std::int64_t outer, std::int64_t column, std::int64_t columns,
-                std::int64_t first, Part* out) {
+void ReduceUnit(const ReduceSpec& s, const void* x, std::int64_t outer, std::int64_t column,
+                std::int64_t columns, std::int64_t first, Part* out) {
     const std::int64_t rows = std::min(kReduceChunk, s.n - first);
     const void* p = at(x, s.x, (outer * s.n + first) * s.inner + column);
     if (s.inner == 1)
@@ -230,7 +231,8 @@ inline float row_max(const void* p, DType t, std::int64_t n) {
 
 // y = f(x, weight, bias) over a row, 16 elements at a time in tiles.
 template <class F>
-HWY_INLINE void map_row(const RowSpec& s, const void* x, void* y, const void* weight, const void* bias, const F& f) {
+HWY_INLINE void map_row(const RowSpec& s, const void* x, void* y, const void* weight, const void* bias,
+                        const F& f) {
     alignas(64) float x_tile[kTile], w_tile[kTile], b_tile[kTile], y_tile[kTile];
     for (std::int64_t from = 0; from < s.n; from += kTile) {
         const std::int64_t count = std::min(kTile, s.n - from);
@@ -358,7 +360,8 @@ void run_row(const NativeLaunch& launch) {
     const std::byte* x = need(launch, 0, extent(s.rows, s.x_row, s.n), s.x, "reduce", "x");
     std::byte* y = need(launch, 1, extent(s.rows, s.y_row, s.n), s.y, "reduce", "y");
     std::size_t next = 2;
-    const std::byte* weight = s.has_weight ? need(launch, next++, s.n, s.weight, "reduce", "weight") : nullptr;
+    const std::byte* weight =
+        s.has_weight ? need(launch, next++, s.n, s.weight, "reduce", "weight") : nullptr;
     const std::byte* bias = s.has_bias ? need(launch, next++, s.n, s.weight, "reduce", "bias") : nullptr;
     if (s.rows == 0 || s.n == 0) return;
     const auto unit = &HWY_DYNAMIC_DISPATCH(RowUnit);
@@ -367,7 +370,8 @@ void run_row(const NativeLaunch& launch) {
     const std::int64_t per_task = ceil_div(kTaskElements, s.n);
     launch.pool.parallel_for(ceil_div(s.rows, per_task), [&](std::int64_t task) {
         const std::int64_t end = std::min(s.rows, (task + 1) * per_task);
-        for (std::int64_t r = task * per_task; r < end; ++r) unit(s, x + r * x_step, y + r * y_step, weight, bias);
+        for (std::int64_t r = task * per_task; r < end; ++r)
+            unit(s, x + r * x_step, y + r * y_step, weight, bias);
     });
 }
 

@@ -20,20 +20,30 @@ void widen_rows(const T* x, std::int64_t rows, std::int64_t stride, std::int64_t
 
 // rows x columns elements of type t, rows stride apart, packed into out.
 template <class A>
-void widen_rows(const std::byte* x, DType t, std::int64_t rows, std::int64_t stride, std::int64_t columns, A* out) {
+void widen_rows(const std::byte* x, DType t, std::int64_t rows, std::int64_t stride, std::int64_t columns,
+                A* out) {
     switch (t) {
         case DType::pred:
             for (std::int64_t r = 0; r < rows; ++r)
-                for (std::int64_t j = 0; j < columns; ++j) out[r * columns + j] = x[r * stride + j] != std::byte{0};
+                for (std::int64_t j = 0; j < columns; ++j)
+                    out[r * columns + j] = x[r * stride + j] != std::byte{0};
             return;
-        case DType::i8: return widen_rows(reinterpret_cast<const std::int8_t*>(x), rows, stride, columns, out);
-        case DType::i16: return widen_rows(reinterpret_cast<const std::int16_t*>(x), rows, stride, columns, out);
-        case DType::i32: return widen_rows(reinterpret_cast<const std::int32_t*>(x), rows, stride, columns, out);
-        case DType::i64: return widen_rows(reinterpret_cast<const std::int64_t*>(x), rows, stride, columns, out);
-        case DType::u8: return widen_rows(reinterpret_cast<const std::uint8_t*>(x), rows, stride, columns, out);
-        case DType::u16: return widen_rows(reinterpret_cast<const std::uint16_t*>(x), rows, stride, columns, out);
-        case DType::u32: return widen_rows(reinterpret_cast<const std::uint32_t*>(x), rows, stride, columns, out);
-        case DType::u64: return widen_rows(reinterpret_cast<const std::uint64_t*>(x), rows, stride, columns, out);
+        case DType::i8:
+            return widen_rows(reinterpret_cast<const std::int8_t*>(x), rows, stride, columns, out);
+        case DType::i16:
+            return widen_rows(reinterpret_cast<const std::int16_t*>(x), rows, stride, columns, out);
+        case DType::i32:
+            return widen_rows(reinterpret_cast<const std::int32_t*>(x), rows, stride, columns, out);
+        case DType::i64:
+            return widen_rows(reinterpret_cast<const std::int64_t*>(x), rows, stride, columns, out);
+        case DType::u8:
+            return widen_rows(reinterpret_cast<const std::uint8_t*>(x), rows, stride, columns, out);
+        case DType::u16:
+            return widen_rows(reinterpret_cast<const std::uint16_t*>(x), rows, stride, columns, out);
+        case DType::u32:
+            return widen_rows(reinterpret_cast<const std::uint32_t*>(x), rows, stride, columns, out);
+        case DType::u64:
+            return widen_rows(reinterpret_cast<const std::uint64_t*>(x), rows, stride, columns, out);
         default: return widen_rows(reinterpret_cast<const double*>(x), rows, stride, columns, out);
     }
 }
@@ -47,9 +57,11 @@ void fold(const std::byte* x, DType t, std::int64_t rows, std::int64_t stride, s
     const std::int64_t per_group = kGroup / columns / 16 * 16;
     for (std::int64_t from = 0; from < rows; from += per_group) {
         const std::int64_t count = std::min(per_group, rows - from);
-        widen_rows(x + from * stride * static_cast<std::int64_t>(size_of(t)), t, count, stride, columns, group);
+        widen_rows(x + from * stride * static_cast<std::int64_t>(size_of(t)), t, count, stride, columns,
+                   group);
         for (std::int64_t r = 0; r < count; ++r)
-            for (std::int64_t j = 0; j < columns; ++j) lanes[r % 16][j] = step(lanes[r % 16][j], group[r * columns + j], j);
+            for (std::int64_t j = 0; j < columns; ++j)
+                lanes[r % 16][j] = step(lanes[r % 16][j], group[r * columns + j], j);
     }
     for (int half = 8; half >= 1; half /= 2)
         for (int l = 0; l < half; ++l)
@@ -71,8 +83,8 @@ void find_extremes(bool largest, const std::byte* x, DType t, std::int64_t rows,
 }
 
 template <class A>
-void unit(const ReduceSpec& s, const std::byte* x, std::int64_t rows, std::int64_t columns, std::int64_t first,
-          Partial<A>* out) {
+void unit(const ReduceSpec& s, const std::byte* x, std::int64_t rows, std::int64_t columns,
+          std::int64_t first, Partial<A>* out) {
     const auto add = [](A a, A b) { return wrapping_add(a, b); };
     const auto add_step = [](A a, A b, std::int64_t) { return wrapping_add(a, b); };
     A value[kColumns], other[kColumns];
@@ -82,28 +94,35 @@ void unit(const ReduceSpec& s, const std::byte* x, std::int64_t rows, std::int64
     const A lowest = Limits::has_infinity ? -Limits::infinity() : Limits::lowest();
     const A highest = Limits::has_infinity ? Limits::infinity() : Limits::max();
     const auto fold_max = [&](A* to) {
-        fold<A>(x, s.x, rows, s.inner, columns, lowest, [&](A a, A b, std::int64_t) { return larger(a, b); }, larger, to);
+        fold<A>(
+            x, s.x, rows, s.inner, columns, lowest, [&](A a, A b, std::int64_t) { return larger(a, b); },
+            larger, to);
     };
     switch (s.op) {
         case Reduction::argmax:
         case Reduction::argmin:
             return find_extremes(s.op == Reduction::argmax, x, s.x, rows, s.inner, columns, first, out);
         case Reduction::prod:
-            fold<A>(x, s.x, rows, s.inner, columns, A(1), [](A a, A b, std::int64_t) { return wrapping_mul(a, b); },
-                    [](A a, A b) { return wrapping_mul(a, b); }, value);
+            fold<A>(
+                x, s.x, rows, s.inner, columns, A(1),
+                [](A a, A b, std::int64_t) { return wrapping_mul(a, b); },
+                [](A a, A b) { return wrapping_mul(a, b); }, value);
             break;
         case Reduction::any:  // of 0 and 1, but an empty axis gives 0
-            fold<A>(x, s.x, rows, s.inner, columns, A(0), [&](A a, A b, std::int64_t) { return larger(a, b); }, larger,
-                    value);
+            fold<A>(
+                x, s.x, rows, s.inner, columns, A(0), [&](A a, A b, std::int64_t) { return larger(a, b); },
+                larger, value);
             break;
         case Reduction::all:
-            fold<A>(x, s.x, rows, s.inner, columns, A(1), [&](A a, A b, std::int64_t) { return smaller(a, b); },
-                    smaller, value);
+            fold<A>(
+                x, s.x, rows, s.inner, columns, A(1), [&](A a, A b, std::int64_t) { return smaller(a, b); },
+                smaller, value);
             break;
         case Reduction::max: fold_max(value); break;
         case Reduction::min:
-            fold<A>(x, s.x, rows, s.inner, columns, highest, [&](A a, A b, std::int64_t) { return smaller(a, b); },
-                    smaller, value);
+            fold<A>(
+                x, s.x, rows, s.inner, columns, highest,
+                [&](A a, A b, std::int64_t) { return smaller(a, b); }, smaller, value);
             break;
         case Reduction::var:
         case Reduction::logsumexp:
@@ -111,12 +130,15 @@ void unit(const ReduceSpec& s, const std::byte* x, std::int64_t rows, std::int64
                 if (s.op == Reduction::var) {
                     fold<A>(x, s.x, rows, s.inner, columns, A(0), add_step, add, value);
                     for (std::int64_t j = 0; j < columns; ++j) value[j] /= static_cast<A>(rows);
-                    fold<A>(x, s.x, rows, s.inner, columns, A(0),
-                            [&](A a, A b, std::int64_t j) { return a + (b - value[j]) * (b - value[j]); }, add, other);
+                    fold<A>(
+                        x, s.x, rows, s.inner, columns, A(0),
+                        [&](A a, A b, std::int64_t j) { return a + (b - value[j]) * (b - value[j]); }, add,
+                        other);
                 } else {
                     fold_max(value);
-                    fold<A>(x, s.x, rows, s.inner, columns, A(0),
-                            [&](A a, A b, std::int64_t j) { return a + std::exp(b - value[j]); }, add, other);
+                    fold<A>(
+                        x, s.x, rows, s.inner, columns, A(0),
+                        [&](A a, A b, std::int64_t j) { return a + std::exp(b - value[j]); }, add, other);
                     for (std::int64_t j = 0; j < columns; ++j)
                         if (std::isinf(value[j])) other[j] = value[j] > 0 ? A(1) : A(0);
                 }
@@ -170,8 +192,8 @@ void run_as(const NativeLaunch& launch, const ReduceSpec& s) {
             const std::int64_t columns = std::min(kColumns, s.inner - column), first = chunk * kReduceChunk;
             const std::int64_t from = (outer * s.n + first) * s.inner + column;
             Partial<A> out[kColumns];
-            unit(s, x + from * static_cast<std::int64_t>(size_of(s.x)), std::min(kReduceChunk, s.n - first), columns,
-                 first, out);
+            unit(s, x + from * static_cast<std::int64_t>(size_of(s.x)), std::min(kReduceChunk, s.n - first),
+                 columns, first, out);
             const std::int64_t r = outer * s.inner + column;
             for (std::int64_t j = 0; j < columns; ++j) {
                 if (units.chunks == 1)

@@ -55,13 +55,14 @@ KernelCall plan_reduce(const Device& device, const ReduceSpec& s) {
     area(area(s.outer, s.n, kFamily), s.inner, kFamily);  // also when one of them is 0
     if (!result_type_fits(s))
         throw InvalidArgument("reduce: operation " + std::to_string(static_cast<int>(s.op)) + " over " +
-                              std::string(dtype_name(s.x)) + " does not give " + std::string(dtype_name(s.y)) +
-                              "; cast before or after it");
-    const bool has_identity = s.op == Reduction::sum || s.op == Reduction::prod || s.op == Reduction::any ||
-                              s.op == Reduction::all;
+                              std::string(dtype_name(s.x)) + " does not give " +
+                              std::string(dtype_name(s.y)) + "; cast before or after it");
+    const bool has_identity =
+        s.op == Reduction::sum || s.op == Reduction::prod || s.op == Reduction::any || s.op == Reduction::all;
     if (s.n == 0 && !has_identity && results > 0)
-        throw InvalidArgument("reduce: an axis of length 0 has no result under this operation; only sum, prod, any "
-                              "and all have one");
+        throw InvalidArgument(
+            "reduce: an axis of length 0 has no result under this operation; only sum, prod, any "
+            "and all have one");
     const reduce::Units units(s);
     if (units.chunks > 1)
         call.workspace_bytes = static_cast<std::size_t>(checked_mul<std::int64_t>(
@@ -82,8 +83,9 @@ KernelCall plan_row(const Device& device, const RowSpec& s) {
     if (s.has_weight || s.has_bias) float_storage(s.weight, kFamily, "weight");
     const bool norm = s.op == RowOp::rms_norm || s.op == RowOp::layer_norm;
     if ((s.has_weight && !norm) || (s.has_bias && s.op != RowOp::layer_norm))
-        throw InvalidArgument("reduce: this row operation takes no weight or no bias; rms_norm takes a weight, "
-                              "layer_norm a weight and a bias");
+        throw InvalidArgument(
+            "reduce: this row operation takes no weight or no bias; rms_norm takes a weight, "
+            "layer_norm a weight and a bias");
     strided_extent(s.rows, s.x_row, s.n, kFamily);
     strided_extent(s.rows, s.y_row, s.n, kFamily);
     if (s.rows > 1 && s.y_row < s.n)

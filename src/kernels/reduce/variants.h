@@ -77,8 +77,8 @@ Partial<A> combine(Reduction op, const Partial<A>& x, const Partial<A>& y) {
         case Reduction::var: {  // Chan, Golub, LeVeque 1979
             const A nx = static_cast<A>(x.index), ny = static_cast<A>(y.index), n = nx + ny;
             const A delta = y.a - x.a;
-            return {static_cast<A>(x.a + delta * (ny / n)), static_cast<A>(x.b + y.b + delta * delta * (nx * (ny / n))),
-                    x.index + y.index};
+            return {static_cast<A>(x.a + delta * (ny / n)),
+                    static_cast<A>(x.b + y.b + delta * delta * (nx * (ny / n))), x.index + y.index};
         }
         case Reduction::logsumexp: {
             if constexpr (std::is_floating_point_v<A>) {
@@ -135,7 +135,8 @@ A finish(const ReduceSpec& s, const Partial<A>& p) {
 // Runs body(unit) for every unit; then, when the axis has several chunks, combines the partial results that the units
 // left in the workspace, laid out (outer, inner, chunks).
 template <class A, class Body, class Store>
-void run(const NativeLaunch& launch, const ReduceSpec& s, Partial<A>* partials, const Body& body, const Store& store) {
+void run(const NativeLaunch& launch, const ReduceSpec& s, Partial<A>* partials, const Body& body,
+         const Store& store) {
     const Units units(s);
     launch.pool.parallel_for(units.tasks, [&](std::int64_t task) {
         const std::int64_t end = std::min(units.count, (task + 1) * units.per_task);

@@ -3,7 +3,9 @@
 #include "device/registry.h"
 
 namespace {
-std::unique_ptr<invar::Backend> make() { throw invar::Unsupported("the maker of a refused module was called"); }
+std::unique_ptr<invar::Backend> make() {
+    throw invar::Unsupported("the maker of a refused module was called");
+}
 }  // namespace
 
 extern "C" INVAR_API invar::BackendEntry invar_backend_entry() { return {invar::kSeamVersion + 41, &make}; }
