@@ -42,6 +42,8 @@ struct Device::Lazy {
 Device::Device(std::string name) : name_(std::move(name)), lazy_(std::make_unique<Lazy>()) {}
 Device::~Device() = default;
 
+// By value in the interface: an implementation keeps it.
+// NOLINTNEXTLINE(performance-unnecessary-value-param)
 std::unique_ptr<Buffer> Device::wrap_host_memory(std::byte*, std::size_t, std::shared_ptr<const void>) {
     return nullptr;
 }

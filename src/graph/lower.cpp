@@ -17,7 +17,6 @@
 namespace invar::graph {
 namespace {
 
-using kernels::KvLayout;
 using kernels::MatmulSpec;
 using kernels::Reduction;
 
@@ -282,7 +281,7 @@ private:
             r.strides[static_cast<std::size_t>(i)] = repeated ? Dim(0) : v.stride(j);
         }
         r.strides[static_cast<std::size_t>(lead)] = v.stride(own);
-        r.strides[static_cast<std::size_t>(lead + 1)] = v.stride(own + 1);
+        r.strides[static_cast<std::size_t>(lead) + 1] = v.stride(own + 1);
         return r;
     }
 

@@ -85,7 +85,7 @@ TEST(Gather, ConversionKeepsSpecials) {
 
 TEST(Gather, RefusesBadIndices) {
     Array table(DType::f32, 10), y(DType::f32, 6);
-    const auto message = [&](std::vector<std::int64_t> indices, DType type) {
+    const auto message = [&](const std::vector<std::int64_t>& indices, DType type) {
         Array index = Array::of(type, indices);
         return message_of<InvalidArgument>([&] {
             run(plan_gather(cpu(), {DType::f32, type, DType::f32, 5, 2, 3, 2}), {&table, &index, &y});

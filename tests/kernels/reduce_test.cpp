@@ -81,7 +81,7 @@ std::vector<double> axis(const Array& x, const ReduceSpec& s, std::int64_t outer
 // Longest chain of roundings on the way of one element: lanes of a chunk, folds, chunks.
 double depth(std::int64_t n) {
     return static_cast<double>(std::min(n, kReduceChunk)) / 16 + 8 +
-           std::log2(static_cast<double>(n / kReduceChunk) + 1);
+           std::log2(std::floor(static_cast<double>(n) / static_cast<double>(kReduceChunk)) + 1);
 }
 
 void check(const ReduceSpec& s, Array& x) {

@@ -60,6 +60,7 @@ std::vector<std::string> folders() {
 void check_cases(const fs::path& model_folder, const fs::path& data) {
     const auto model = Model::load(model_folder, {.dtype = DType::f32});
     const json e = expected(data);
+    ASSERT_FALSE(e["cases"].empty());
     const auto arrays = io::SafetensorsFile::open(data / "expected.safetensors");
     for (const json& c : e["cases"]) {
         SCOPED_TRACE(c["name"].get<std::string>());
@@ -95,7 +96,9 @@ TEST_P(Architecture, OldSpellingOfTheConfig) {
 
 TEST_P(Architecture, GreedyTokensInChunks) {
     const auto model = Model::load(kData / GetParam(), {.dtype = DType::f32});
-    for (const json& g : expected(kData / GetParam())["greedy"]) {
+    const json reference = expected(kData / GetParam());
+    ASSERT_FALSE(reference["greedy"].empty());
+    for (const json& g : reference["greedy"]) {
         const auto prompt = list(g["prompt"]), want = list(g["tokens"]);
         const auto capacity = static_cast<std::int64_t>(prompt.size() + want.size());
         for (const std::int64_t chunk : {std::int64_t{1}, std::int64_t{7}, capacity}) {

@@ -15,6 +15,7 @@ constexpr std::int64_t kGroup = 2048;  // widened elements kept on the stack
 template <class A, class T>
 void widen_rows(const T* x, std::int64_t rows, std::int64_t stride, std::int64_t columns, A* out) {
     for (std::int64_t r = 0; r < rows; ++r)
+        // NOLINTNEXTLINE(bugprone-signed-char-misuse): the sign of an int8 is meant
         for (std::int64_t j = 0; j < columns; ++j) out[r * columns + j] = static_cast<A>(x[r * stride + j]);
 }
 
