@@ -127,7 +127,9 @@ TEST(Compile, RepeatedEagerCodeReusesItsSchedule) {
 TEST(State, StaleUseThrows) {
     const auto device = find_device("cpu");
     State s(make_kv_cache(DType::f32, 2, 1, 8, device));
-    const auto ints = [](const std::vector<std::int32_t>& v, const Shape& shape) { return Tensor::of(v, shape); };
+    const auto ints = [](const std::vector<std::int32_t>& v, const Shape& shape) {
+        return Tensor::of(v, shape);
+    };
     const KvTokens tokens{ints({0, 1}, {1, 2}), ints({0}, {1}), ints({0}, {1}), {}};
     const Tensor k = counting({1, 1, 8});
     const State next = kv_append(std::move(s), k, k, tokens);
