@@ -3,6 +3,7 @@
 // the same for every backend.
 #include "device/device.h"
 
+#include <algorithm>
 #include <mutex>
 #include <optional>
 
@@ -57,6 +58,17 @@ std::shared_ptr<void> Device::executor_state(FunctionRef<std::shared_ptr<void>()
     const std::lock_guard lock(lazy_->executor_mutex);
     if (!lazy_->executor) lazy_->executor = make();
     return lazy_->executor;
+}
+
+std::string numbered_source(std::string_view text) {
+    std::string result;
+    int line = 1;
+    for (std::size_t begin = 0; begin < text.size(); ++line) {
+        const std::size_t end = std::min(text.find('\n', begin), text.size());
+        result += std::to_string(line) + ": " + std::string(text.substr(begin, end - begin)) + "\n";
+        begin = end + 1;
+    }
+    return result;
 }
 
 void check_ref(const BufferRef& ref, std::string_view what) {

@@ -6,8 +6,11 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
 #include <variant>
 #include <vector>
+
+#include <invar/export.h>
 
 namespace invar {
 
@@ -60,5 +63,8 @@ struct Module {
     std::string name;  // for messages and caches: "matvec", "region 0x12ab..."
     std::variant<SourceText, BinaryImage, ProgramText, NativeEntries> body;
 };
+
+// The text with a number before each line, as CompileFailed shows it: "1: first\n2: second\n".
+INVAR_API std::string numbered_source(std::string_view text);
 
 }  // namespace invar

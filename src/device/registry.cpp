@@ -29,7 +29,7 @@ struct KnownBackend {
     std::string_view name, remedy;
 };
 constexpr KnownBackend kKnownBackends[] = {
-    {"cuda", "this build has none"},
+    {"cuda", "reinstall Invar: the module belongs to it"},
     {"opencl", "this build has none"},
 #if defined(__APPLE__)
     {"metal", "this build has none"},

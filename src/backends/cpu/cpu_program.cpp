@@ -20,17 +20,6 @@ private:
     CompiledProgram program_;
 };
 
-std::string numbered(const std::string& text) {
-    std::string result;
-    int line = 1;
-    for (std::size_t begin = 0; begin < text.size(); ++line) {
-        const std::size_t end = std::min(text.find('\n', begin), text.size());
-        result += std::to_string(line) + ": " + text.substr(begin, end - begin) + "\n";
-        begin = end + 1;
-    }
-    return result;
-}
-
 }  // namespace
 
 std::vector<std::unique_ptr<CpuKernel>> load_programs(const std::string& module, const std::string& text) {
@@ -41,7 +30,7 @@ std::vector<std::unique_ptr<CpuKernel>> load_programs(const std::string& module,
         return kernels;
     } catch (const FormatError& e) {
         throw CompileFailed("cpu: module '" + module + "' did not compile: " + e.what(),
-                            std::string(e.what()) + "\n" + numbered(text));
+                            std::string(e.what()) + "\n" + numbered_source(text));
     }
 }
 

@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: Apache-2.0
+// The cuda backend, a loaded module: NVIDIA's GPUs through the driver API. Kernels arrive as CUDA C++ (compiled by NVRTC
+// and kept in the disk cache as cubins) or as cubins. Devices "cuda", "cuda:1", ... in the driver's order.
+//
+// Calling convention of a kernel: a pointer for each buffer, in order, then, where the launch has parameters, one struct
+// by value with their bytes.
+#include <atomic>
+#include <mutex>
+
+#include "backends/cuda/bandwidth.h"
+#include "backends/cuda/context.h"
+#include "device/disk_cache.h"
+#include "device/faults.h"
+#include "device/registry.h"
+#include "device/services.h"
+
+namespace invar::cuda {
+namespace {
+
+constexpr int kCacheFormat = 1;
+
+class CudaDevice final : public Device {
+public:
+    CudaDevice(const Driver& driver, int ordinal)
+        : Device(ordinal == 0 ? "cuda" : "cuda:" + std::to_string(ordinal)), driver_(driver) {
+        const CUresult result = driver_.device_get(&device_, ordinal);
+        if (result != kSuccess) throw NoDevice(name() + ": " + driver_.describe(result));
+        char text[256] = "";
+        driver_.device_name(text, sizeof text, device_);
+        description_ = text;
+        const int major = attribute(kComputeMajor), minor = attribute(kComputeMinor);
+        // The 'a' features (tensor cores of a warp group) exist from 9.0 on and bind a cubin to its device, as ours are.
+        architecture_ = "sm_" + std::to_string(major) + std::to_string(minor) + (major >= 9 ? "a" : "");
+    }
+
+    DeviceProperties properties() const override {
+        DeviceProperties p;
+        p.name = name();
+        p.description = description_;
+        p.driver = "CUDA " + std::to_string(driver_.version / 1000) + "." +
+                   std::to_string(driver_.version % 1000 / 10) + ", " + architecture_;
+        std::size_t total = 0, free = 0;
+        driver_.device_memory(&total, device_);
+        p.memory_total = p.memory_free = total;
+        // Asking for what is free starts a context, which costs memory and time: only where one runs already.
+        if (const auto context = running(); context && context->try_enter() &&
+                                            driver_.memory_info(&free, &total) == kSuccess)
+            p.memory_free = free;
+        p.unified_memory = attribute(kIntegrated) != 0;
+        p.compute_units = attribute(kMultiprocessors);
+        p.warp_width = attribute(kWarpSize);
+        p.max_block_threads = attribute(kMaxThreadsPerBlock);
+        p.shared_memory_bytes = static_cast<std::uint64_t>(attribute(kSharedMemoryOptin));
+        return p;
+    }
+
+    bool supports(Feature feature) const override {
+        switch (feature) {
+            case Feature::f64:
+            case Feature::capture:
+            case Feature::arithmetic: return true;
+            case Feature::host_visible:
+            case Feature::wrap_host:
+            case Feature::programs:
+            case Feature::native: return false;
+        }
+        return false;
+    }
+
+    std::unique_ptr<Buffer> allocate_raw(std::size_t bytes) override {
+        return std::make_unique<CudaBuffer>(current(), bytes);
+    }
+
+    std::unique_ptr<Stream> make_stream() override { return cuda::make_stream(current()); }
+
+    std::shared_ptr<LoadedModule> compile(const Module& module) override {
+        if (fault_fires(FaultSite::compile, module.name))
+            throw CompileFailed(name() + ": module '" + module.name + "' did not compile (injected by INVAR_FAULTS)",
+                                "");
+        if (const auto* image = std::get_if<BinaryImage>(&module.body)) {
+            if (image->format != "cubin")
+                throw Unsupported(name() + ": module '" + module.name + "' is compiled code of format '" +
+                                  image->format + "'; this device takes cubin");
+            return load_cubin(current(), module.name, image->bytes);
+        }
+        const auto* source = std::get_if<SourceText>(&module.body);
+        if (!source || source->language != kernel_language())
+            throw Unsupported(name() + ": module '" + module.name + "' is " +
+                              (source ? "source in '" + source->language + "'" : "not source text") +
+                              "; this device takes source in 'cuda' and cubins");
+        const auto context = current();
+        const std::string key = cache_key(*source);
+        if (const auto cached = DiskCache::shared().load("cubin", key)) {
+            try {
+                return load_cubin(context, module.name, *cached);
+            } catch (const Error&) {
+                if (context->dead()) throw;  // else an entry that the driver does not take: compiled again
+            }
+        }
+        const Compiled compiled = compile_source(module.name, source->text, architecture_, source->options);
+        auto loaded = load_cubin(context, module.name, compiled.cubin);
+        DiskCache::shared().store("cubin", key, compiled.cubin);
+        return loaded;
+    }
+
+    std::string_view kernel_language() const override { return "cuda"; }
+
+    BandwidthService* bandwidth() override {
+        const std::lock_guard lock(mutex_);
+        if (!bandwidth_)
+            bandwidth_ = make_bandwidth(*this, starts_, static_cast<std::size_t>(attribute(kL2CacheSize)),
+                                        attribute(kMultiprocessors));
+        return bandwidth_.get();
+    }
+
+private:
+    int attribute(int which) const {
+        int value = 0;
+        driver_.device_attribute(&value, which, device_);
+        return value;
+    }
+
+    // The context in use; a new one where there was none or the last one died.
+    std::shared_ptr<Context> current() {
+        const std::lock_guard lock(context_mutex_);
+        if (context_ && context_->dead()) {
+            context_->retire();
+            context_.reset();
+        }
+        if (!context_) {
+            context_ = std::make_shared<Context>(driver_, device_, name());
+            ++starts_;
+        }
+        return context_;
+    }
+
+    std::shared_ptr<Context> running() const {
+        const std::lock_guard lock(context_mutex_);
+        return context_;
+    }
+
+    std::string cache_key(const SourceText& source) const {
+        const Nvrtc& compiler = nvrtc();
+        std::string key = "cubin " + std::to_string(kCacheFormat) + "\n" + architecture_ + "\n" + description_ +
+                          "\ndriver " + std::to_string(driver_.version) + "\nnvrtc " +
+                          std::to_string(compiler.major) + "." + std::to_string(compiler.minor) + "\n";
+        for (const std::string& option : source.options) key += option + "\n";
+        return key + "\n" + source.text;
+    }
+
+    const Driver& driver_;
+    CUdevice device_ = 0;
+    std::string description_, architecture_;
+    mutable std::mutex context_mutex_;
+    std::shared_ptr<Context> context_;
+    std::atomic<int> starts_{0};  // contexts so far
+    std::mutex mutex_;
+    std::unique_ptr<BandwidthService> bandwidth_;
+};
+
+class CudaBackend final : public Backend {
+public:
+    CudaBackend() : driver_(open_driver(reason_)) {
+        int count = 0;
+        if (!driver_ || driver_->device_count(&count) != kSuccess) return;
+        for (int i = 0; i < count; ++i) devices_.push_back(std::make_shared<CudaDevice>(*driver_, i));
+    }
+    std::string_view name() const override { return "cuda"; }
+    std::string unavailable_reason() const override { return reason_; }
+    std::vector<std::shared_ptr<Device>> devices() override { return devices_; }
+    // Never chosen by itself before the kernel families have their CUDA variants: no model could run there.
+    int rank() const override { return 0; }
+
+private:
+    std::string reason_;
+    std::unique_ptr<Driver> driver_;
+    std::vector<std::shared_ptr<Device>> devices_;
+};
+
+std::unique_ptr<Backend> make_backend() { return std::make_unique<CudaBackend>(); }
+
+}  // namespace
+}  // namespace invar::cuda
+
+extern "C" INVAR_API invar::BackendEntry invar_backend_entry() {
+    return {invar::kSeamVersion, &invar::cuda::make_backend};
+}

@@ -1,0 +1,322 @@
+// SPDX-License-Identifier: Apache-2.0
+// Streams, events and captured graphs of a CUDA context.
+//
+// A stream keeps its error beside the driver's stream: injected failures and those of single calls poison it alone, as
+// the seam asks; a fatal result of the driver poisons the whole context (context.h).
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+#include "backends/cuda/context.h"
+#include "device/faults.h"
+
+namespace invar::cuda {
+namespace {
+
+constexpr std::size_t kMaxBuffers = 32;  // of one launch
+
+class CudaEvent final : public Event {
+public:
+    // handle is null where the stream had failed before: then error says how.
+    CudaEvent(std::shared_ptr<Context> context, CUevent handle, std::exception_ptr error)
+        : context_(std::move(context)), handle_(handle), error_(std::move(error)) {}
+    ~CudaEvent() override {
+        if (handle_ && context_->try_enter()) context_->driver().event_destroy(handle_);
+    }
+    bool done() const override {
+        return error_ || !context_->try_enter() || context_->driver().event_query(handle_) != kNotReady;
+    }
+    void wait() const override {
+        if (error_) std::rethrow_exception(error_);
+        context_->enter();
+        context_->check(context_->driver().event_synchronize(handle_), "work before an event");
+    }
+    CUevent handle() const noexcept { return handle_; }
+    const std::exception_ptr& error() const noexcept { return error_; }
+
+private:
+    std::shared_ptr<Context> context_;
+    CUevent handle_;
+    std::exception_ptr error_;
+};
+
+class CudaGraph final : public CapturedGraph {
+public:
+    explicit CudaGraph(std::shared_ptr<Context> context) : context_(std::move(context)) {}
+    ~CudaGraph() override {
+        if (executable && context_->try_enter()) context_->driver().graph_exec_destroy(executable);
+    }
+    Context& context() const { return *context_; }
+    CUgraphExec executable = nullptr;
+    std::vector<std::string> kernels;  // in order, for injected failures
+
+private:
+    std::shared_ptr<Context> context_;
+};
+
+class CudaStream final : public Stream {
+public:
+    explicit CudaStream(std::shared_ptr<Context> context) : context_(std::move(context)) {
+        context_->enter();
+        context_->check(driver().stream_create(&handle_, kStreamNonBlocking), "a new stream");
+    }
+
+    ~CudaStream() override {
+        if (!context_->try_enter()) return;
+        if (graph_) {  // a capture that was never ended
+            CUgraph unused = nullptr;
+            driver().capture_end(handle_, &unused);
+            if (unused) driver().graph_destroy(unused);
+        }
+        driver().stream_synchronize(handle_);  // buffers that it uses may go right after it
+        driver().stream_destroy(handle_);
+    }
+
+    void launch(Kernel& kernel, const LaunchConfig& config, std::span<const BufferRef> buffers,
+                std::span<const std::byte> params) override {
+        begin_call();
+        auto* own = dynamic_cast<CudaKernel*>(&kernel);
+        if (!own || &own->context() != context_.get())
+            throw InvalidArgument(name() + ": kernel '" + kernel.name() +
+                                  "' was compiled for another device, or before this one was reset");
+        if (params.size() > kMaxParamsBytes)
+            throw InvalidArgument(name() + ": kernel '" + kernel.name() + "' is given " +
+                                  std::to_string(params.size()) + " bytes of parameters; at most " +
+                                  std::to_string(kMaxParamsBytes) + " are passed");
+        if (buffers.size() > kMaxBuffers)
+            throw InvalidArgument(name() + ": kernel '" + kernel.name() + "' is given " +
+                                  std::to_string(buffers.size()) + " buffers; at most " +
+                                  std::to_string(kMaxBuffers) + " are passed");
+        std::array<CUdeviceptr, kMaxBuffers> addresses;
+        std::array<void*, kMaxBuffers + 1> arguments;
+        std::size_t count = 0;
+        for (const BufferRef& ref : buffers) {
+            addresses[count] = address_of(ref, "argument of a kernel");
+            arguments[count] = &addresses[count];
+            ++count;
+        }
+        if (!params.empty()) arguments[count++] = const_cast<std::byte*>(params.data());
+        // The driver reads as many arguments as the kernel declares.
+        if (own->parameters() > static_cast<int>(count))
+            throw InvalidArgument(name() + ": kernel '" + kernel.name() + "' takes " +
+                                  std::to_string(own->parameters()) + " arguments and is given " +
+                                  std::to_string(count));
+        if (graph_) graph_->kernels.push_back(kernel.name());
+        else if (injected(kernel.name())) return;
+        CUresult result = own->allow_shared(config.shared_bytes);
+        if (result == kSuccess)
+            result = driver().launch(own->function(), config.grid.x, config.grid.y, config.grid.z, config.block.x,
+                                     config.block.y, config.block.z, config.shared_bytes, handle_, arguments.data(),
+                                     nullptr);
+        if (result == kInvalidValue)
+            throw InvalidArgument(name() + ": kernel '" + kernel.name() + "' cannot be launched with " +
+                                  describe(config));
+        if (result != kSuccess) poison(result, "kernel '" + kernel.name() + "' with " + describe(config));
+    }
+
+    void copy(BufferRef dst, BufferRef src) override {
+        begin_call();
+        check_ref(dst, name() + ": destination of a copy");
+        check_ref(src, name() + ": source of a copy");
+        const std::size_t bytes = std::min(dst.size, src.size);
+        if (dst.buffer == src.buffer && bytes && dst.offset < src.offset + bytes && src.offset < dst.offset + bytes)
+            throw InvalidArgument(name() + ": source and destination of a copy overlap; copy through another buffer");
+        auto* to = dynamic_cast<CudaBuffer*>(dst.buffer);
+        auto* from = dynamic_cast<CudaBuffer*>(src.buffer);
+        if (!to && !from)
+            throw InvalidArgument(name() + ": a copy between buffers of other devices; use a stream of theirs");
+        CUresult result = kSuccess;
+        if (!bytes) return;
+        if (!from) {
+            result = driver().copy_to_device(address_of(dst, "destination"), host_of(src, "source of a copy"), bytes,
+                                             handle_);
+        } else if (!to) {
+            result = driver().copy_to_host(host_of(dst, "destination of a copy"), address_of(src, "source"), bytes,
+                                           handle_);
+        } else if (to->context() == from->context()) {
+            result = driver().copy_on_device(address_of(dst, "destination"), address_of(src, "source"), bytes, handle_);
+        } else {
+            result = driver().copy_between(to->address() + dst.offset, to->context()->handle(),
+                                           from->address() + src.offset, from->context()->handle(), bytes, handle_);
+        }
+        if (result != kSuccess) poison(result, "a copy of " + std::to_string(bytes) + " bytes");
+    }
+
+    void upload(BufferRef dst, const void* src, std::size_t bytes) override {
+        begin_call();
+        const CUdeviceptr to = address_of(dst, "destination of an upload");
+        check_room(dst, bytes, "destination of an upload");
+        if (!bytes) return;
+        const CUresult result = driver().copy_to_device(to, src, bytes, handle_);
+        if (result != kSuccess) poison(result, "an upload of " + std::to_string(bytes) + " bytes");
+    }
+
+    void download(void* dst, BufferRef src, std::size_t bytes) override {
+        begin_call();
+        const CUdeviceptr from = address_of(src, "source of a download");
+        check_room(src, bytes, "source of a download");
+        if (!bytes) return;
+        const CUresult result = driver().copy_to_host(dst, from, bytes, handle_);
+        if (result != kSuccess) poison(result, "a download of " + std::to_string(bytes) + " bytes");
+    }
+
+    void fill(BufferRef dst, std::uint8_t value) override {
+        begin_call();
+        const CUdeviceptr to = address_of(dst, "destination of a fill");
+        if (!dst.size) return;
+        const CUresult result = driver().fill(to, value, dst.size, handle_);
+        if (result != kSuccess) poison(result, "a fill of " + std::to_string(dst.size) + " bytes");
+    }
+
+    std::unique_ptr<Event> record() override {
+        not_capturing("record an event");
+        CUevent handle = nullptr;
+        if (!error_) {
+            if (!context_->try_enter()) {
+                poison(kContextIsDestroyed, "an event");
+            } else {
+                CUresult result = driver().event_create(&handle, kEventDisableTiming);
+                if (result == kSuccess) result = driver().event_record(handle, handle_);
+                if (result != kSuccess) poison(result, "work before an event");
+            }
+        }
+        return std::make_unique<CudaEvent>(context_, handle, error_);
+    }
+
+    void wait(const Event& event) override {
+        begin_call();
+        not_capturing("wait for an event");
+        const auto* own = dynamic_cast<const CudaEvent*>(&event);
+        if (own && !own->error()) {
+            const CUresult result = driver().stream_wait(handle_, own->handle(), 0);
+            if (result != kSuccess) poison(result, "waiting for an event");
+            return;
+        }
+        try {
+            event.wait();  // failed already, or of a device that this one cannot queue behind
+        } catch (...) {
+            error_ = std::current_exception();
+        }
+    }
+
+    void synchronize() override {
+        not_capturing("synchronize");
+        begin_call();
+        const CUresult result = driver().stream_synchronize(handle_);
+        if (result == kSuccess) return;
+        poison(result, "work of a stream");
+        std::rethrow_exception(error_);
+    }
+
+    void begin_capture() override {
+        begin_call();
+        not_capturing("begin a capture");
+        auto graph = std::make_unique<CudaGraph>(context_);
+        context_->check(driver().capture_begin(handle_, kCaptureThreadLocal), "the beginning of a capture");
+        graph_ = std::move(graph);
+    }
+
+    std::unique_ptr<CapturedGraph> end_capture() override {
+        if (!graph_) throw InvalidArgument(name() + ": end_capture without begin_capture");
+        std::unique_ptr<CudaGraph> graph = std::move(graph_);
+        context_->enter();
+        CUgraph captured = nullptr;
+        CUresult result = driver().capture_end(handle_, &captured);
+        if (result == kSuccess) result = driver().graph_instantiate(&graph->executable, captured, 0);
+        if (captured) driver().graph_destroy(captured);
+        if (error_) std::rethrow_exception(error_);
+        context_->check(result, "a capture of " + std::to_string(graph->kernels.size()) + " kernels");
+        return graph;
+    }
+
+    void replay(CapturedGraph& captured) override {
+        begin_call();
+        not_capturing("replay a graph");
+        auto* graph = dynamic_cast<CudaGraph*>(&captured);
+        if (!graph || &graph->context() != context_.get())
+            throw InvalidArgument(name() + ": the graph was captured on another device, or before this one was reset");
+        for (const std::string& kernel : graph->kernels)
+            if (injected(kernel)) return;
+        const CUresult result = driver().graph_launch(graph->executable, handle_);
+        if (result != kSuccess) poison(result, "a captured graph");
+    }
+
+    bool poisoned() const noexcept override { return error_ != nullptr; }
+
+private:
+    const Driver& driver() const { return context_->driver(); }
+    const std::string& name() const { return context_->device_name(); }
+
+    // What every call starts with: the stream's own error, then the context for this thread.
+    void begin_call() {
+        if (error_) std::rethrow_exception(error_);
+        if (context_->try_enter()) return;
+        try {
+            context_->enter();
+        } catch (...) {
+            error_ = std::current_exception();
+            throw;
+        }
+    }
+
+    void not_capturing(const char* what) const {
+        if (graph_)
+            throw InvalidArgument(name() + ": a stream that captures cannot " + what + "; end the capture first");
+    }
+
+    void poison(CUresult result, const std::string& what) { error_ = context_->error(result, what); }
+
+    bool injected(const std::string& kernel) {
+        if (fault_fires(FaultSite::lost, kernel))
+            error_ = std::make_exception_ptr(
+                DeviceLost(name() + ": device lost in kernel '" + kernel + "' (injected by INVAR_FAULTS)"));
+        else if (fault_fires(FaultSite::launch, kernel))
+            error_ = std::make_exception_ptr(
+                LaunchFailed(name() + ": kernel '" + kernel + "' failed (injected by INVAR_FAULTS)"));
+        return error_ != nullptr;
+    }
+
+    CUdeviceptr address_of(const BufferRef& ref, const char* what) const {
+        check_ref(ref, what);
+        // NOLINTNEXTLINE(clang-analyzer-core.CallAndMessage): check_ref refuses a null buffer
+        auto* own = dynamic_cast<CudaBuffer*>(ref.buffer);
+        if (!own || own->context() != context_)
+            throw InvalidArgument(name() + ": " + what +
+                                  ": a buffer of another device, or of this one before it was reset; copy it here first");
+        return own->address() + ref.offset;
+    }
+
+    std::byte* host_of(const BufferRef& ref, const char* what) const {
+        std::byte* host = ref.buffer->host();
+        if (!host)
+            throw InvalidArgument(name() + ": " + what + ": a buffer of a device whose memory this one cannot reach");
+        return host + ref.offset;
+    }
+
+    void check_room(const BufferRef& ref, std::size_t bytes, const char* what) const {
+        if (bytes > ref.size)
+            throw InvalidArgument(name() + ": " + what + ": " + std::to_string(bytes) +
+                                  " bytes do not fit a piece of " + std::to_string(ref.size));
+    }
+
+    static std::string describe(const LaunchConfig& config) {
+        const auto dim = [](const Dim3& d) {
+            return std::to_string(d.x) + "," + std::to_string(d.y) + "," + std::to_string(d.z);
+        };
+        return "grid " + dim(config.grid) + ", block " + dim(config.block) + ", " +
+               std::to_string(config.shared_bytes) + " bytes of shared memory";
+    }
+
+    std::shared_ptr<Context> context_;
+    CUstream handle_ = nullptr;
+    std::exception_ptr error_;
+    std::unique_ptr<CudaGraph> graph_;  // while capturing
+};
+
+}  // namespace
+
+std::unique_ptr<Stream> make_stream(std::shared_ptr<Context> context) {
+    return std::make_unique<CudaStream>(std::move(context));
+}
+
+}  // namespace invar::cuda

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+// Our declarations of NVIDIA's functions beside the real headers, where there are any: the same number of parameters, each
+// of the same size and of the same kind (integer, floating, pointer). Built only where cuda.h and nvrtc.h were found.
+#include <cuda.h>
+#include <nvrtc.h>
+
+#include <cstddef>
+#include <type_traits>
+
+#include <gtest/gtest.h>
+
+#include "backends/cuda/driver_api.h"
+
+// Inside the namespace the names of the types are ours, outside of it the headers'.
+namespace invar::cuda {
+#define INVAR_OURS(member, symbol, parameters) using Ours_##symbol = CUresult parameters;
+INVAR_CUDA_DRIVER_API(INVAR_OURS)
+INVAR_NVRTC_API(INVAR_OURS)
+#undef INVAR_OURS
+}  // namespace invar::cuda
+
+namespace {
+
+template <class A, class B>
+constexpr bool same_type() {
+    if constexpr (std::is_void_v<A> || std::is_void_v<B>) return std::is_void_v<A> == std::is_void_v<B>;
+    else
+        return sizeof(A) == sizeof(B) && std::is_pointer_v<A> == std::is_pointer_v<B> &&
+               (std::is_integral_v<A> || std::is_enum_v<A>) == (std::is_integral_v<B> || std::is_enum_v<B>);
+}
+
+template <class F, class G>
+struct SameCall : std::false_type {};
+template <class R, class... A, class S, class... B>
+struct SameCall<R(A...), S(B...)> {
+    static constexpr bool value = [] {
+        if constexpr (sizeof...(A) != sizeof...(B)) return false;
+        else return same_type<R, S>() && (same_type<A, B>() && ...);
+    }();
+};
+
+TEST(CudaHeaders, DeclarationsHaveTheRealShape) {
+#define INVAR_COMPARE(member, symbol, parameters)                                                          \
+    EXPECT_TRUE(                                                                                           \
+        (SameCall<invar::cuda::Ours_##symbol, std::remove_pointer_t<decltype(&::symbol)>>::value)) << #symbol;
+    INVAR_CUDA_DRIVER_API(INVAR_COMPARE)
+    INVAR_NVRTC_API(INVAR_COMPARE)
+}
+
+TEST(CudaHeaders, ValuesAreTheRealOnes) {
+    namespace o = invar::cuda;
+    EXPECT_EQ(o::kInvalidValue, static_cast<int>(CUDA_ERROR_INVALID_VALUE));
+    EXPECT_EQ(o::kOutOfMemoryResult, static_cast<int>(CUDA_ERROR_OUT_OF_MEMORY));
+    EXPECT_EQ(o::kNoDeviceResult, static_cast<int>(CUDA_ERROR_NO_DEVICE));
+    EXPECT_EQ(o::kEccUncorrectable, static_cast<int>(CUDA_ERROR_ECC_UNCORRECTABLE));
+    EXPECT_EQ(o::kContained, static_cast<int>(CUDA_ERROR_CONTAINED));
+    EXPECT_EQ(o::kNotReady, static_cast<int>(CUDA_ERROR_NOT_READY));
+    EXPECT_EQ(o::kIllegalAddress, static_cast<int>(CUDA_ERROR_ILLEGAL_ADDRESS));
+    EXPECT_EQ(o::kLaunchOutOfResources, static_cast<int>(CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES));
+    EXPECT_EQ(o::kLaunchTimeout, static_cast<int>(CUDA_ERROR_LAUNCH_TIMEOUT));
+    EXPECT_EQ(o::kContextIsDestroyed, static_cast<int>(CUDA_ERROR_CONTEXT_IS_DESTROYED));
+    EXPECT_EQ(o::kAssert, static_cast<int>(CUDA_ERROR_ASSERT));
+    EXPECT_EQ(o::kHardwareStackError, static_cast<int>(CUDA_ERROR_HARDWARE_STACK_ERROR));
+    EXPECT_EQ(o::kIllegalInstruction, static_cast<int>(CUDA_ERROR_ILLEGAL_INSTRUCTION));
+    EXPECT_EQ(o::kMisalignedAddress, static_cast<int>(CUDA_ERROR_MISALIGNED_ADDRESS));
+    EXPECT_EQ(o::kInvalidAddressSpace, static_cast<int>(CUDA_ERROR_INVALID_ADDRESS_SPACE));
+    EXPECT_EQ(o::kInvalidPc, static_cast<int>(CUDA_ERROR_INVALID_PC));
+    EXPECT_EQ(o::kLaunchFailedResult, static_cast<int>(CUDA_ERROR_LAUNCH_FAILED));
+    EXPECT_EQ(o::kUnknown, static_cast<int>(CUDA_ERROR_UNKNOWN));
+
+    EXPECT_EQ(o::kMaxThreadsPerBlock, static_cast<int>(CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_BLOCK));
+    EXPECT_EQ(o::kWarpSize, static_cast<int>(CU_DEVICE_ATTRIBUTE_WARP_SIZE));
+    EXPECT_EQ(o::kMultiprocessors, static_cast<int>(CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT));
+    EXPECT_EQ(o::kIntegrated, static_cast<int>(CU_DEVICE_ATTRIBUTE_INTEGRATED));
+    EXPECT_EQ(o::kL2CacheSize, static_cast<int>(CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE));
+    EXPECT_EQ(o::kComputeMajor, static_cast<int>(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR));
+    EXPECT_EQ(o::kComputeMinor, static_cast<int>(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR));
+    EXPECT_EQ(o::kSharedMemoryOptin, static_cast<int>(CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN));
+    EXPECT_EQ(o::kFunctionMaxDynamicShared, static_cast<int>(CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES));
+    EXPECT_EQ(o::kEventDisableTiming, static_cast<int>(CU_EVENT_DISABLE_TIMING));
+    EXPECT_EQ(o::kStreamNonBlocking, static_cast<int>(CU_STREAM_NON_BLOCKING));
+    EXPECT_EQ(o::kCaptureThreadLocal, static_cast<int>(CU_STREAM_CAPTURE_MODE_THREAD_LOCAL));
+}
+
+}  // namespace
