@@ -30,7 +30,7 @@ std::byte* large_scratch(std::size_t bytes) {
     return memory.get() + ((64 - address % 64) % 64);
 }
 
-using Index = std::array<std::int64_t, kMaxPointwiseRank>;
+using Index = PointwiseIndex;
 
 // A checked launch; strided geometry with neighbouring dimensions merged.
 struct Launch {
@@ -77,32 +77,6 @@ void check_extent(const PreparedProgram& p, std::span<const NativeBuffer> buffer
     if (static_cast<std::uint64_t>(needed) > held)
         refuse_buffer(
             p, b, "holds " + std::to_string(held) + " elements, the launch needs " + std::to_string(needed));
-}
-
-// Merges dimensions that every strided buffer walks as one, and drops those of length 1.
-void collapse(Launch& l, int strided) {
-    int rank = 0;
-    for (int d = 0; d < l.rank; ++d) {
-        if (l.dims[d] == 1) continue;
-        bool merge = rank > 0;
-        for (int s = 0; s < strided && merge; ++s) {
-            const auto reach = try_mul(l.strides[s][d], l.dims[d]);
-            merge = reach.has_value() && l.strides[s][rank - 1] == *reach;
-        }
-        if (merge) {
-            l.dims[rank - 1] *= l.dims[d];
-        } else {
-            l.dims[rank] = l.dims[d];
-            ++rank;
-        }
-        for (int s = 0; s < strided; ++s) l.strides[s][rank - 1] = l.strides[s][d];
-    }
-    if (rank == 0) {
-        l.dims[0] = 1;
-        for (int s = 0; s < strided; ++s) l.strides[s][0] = 1;
-        rank = 1;
-    }
-    l.rank = rank;
 }
 
 void choose_pieces(const PreparedProgram& p, Launch& l) {
@@ -425,7 +399,7 @@ void CompiledProgram::run(std::span<const NativeBuffer> buffers, std::span<const
             buffers[b].data - range.lowest * static_cast<std::int64_t>(size_of(p.buffer_types[b]));
     }
     if (p.strided_count > 0) {
-        collapse(l, p.strided_count);
+        merge_dims(l.rank, l.dims, std::span(l.strides).first(static_cast<std::size_t>(p.strided_count)));
     } else {
         l.rank = 1;
         l.dims[0] = l.elements;

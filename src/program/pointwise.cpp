@@ -96,6 +96,30 @@ void read_pointwise_params(std::span<const std::byte> bytes, PointwiseParams& ou
         out.elements = checked_mul(out.elements, out.dims[d], "pointwise launch: elements");
 }
 
+void merge_dims(int& rank, PointwiseIndex& dims, std::span<PointwiseIndex> strides) {
+    std::size_t kept = 0;
+    for (std::size_t d = 0; d < static_cast<std::size_t>(rank); ++d) {
+        if (dims[d] == 1) continue;
+        bool merge = kept > 0;
+        for (const PointwiseIndex& s : strides) {
+            if (!merge) break;
+            const auto reach = try_mul(s[d], dims[d]);
+            merge = reach.has_value() && s[kept - 1] == *reach;
+        }
+        if (merge)
+            dims[kept - 1] *= dims[d];
+        else
+            dims[kept++] = dims[d];
+        for (PointwiseIndex& s : strides) s[kept - 1] = s[d];
+    }
+    if (kept == 0) {
+        dims[0] = 1;
+        for (PointwiseIndex& s : strides) s[0] = 1;
+        kept = 1;
+    }
+    rank = static_cast<int>(kept);
+}
+
 OffsetRange offset_range(std::span<const std::int64_t> dims, std::span<const std::int64_t> strides) {
     if (dims.size() != strides.size())
         throw InvalidArgument("offset_range: " + std::to_string(dims.size()) + " dimensions and " +

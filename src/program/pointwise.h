@@ -7,7 +7,7 @@
 //
 // A contiguous buffer is addressed by the flat index; a strided one by the dot product of the unravelled
 // index and its strides. Offsets are in the BufferRef: it begins at the lowest element that the view touches,
-// so that with a negative stride index 0 lies above the start (lowest_offset helps to find it).
+// so that with a negative stride index 0 lies above the start (offset_range helps to find it).
 #pragma once
 
 #include <array>
@@ -40,19 +40,24 @@ INVAR_API std::size_t write_pointwise_params(std::span<std::byte> out, std::span
                                              std::span<const std::int64_t> strides,
                                              std::span<const std::uint64_t> scalars);
 
+using PointwiseIndex = std::array<std::int64_t, kMaxPointwiseRank>;
+
 struct PointwiseParams {
     int rank = 0;
     int strided_buffers = 0;
     int scalar_count = 0;
     std::int64_t elements = 1;  // product of dims
-    std::array<std::int64_t, kMaxPointwiseRank> dims{};
-    std::array<std::array<std::int64_t, kMaxPointwiseRank>, kMaxProgramBuffers> strides{};
+    PointwiseIndex dims{};
+    std::array<PointwiseIndex, kMaxProgramBuffers> strides{};
     std::array<std::uint64_t, kMaxProgramScalars> scalars{};
 };
 
 // Reads and checks a block. Throws InvalidArgument when sizes do not fit together or the element count
 // overflows.
 INVAR_API void read_pointwise_params(std::span<const std::byte> bytes, PointwiseParams& out);
+
+// Merges dimensions that every strided buffer walks as one, and drops those of length 1; rank is at least 1 afterwards.
+void merge_dims(int& rank, PointwiseIndex& dims, std::span<PointwiseIndex> strides);
 
 // Lowest and highest element offset, relative to index 0, that a view of these dims and strides touches; {0,
 // 0} when it is empty. Throws InvalidArgument on overflow.

@@ -23,7 +23,8 @@ namespace {
 
 template <class A, class B>
 constexpr bool same_type() {
-    if constexpr (std::is_void_v<A> || std::is_void_v<B>) return std::is_void_v<A> == std::is_void_v<B>;
+    if constexpr (std::is_void_v<A> || std::is_void_v<B>)
+        return std::is_void_v<A> == std::is_void_v<B>;
     else
         return sizeof(A) == sizeof(B) && std::is_pointer_v<A> == std::is_pointer_v<B> &&
                (std::is_integral_v<A> || std::is_enum_v<A>) == (std::is_integral_v<B> || std::is_enum_v<B>);
@@ -34,15 +35,17 @@ struct SameCall : std::false_type {};
 template <class R, class... A, class S, class... B>
 struct SameCall<R(A...), S(B...)> {
     static constexpr bool value = [] {
-        if constexpr (sizeof...(A) != sizeof...(B)) return false;
-        else return same_type<R, S>() && (same_type<A, B>() && ...);
+        if constexpr (sizeof...(A) != sizeof...(B))
+            return false;
+        else
+            return same_type<R, S>() && (same_type<A, B>() && ...);
     }();
 };
 
 TEST(CudaHeaders, DeclarationsHaveTheRealShape) {
 #define INVAR_COMPARE(member, symbol, parameters)                                                          \
-    EXPECT_TRUE(                                                                                           \
-        (SameCall<invar::cuda::Ours_##symbol, std::remove_pointer_t<decltype(&::symbol)>>::value)) << #symbol;
+    EXPECT_TRUE((SameCall<invar::cuda::Ours_##symbol, std::remove_pointer_t<decltype(&::symbol)>>::value)) \
+        << #symbol;
     INVAR_CUDA_DRIVER_API(INVAR_COMPARE)
     INVAR_NVRTC_API(INVAR_COMPARE)
 }
@@ -76,7 +79,8 @@ TEST(CudaHeaders, ValuesAreTheRealOnes) {
     EXPECT_EQ(o::kComputeMajor, static_cast<int>(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR));
     EXPECT_EQ(o::kComputeMinor, static_cast<int>(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR));
     EXPECT_EQ(o::kSharedMemoryOptin, static_cast<int>(CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN));
-    EXPECT_EQ(o::kFunctionMaxDynamicShared, static_cast<int>(CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES));
+    EXPECT_EQ(o::kFunctionMaxDynamicShared,
+              static_cast<int>(CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES));
     EXPECT_EQ(o::kEventDisableTiming, static_cast<int>(CU_EVENT_DISABLE_TIMING));
     EXPECT_EQ(o::kStreamNonBlocking, static_cast<int>(CU_STREAM_NON_BLOCKING));
     EXPECT_EQ(o::kCaptureThreadLocal, static_cast<int>(CU_STREAM_CAPTURE_MODE_THREAD_LOCAL));

@@ -43,7 +43,8 @@ class CudaTest : public ::testing::Test {
 protected:
     void SetUp() override {
         for (const BackendInfo& backend : list_backends())
-            if (backend.name == "cuda" && !backend.devices.empty()) device = find_device(backend.devices[0].name);
+            if (backend.name == "cuda" && !backend.devices.empty())
+                device = find_device(backend.devices[0].name);
         if (!device) GTEST_SKIP() << "no CUDA device here";
         start();
     }
@@ -65,10 +66,12 @@ protected:
         LaunchConfig config;
         config.grid.x = 8;
         config.block.x = 128;
-        stream->launch(module->kernel("scale"), config, {{b->ref(), a->ref()}}, std::as_bytes(std::span(&p, 1)));
+        stream->launch(module->kernel("scale"), config, {{b->ref(), a->ref()}},
+                       std::as_bytes(std::span(&p, 1)));
         stream->download(y.data(), b->ref(), n * 4);
         stream->synchronize();
-        for (int i = 0; i < n; ++i) ASSERT_EQ(y[static_cast<std::size_t>(i)], factor * static_cast<float>(i + 1));
+        for (int i = 0; i < n; ++i)
+            ASSERT_EQ(y[static_cast<std::size_t>(i)], factor * static_cast<float>(i + 1));
     }
 
     std::shared_ptr<Device> device;
@@ -93,7 +96,8 @@ TEST_F(CudaTest, SharedMemoryBeyondTheDefault) {
 TEST_F(CudaTest, LaunchesThatCannotBeAreRefusedAtTheCall) {
     const auto y = device->allocate_raw(4096);
     LaunchConfig config;
-    EXPECT_THROW(stream->launch(module->kernel("scale"), config, {{y->ref()}}, {}), InvalidArgument) << "too few arguments";
+    EXPECT_THROW(stream->launch(module->kernel("scale"), config, {{y->ref()}}, {}), InvalidArgument)
+        << "too few arguments";
     config.block.x = 2048;
     EXPECT_THROW(stream->launch(module->kernel("stray"), config, {{y->ref()}}, {}), InvalidArgument);
     config.block.x = 0;
@@ -116,7 +120,8 @@ TEST_F(CudaTest, AFailedCompileShowsTheNumberedSource) {
 TEST_F(CudaTest, OtherFormsAreDeclined) {
     EXPECT_THROW(device->compile({"x", SourceText{"opencl", "", {}}}), Unsupported);
     EXPECT_THROW(device->compile({"x", BinaryImage{"metallib", {}}}), Unsupported);
-    EXPECT_THROW(device->compile({"x", ProgramText{""}}), Unsupported);
+    EXPECT_THROW(device->compile({"x", NativeEntries{}}), Unsupported);
+    EXPECT_THROW(device->compile({"x", ProgramText{"nonsense"}}), CompileFailed);
 }
 
 TEST_F(CudaTest, NoRoomIsAnErrorWithSizesAndTheProcessGoesOn) {
@@ -168,7 +173,8 @@ TEST_F(CudaTest, AnIllegalAccessIsATypedErrorAndTheProcessGoesOn) {
         const auto event = other->record();
         stream->launch(module->kernel("stray"), {}, {{before->ref()}}, {});
         for (int i = 0; i < 2; ++i)
-            check(throws(ErrorKind::kLaunchFailed, [&] { stream->synchronize(); }), "the wait says launch failed");
+            check(throws(ErrorKind::kLaunchFailed, [&] { stream->synchronize(); }),
+                  "the wait says launch failed");
         check(stream->poisoned(), "the stream is poisoned");
         check(throws(ErrorKind::kDeviceLost, [&] { other->synchronize(); }), "other streams say device lost");
         check(throws(ErrorKind::kDeviceLost, [&] { other->fill(before->ref(), 1); }), "so do their calls");
@@ -186,7 +192,8 @@ TEST_F(CudaTest, AnIllegalAccessIsATypedErrorAndTheProcessGoesOn) {
             check(std::string(e.what()).find("restart the program") != std::string::npos, e.what());
             std::exit(0);  // this driver gives nothing back
         }
-        check(throws(ErrorKind::kInvalidArgument, [&] { stream->fill(before->ref(), 1); }), "old memory is refused");
+        check(throws(ErrorKind::kInvalidArgument, [&] { stream->fill(before->ref(), 1); }),
+              "old memory is refused");
         check(throws(ErrorKind::kInvalidArgument,
                      [&] { stream->launch(kept->kernel("stray"), {}, {{before->ref()}}, {}); }),
               "old kernels are refused");

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The cuda backend, a loaded module: NVIDIA's GPUs through the driver API. Kernels arrive as CUDA C++ (compiled by NVRTC
-// and kept in the disk cache as cubins) or as cubins. Devices "cuda", "cuda:1", ... in the driver's order.
+// and kept in the disk cache as cubins), as pointwise programs (written to CUDA C++ first) or as cubins. Devices "cuda", "cuda:1", ... in the driver's order.
 //
 // Calling convention of a kernel: a pointer for each buffer, in order, then, where the launch has parameters, one struct
 // by value with their bytes.
@@ -43,8 +43,8 @@ public:
         driver_.device_memory(&total, device_);
         p.memory_total = p.memory_free = total;
         // Asking for what is free starts a context, which costs memory and time: only where one runs already.
-        if (const auto context = running(); context && context->try_enter() &&
-                                            driver_.memory_info(&free, &total) == kSuccess)
+        if (const auto context = running();
+            context && context->try_enter() && driver_.memory_info(&free, &total) == kSuccess)
             p.memory_free = free;
         p.unified_memory = attribute(kIntegrated) != 0;
         p.compute_units = attribute(kMultiprocessors);
@@ -57,11 +57,11 @@ public:
     bool supports(Feature feature) const override {
         switch (feature) {
             case Feature::f64:
+            case Feature::programs:
             case Feature::capture:
             case Feature::arithmetic: return true;
             case Feature::host_visible:
             case Feature::wrap_host:
-            case Feature::programs:
             case Feature::native: return false;
         }
         return false;
@@ -75,32 +75,22 @@ public:
 
     std::shared_ptr<LoadedModule> compile(const Module& module) override {
         if (fault_fires(FaultSite::compile, module.name))
-            throw CompileFailed(name() + ": module '" + module.name + "' did not compile (injected by INVAR_FAULTS)",
-                                "");
+            throw CompileFailed(
+                name() + ": module '" + module.name + "' did not compile (injected by INVAR_FAULTS)", "");
         if (const auto* image = std::get_if<BinaryImage>(&module.body)) {
             if (image->format != "cubin")
                 throw Unsupported(name() + ": module '" + module.name + "' is compiled code of format '" +
                                   image->format + "'; this device takes cubin");
             return load_cubin(current(), module.name, image->bytes);
         }
+        if (const auto* programs = std::get_if<ProgramText>(&module.body))
+            return compile_programs(module.name, *programs);
         const auto* source = std::get_if<SourceText>(&module.body);
         if (!source || source->language != kernel_language())
             throw Unsupported(name() + ": module '" + module.name + "' is " +
-                              (source ? "source in '" + source->language + "'" : "not source text") +
-                              "; this device takes source in 'cuda' and cubins");
-        const auto context = current();
-        const std::string key = cache_key(*source);
-        if (const auto cached = DiskCache::shared().load("cubin", key)) {
-            try {
-                return load_cubin(context, module.name, *cached);
-            } catch (const Error&) {
-                if (context->dead()) throw;  // else an entry that the driver does not take: compiled again
-            }
-        }
-        const Compiled compiled = compile_source(module.name, source->text, architecture_, source->options);
-        auto loaded = load_cubin(context, module.name, compiled.cubin);
-        DiskCache::shared().store("cubin", key, compiled.cubin);
-        return loaded;
+                              (source ? "source in '" + source->language + "'" : "native code") +
+                              "; this device takes programs, source in 'cuda' and cubins");
+        return compile_cuda(module.name, *source);
     }
 
     std::string_view kernel_language() const override { return "cuda"; }
@@ -118,6 +108,34 @@ private:
         int value = 0;
         driver_.device_attribute(&value, which, device_);
         return value;
+    }
+
+    std::shared_ptr<LoadedModule> compile_cuda(const std::string& module, const SourceText& source) {
+        const auto context = current();
+        const std::string key = cache_key(source);
+        if (const auto cached = DiskCache::shared().load("cubin", key)) {
+            try {
+                return load_cubin(context, module, *cached);
+            } catch (const Error&) {
+                if (context->dead()) throw;  // else an entry that the driver does not take: compiled again
+            }
+        }
+        const Compiled compiled = compile_source(module, source.text, architecture_, source.options);
+        auto loaded = load_cubin(context, module, compiled.cubin);
+        DiskCache::shared().store("cubin", key, compiled.cubin);
+        return loaded;
+    }
+
+    std::shared_ptr<LoadedModule> compile_programs(const std::string& module, const ProgramText& text) {
+        std::vector<Program> programs;
+        try {
+            programs = assemble_module(text.text);
+        } catch (const FormatError& e) {
+            throw CompileFailed(name() + ": module '" + module + "' did not compile: " + e.what(),
+                                std::string(e.what()) + "\n" + numbered_source(text.text));
+        }
+        auto inner = compile_cuda(module, {"cuda", write_source(programs, Language::cuda), {}});
+        return load_programs(name(), module, programs, std::move(inner));
     }
 
     // The context in use; a new one where there was none or the last one died.
@@ -141,8 +159,8 @@ private:
 
     std::string cache_key(const SourceText& source) const {
         const Nvrtc& compiler = nvrtc();
-        std::string key = "cubin " + std::to_string(kCacheFormat) + "\n" + architecture_ + "\n" + description_ +
-                          "\ndriver " + std::to_string(driver_.version) + "\nnvrtc " +
+        std::string key = "cubin " + std::to_string(kCacheFormat) + "\n" + architecture_ + "\n" +
+                          description_ + "\ndriver " + std::to_string(driver_.version) + "\nnvrtc " +
                           std::to_string(compiler.major) + "." + std::to_string(compiler.minor) + "\n";
         for (const std::string& option : source.options) key += option + "\n";
         return key + "\n" + source.text;

@@ -51,7 +51,8 @@ void check_piece(const BufferRef& ref, const char* what) {
 
 class CudaBandwidth final : public BandwidthService {
 public:
-    CudaBandwidth(Device& device, const std::atomic<int>& starts, std::size_t cache_bytes, int multiprocessors)
+    CudaBandwidth(Device& device, const std::atomic<int>& starts, std::size_t cache_bytes,
+                  int multiprocessors)
         : device_(device),
           starts_(starts),
           cache_bytes_(cache_bytes),

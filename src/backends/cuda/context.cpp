@@ -41,12 +41,14 @@ Context::Context(const Driver& driver, CUdevice device, std::string device_name)
     : driver_(driver), device_(device), device_name_(std::move(device_name)) {
     const CUresult result = driver_.context_retain(&handle_, device_);
     if (result == kOutOfMemoryResult)
-        throw OutOfMemory(device_name_ + ": no room for a context on the device; end other programs that use it", 0, 0);
+        throw OutOfMemory(
+            device_name_ + ": no room for a context on the device; end other programs that use it", 0, 0);
     if (result != kSuccess)
-        throw DeviceLost(device_name_ + ": the device gives no context: " + driver_.describe(result) +
-                         (fatal(result) ? "; after an earlier error the driver keeps this process away from the device: "
-                                          "restart the program, or use another device"
-                                        : ""));
+        throw DeviceLost(
+            device_name_ + ": the device gives no context: " + driver_.describe(result) +
+            (fatal(result) ? "; after an earlier error the driver keeps this process away from the device: "
+                             "restart the program, or use another device"
+                           : ""));
 }
 
 Context::~Context() { retire(); }
@@ -61,7 +63,8 @@ void Context::retire() {
 void Context::enter() const {
     if (try_enter()) return;
     const std::lock_guard lock(mutex_);
-    throw DeviceLost(device_name_ + ": the device was reset after an error, and what it held is lost: " + cause_);
+    throw DeviceLost(device_name_ +
+                     ": the device was reset after an error, and what it held is lost: " + cause_);
 }
 
 bool Context::try_enter() const noexcept { return !dead() && driver_.context_set(handle_) == kSuccess; }
@@ -120,8 +123,9 @@ public:
         const Driver& driver = context_->driver();
         context_->check(driver.module_load(&handle_, cubin.data()), "loading module '" + name_ + "'");
         if (!driver.module_function_count || !driver.module_functions || !driver.function_name)
-            throw Unsupported(context_->device_name() +
-                              ": the driver cannot list the kernels of a module; install one for CUDA 12.4 or newer");
+            throw Unsupported(
+                context_->device_name() +
+                ": the driver cannot list the kernels of a module; install one for CUDA 12.4 or newer");
         unsigned count = 0;
         context_->check(driver.module_function_count(&count, handle_), "kernels of module '" + name_ + "'");
         std::vector<CUfunction> functions(count);
@@ -133,8 +137,8 @@ public:
             int parameters = -1;
             if (driver.function_parameter) {
                 std::size_t offset = 0, size = 0;
-                for (parameters = 0;
-                     driver.function_parameter(function, static_cast<std::size_t>(parameters), &offset, &size) == kSuccess;)
+                for (parameters = 0; driver.function_parameter(function, static_cast<std::size_t>(parameters),
+                                                               &offset, &size) == kSuccess;)
                     ++parameters;
             }
             kernels_.push_back(std::make_unique<CudaKernel>(entry, *context_, function, parameters));

@@ -14,6 +14,7 @@
 
 #include "backends/cuda/driver.h"
 #include "device/device.h"
+#include "program/writer.h"
 
 namespace invar::cuda {
 
@@ -84,6 +85,27 @@ private:
     int parameters_;
     std::atomic<std::uint32_t> shared_allowed_{48u << 10};
 };
+
+// A pointwise program: its launch says the index space (program/pointwise.h), so grid and block of the call play no part.
+class CudaProgram final : public Kernel {
+public:
+    // inner has the kernels that write_source makes of the program.
+    CudaProgram(const Program& program, LoadedModule& inner);
+    // The kernel for these parameters and buffer sizes, and its launch; nullptr for an empty index space.
+    CudaKernel* prepare(std::span<const std::byte> params, std::span<const PlacedBuffer> placed,
+                        LaunchConfig& config, WrittenLaunch& launch) const;
+    Context& context() const noexcept { return flat_.context(); }
+
+private:
+    ProgramShape shape_;
+    int width_;
+    CudaKernel &flat_, &view_, &view_wide_;
+};
+
+// The programs of a module, given what their written source was compiled to.
+std::shared_ptr<LoadedModule> load_programs(const std::string& device, const std::string& name,
+                                            std::span<const Program> programs,
+                                            std::shared_ptr<LoadedModule> inner);
 
 std::unique_ptr<Stream> make_stream(std::shared_ptr<Context> context);
 // A cubin with the names of its kernels found by the driver.

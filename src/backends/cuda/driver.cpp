@@ -41,8 +41,8 @@ std::unique_ptr<Driver> open_driver(std::string& why) {
     }
     auto driver = std::make_unique<Driver>();
     std::string missing;
-#define INVAR_LOAD(member, symbol, parameters)                                               \
-    driver->member = reinterpret_cast<decltype(driver->member)>(dlsym(library, #symbol));    \
+#define INVAR_LOAD(member, symbol, parameters)                                            \
+    driver->member = reinterpret_cast<decltype(driver->member)>(dlsym(library, #symbol)); \
     if (!driver->member && !optional(#symbol)) missing += std::string(missing.empty() ? "" : ", ") + #symbol;
     INVAR_CUDA_DRIVER_API(INVAR_LOAD)
 #undef INVAR_LOAD

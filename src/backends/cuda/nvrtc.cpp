@@ -59,20 +59,23 @@ Nvrtc open() {
             continue;
         }
         bool complete = true;
-#define INVAR_LOAD(member, symbol, parameters)                                     \
-    api.member = reinterpret_cast<decltype(api.member)>(dlsym(library, #symbol));  \
+#define INVAR_LOAD(member, symbol, parameters)                                    \
+    api.member = reinterpret_cast<decltype(api.member)>(dlsym(library, #symbol)); \
     complete = complete && api.member;
         INVAR_NVRTC_API(INVAR_LOAD)
 #undef INVAR_LOAD
-        api.error_string = reinterpret_cast<decltype(api.error_string)>(dlsym(library, "nvrtcGetErrorString"));
+        api.error_string =
+            reinterpret_cast<decltype(api.error_string)>(dlsym(library, "nvrtcGetErrorString"));
         if (complete && api.error_string && api.version(&api.major, &api.minor) == 0) {
             api.path = file;
             return api;
         }
         tried += "\n  " + file + " (lacks functions of CUDA 12)";
     }
-    throw Unsupported("cuda: NVIDIA's run-time compiler (NVRTC) was not found; install a CUDA toolkit or the Python wheel "
-                      "nvidia-cuda-nvrtc, or set INVAR_NVRTC to the file. Tried:" + tried);
+    throw Unsupported(
+        "cuda: NVIDIA's run-time compiler (NVRTC) was not found; install a CUDA toolkit or the Python wheel "
+        "nvidia-cuda-nvrtc, or set INVAR_NVRTC to the file. Tried:" +
+        tried);
 }
 
 }  // namespace
@@ -97,7 +100,7 @@ Compiled compile_source(std::string_view name, const std::string& source, const 
     const std::unique_ptr<nvrtcProgram, void (*)(nvrtcProgram*)> owner(
         &program, [](nvrtcProgram* p) { nvrtc().destroy(p); });
     std::vector<std::string> words = {"--gpu-architecture=" + architecture, "--std=c++17", "--fmad=false",
-                                      "--device-as-default-execution-space"};
+                                      "--device-as-default-execution-space", "--diag-suppress=177"};
     words.insert(words.end(), options.begin(), options.end());
     std::vector<const char*> arguments;
     arguments.reserve(words.size());
@@ -111,8 +114,8 @@ Compiled compile_source(std::string_view name, const std::string& source, const 
         compiled.log.resize(size - 1);  // without the terminating zero
     }
     if (result != 0)
-        throw CompileFailed("cuda: module '" + std::string(name) + "' did not compile for " + architecture + ": " +
-                                api.error_string(result) + "\n" + compiled.log,
+        throw CompileFailed("cuda: module '" + std::string(name) + "' did not compile for " + architecture +
+                                ": " + api.error_string(result) + "\n" + compiled.log,
                             compiled.log + "\n" + numbered_source(source));
     check(api.cubin_size(program, &size), "nvrtcGetCUBINSize");
     compiled.cubin.resize(size);

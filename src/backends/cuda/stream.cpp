@@ -76,7 +76,8 @@ public:
                 std::span<const std::byte> params) override {
         begin_call();
         auto* own = dynamic_cast<CudaKernel*>(&kernel);
-        if (!own || &own->context() != context_.get())
+        auto* program = own ? nullptr : dynamic_cast<CudaProgram*>(&kernel);
+        if (own ? &own->context() != context_.get() : !program || &program->context() != context_.get())
             throw InvalidArgument(name() + ": kernel '" + kernel.name() +
                                   "' was compiled for another device, or before this one was reset");
         if (params.size() > kMaxParamsBytes)
@@ -95,23 +96,34 @@ public:
             arguments[count] = &addresses[count];
             ++count;
         }
-        if (!params.empty()) arguments[count++] = const_cast<std::byte*>(params.data());
+        LaunchConfig at = config;
+        WrittenLaunch written;
+        if (program) {
+            std::array<PlacedBuffer, kMaxBuffers> placed;
+            for (std::size_t b = 0; b < count; ++b) placed[b] = {addresses[b], buffers[b].size};
+            own = program->prepare(params, std::span(placed).first(count), at, written);
+            if (!own) return;
+            arguments[count++] = written.words.data();
+        } else if (!params.empty()) {
+            arguments[count++] = const_cast<std::byte*>(params.data());
+        }
         // The driver reads as many arguments as the kernel declares.
         if (own->parameters() > static_cast<int>(count))
             throw InvalidArgument(name() + ": kernel '" + kernel.name() + "' takes " +
                                   std::to_string(own->parameters()) + " arguments and is given " +
                                   std::to_string(count));
-        if (graph_) graph_->kernels.push_back(kernel.name());
-        else if (injected(kernel.name())) return;
-        CUresult result = own->allow_shared(config.shared_bytes);
+        if (graph_)
+            graph_->kernels.push_back(kernel.name());
+        else if (injected(kernel.name()))
+            return;
+        CUresult result = own->allow_shared(at.shared_bytes);
         if (result == kSuccess)
-            result = driver().launch(own->function(), config.grid.x, config.grid.y, config.grid.z, config.block.x,
-                                     config.block.y, config.block.z, config.shared_bytes, handle_, arguments.data(),
-                                     nullptr);
+            result = driver().launch(own->function(), at.grid.x, at.grid.y, at.grid.z, at.block.x, at.block.y,
+                                     at.block.z, at.shared_bytes, handle_, arguments.data(), nullptr);
         if (result == kInvalidValue)
             throw InvalidArgument(name() + ": kernel '" + kernel.name() + "' cannot be launched with " +
-                                  describe(config));
-        if (result != kSuccess) poison(result, "kernel '" + kernel.name() + "' with " + describe(config));
+                                  describe(at));
+        if (result != kSuccess) poison(result, "kernel '" + kernel.name() + "' with " + describe(at));
     }
 
     void copy(BufferRef dst, BufferRef src) override {
@@ -119,25 +131,30 @@ public:
         check_ref(dst, name() + ": destination of a copy");
         check_ref(src, name() + ": source of a copy");
         const std::size_t bytes = std::min(dst.size, src.size);
-        if (dst.buffer == src.buffer && bytes && dst.offset < src.offset + bytes && src.offset < dst.offset + bytes)
-            throw InvalidArgument(name() + ": source and destination of a copy overlap; copy through another buffer");
+        if (dst.buffer == src.buffer && bytes && dst.offset < src.offset + bytes &&
+            src.offset < dst.offset + bytes)
+            throw InvalidArgument(name() +
+                                  ": source and destination of a copy overlap; copy through another buffer");
         auto* to = dynamic_cast<CudaBuffer*>(dst.buffer);
         auto* from = dynamic_cast<CudaBuffer*>(src.buffer);
         if (!to && !from)
-            throw InvalidArgument(name() + ": a copy between buffers of other devices; use a stream of theirs");
+            throw InvalidArgument(name() +
+                                  ": a copy between buffers of other devices; use a stream of theirs");
         CUresult result = kSuccess;
         if (!bytes) return;
         if (!from) {
-            result = driver().copy_to_device(address_of(dst, "destination"), host_of(src, "source of a copy"), bytes,
-                                             handle_);
+            result = driver().copy_to_device(address_of(dst, "destination"), host_of(src, "source of a copy"),
+                                             bytes, handle_);
         } else if (!to) {
-            result = driver().copy_to_host(host_of(dst, "destination of a copy"), address_of(src, "source"), bytes,
-                                           handle_);
+            result = driver().copy_to_host(host_of(dst, "destination of a copy"), address_of(src, "source"),
+                                           bytes, handle_);
         } else if (to->context() == from->context()) {
-            result = driver().copy_on_device(address_of(dst, "destination"), address_of(src, "source"), bytes, handle_);
+            result = driver().copy_on_device(address_of(dst, "destination"), address_of(src, "source"), bytes,
+                                             handle_);
         } else {
             result = driver().copy_between(to->address() + dst.offset, to->context()->handle(),
-                                           from->address() + src.offset, from->context()->handle(), bytes, handle_);
+                                           from->address() + src.offset, from->context()->handle(), bytes,
+                                           handle_);
         }
         if (result != kSuccess) poison(result, "a copy of " + std::to_string(bytes) + " bytes");
     }
@@ -234,7 +251,8 @@ public:
         not_capturing("replay a graph");
         auto* graph = dynamic_cast<CudaGraph*>(&captured);
         if (!graph || &graph->context() != context_.get())
-            throw InvalidArgument(name() + ": the graph was captured on another device, or before this one was reset");
+            throw InvalidArgument(name() +
+                                  ": the graph was captured on another device, or before this one was reset");
         for (const std::string& kernel : graph->kernels)
             if (injected(kernel)) return;
         const CUresult result = driver().graph_launch(graph->executable, handle_);
@@ -261,7 +279,8 @@ private:
 
     void not_capturing(const char* what) const {
         if (graph_)
-            throw InvalidArgument(name() + ": a stream that captures cannot " + what + "; end the capture first");
+            throw InvalidArgument(name() + ": a stream that captures cannot " + what +
+                                  "; end the capture first");
     }
 
     void poison(CUresult result, const std::string& what) { error_ = context_->error(result, what); }
@@ -281,15 +300,17 @@ private:
         // NOLINTNEXTLINE(clang-analyzer-core.CallAndMessage): check_ref refuses a null buffer
         auto* own = dynamic_cast<CudaBuffer*>(ref.buffer);
         if (!own || own->context() != context_)
-            throw InvalidArgument(name() + ": " + what +
-                                  ": a buffer of another device, or of this one before it was reset; copy it here first");
+            throw InvalidArgument(
+                name() + ": " + what +
+                ": a buffer of another device, or of this one before it was reset; copy it here first");
         return own->address() + ref.offset;
     }
 
     std::byte* host_of(const BufferRef& ref, const char* what) const {
         std::byte* host = ref.buffer->host();
         if (!host)
-            throw InvalidArgument(name() + ": " + what + ": a buffer of a device whose memory this one cannot reach");
+            throw InvalidArgument(name() + ": " + what +
+                                  ": a buffer of a device whose memory this one cannot reach");
         return host + ref.offset;
     }
 

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+// Pointwise programs as kernels of a CUDA device.
+#include <algorithm>
+
+#include "backends/cuda/context.h"
+
+namespace invar::cuda {
+namespace {
+
+// More blocks than any device runs at once; the kernels walk on in strides of the grid.
+constexpr std::int64_t kMaxBlocks = 1 << 16;
+
+CudaKernel& entry(LoadedModule& module, const std::string& name) {
+    return dynamic_cast<CudaKernel&>(module.kernel(name));
+}
+
+class ProgramModule final : public LoadedModule {
+public:
+    ProgramModule(std::string device, std::string name, std::span<const Program> programs,
+                  std::shared_ptr<LoadedModule> inner)
+        : device_(std::move(device)), name_(std::move(name)), inner_(std::move(inner)) {
+        for (const Program& program : programs) kernels_.push_back(std::make_unique<CudaProgram>(program, *inner_));
+    }
+
+    Kernel& kernel(std::string_view wanted) override {
+        std::string names;
+        for (const auto& kernel : kernels_) {
+            if (kernel->name() == wanted) return *kernel;
+            names += (names.empty() ? "" : ", ") + kernel->name();
+        }
+        throw InvalidArgument(device_ + ": module '" + name_ + "' has no kernel '" + std::string(wanted) +
+                              "'; it has: " + (names.empty() ? "none" : names));
+    }
+
+private:
+    std::string device_, name_;
+    std::shared_ptr<LoadedModule> inner_;
+    std::vector<std::unique_ptr<CudaProgram>> kernels_;
+};
+
+}  // namespace
+
+CudaProgram::CudaProgram(const Program& program, LoadedModule& inner)
+    : Kernel(program.name),
+      shape_(program),
+      width_(vector_width(program)),
+      flat_(entry(inner, program.name + "_flat")),
+      view_(entry(inner, program.name + "_view")),
+      view_wide_(entry(inner, program.name + "_view_wide")) {}
+
+CudaKernel* CudaProgram::prepare(std::span<const std::byte> params, std::span<const PlacedBuffer> placed,
+                                 LaunchConfig& config, WrittenLaunch& launch) const {
+    shape_.prepare(params, placed, launch);
+    if (launch.elements == 0) return nullptr;
+    const std::int64_t each = static_cast<std::int64_t>(kWriterBlock) * (launch.flat ? width_ : 1);
+    const std::int64_t blocks = std::clamp<std::int64_t>((launch.elements - 1) / each + 1, 1, kMaxBlocks);
+    config = {};
+    config.grid.x = static_cast<std::uint32_t>(blocks);
+    config.block.x = kWriterBlock;
+    return launch.flat ? &flat_ : launch.wide ? &view_wide_ : &view_;
+}
+
+std::shared_ptr<LoadedModule> load_programs(const std::string& device, const std::string& name,
+                                            std::span<const Program> programs, std::shared_ptr<LoadedModule> inner) {
+    return std::make_shared<ProgramModule>(device, name, programs, std::move(inner));
+}
+
+}  // namespace invar::cuda

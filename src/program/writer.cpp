@@ -1,0 +1,328 @@
+// SPDX-License-Identifier: Apache-2.0
+// Writes the kernels of a program: one statement an instruction, each over the few elements that a thread holds.
+#include "program/writer.h"
+
+#include <algorithm>
+
+#include "base/checked.h"
+#include "program/writer_prelude.h"
+
+namespace invar {
+namespace {
+
+constexpr int kDims = 2;                               // words before the dims
+constexpr int kScalars = kDims + kMaxPointwiseRank;    // words before the scalars
+
+std::string hex(std::uint64_t value) {
+    static const char* const kDigits = "0123456789abcdef";
+    std::string digits;
+    do {
+        digits.insert(digits.begin(), kDigits[value & 15]);
+    } while ((value >>= 4) != 0);
+    return "0x" + digits + "ull";
+}
+
+// The type that a buffer's elements have in memory.
+std::string storage(DType t) { return t == DType::f16 || t == DType::bf16 ? "u16" : std::string(dtype_name(t)); }
+
+// A value of the compute type from 64 bits.
+std::string from_bits(DType t, const std::string& word) {
+    if (t == DType::f32 || t == DType::f64) return "bits_" + std::string(dtype_name(t)) + "(" + word + ")";
+    return "(" + std::string(dtype_name(t)) + ")" + word;
+}
+
+class ProgramWriter {
+public:
+    explicit ProgramWriter(const Program& program)
+        : p_(program), buffers_(program.buffers()), scalars_(program.scalars()), width_(vector_width(program)) {
+        for (const int b : buffers_) strided_of_.push_back(parameter(b).strided ? strided_++ : -1);
+        words_ = kScalars + static_cast<int>(scalars_.size()) + strided_ * (1 + kMaxPointwiseRank);
+        for (const Instruction& i : p_.instructions)
+            if (i.buffer >= 0 && i.address.kind == Operand::Kind::reg)
+                throw Unsupported("program '" + p_.name +
+                                  "': an address that depends on data cannot be checked on this device; run it on "
+                                  "the cpu");
+    }
+
+    std::string text() {
+        out_ = "\nstruct " + p_.name + "_words { i64 w[" + std::to_string(words_) + "]; };\n";
+        run_function("run1", 1, false);
+        if (width_ > 1) run_function("run" + std::to_string(width_), width_, false);
+        run_function("lane", 1, true);
+        flat_kernel();
+        view_kernel("view", "u32");
+        view_kernel("view_wide", "u64");
+        return out_;
+    }
+
+private:
+    const Parameter& parameter(int index) const { return p_.parameters[static_cast<std::size_t>(index)]; }
+
+    // Position of a buffer parameter among the buffers.
+    std::size_t buffer_number(int parameter) const {
+        return static_cast<std::size_t>(std::find(buffers_.begin(), buffers_.end(), parameter) - buffers_.begin());
+    }
+
+    std::string buffer_arguments(bool declare) const {
+        std::string text;
+        for (std::size_t b = 0; b < buffers_.size(); ++b)
+            text += (declare ? storage(parameter(buffers_[b]).dtype) + "* " : "") + "b" + std::to_string(b) + ", ";
+        return text;
+    }
+
+    std::string offset_arguments(bool declare) const {
+        std::string text;
+        for (int s = 0; s < strided_; ++s) text += std::string(declare ? "i64 " : "") + "o" + std::to_string(s) + ", ";
+        return text;
+    }
+
+    std::string operand(const Operand& o, DType t) const {
+        switch (o.kind) {
+            case Operand::Kind::reg: return "r" + std::to_string(o.value) + "[k]";
+            case Operand::Kind::scalar: {
+                const auto at = std::find(scalars_.begin(), scalars_.end(), static_cast<int>(o.value));
+                return "s" + std::to_string(at - scalars_.begin());
+            }
+            case Operand::Kind::immediate: return from_bits(t, hex(o.value));
+            case Operand::Kind::gid: return "(" + std::string(dtype_name(t)) + ")(i + k)";
+            case Operand::Kind::none: break;
+        }
+        return "0";
+    }
+
+    DType type_of(const Operand& o) const {
+        if (o.kind == Operand::Kind::reg) return p_.registers[o.value];
+        if (o.kind == Operand::Kind::scalar) return parameter(static_cast<int>(o.value)).dtype;
+        return DType::i64;
+    }
+
+    // The value that the instruction computes, for element k.
+    std::string expression(const Instruction& i) const {
+        const std::string type(dtype_name(i.type));
+        const auto src = [&](int n) { return operand(i.src[n], i.type); };
+        if (is_set(i.opcode)) {
+            static const char* const kSigns[] = {"==", "!=", "<", "<=", ">", ">="};
+            return "(pred)(" + src(0) + " " +
+                   kSigns[static_cast<int>(i.opcode) - static_cast<int>(Opcode::SET_EQ)] + " " + src(1) + ")";
+        }
+        switch (i.opcode) {
+            case Opcode::MOV: return src(0);
+            case Opcode::SEL: return operand(i.src[0], DType::pred) + " ? " + src(1) + " : " + src(2);
+            case Opcode::CVT: {
+                const DType from = type_of(i.src[0]);
+                const std::string value = operand(i.src[0], from);
+                if (i.type == DType::pred) return "(pred)(" + value + " != 0)";
+                if (is_float(from) && is_int(i.type))
+                    return "CVT_" + type + "_" + std::string(dtype_name(from)) + "(" + value + ")";
+                return "(" + type + ")" + value;
+            }
+            default: break;
+        }
+        std::string text = std::string(info(i.opcode).name) + "_" + type + "(";
+        for (int n = 0; n < info(i.opcode).operands; ++n) text += (n ? ", " : "") + src(n);
+        return text + ")";
+    }
+
+    void statement(const Instruction& i, int width, bool view) {
+        const std::string each = "  for (int k = 0; k < " + std::to_string(width) + "; ++k) ";
+        const std::string unroll = width > 1 ? "  #pragma unroll\n" : "";
+        if (i.buffer < 0) {
+            const DType result = p_.registers[static_cast<std::size_t>(i.dst)];
+            out_ += "  " + std::string(dtype_name(result)) + " r" + std::to_string(i.dst) + "[" +
+                    std::to_string(width) + "];\n" + unroll + each + "r" + std::to_string(i.dst) +
+                    "[k] = " + expression(i) + ";\n";
+            return;
+        }
+        const std::size_t b = buffer_number(i.buffer);
+        const bool constant = i.address.kind == Operand::Kind::immediate;
+        const std::string pointer =
+            "b" + std::to_string(b) + " + " +
+            (constant ? hex(i.address.value)
+             : view && strided_of_[b] >= 0 ? "o" + std::to_string(strided_of_[b])
+                                           : std::string("i"));
+        const std::string element = storage(i.type);
+        const std::string raw = "x" + std::to_string(serial_++);
+        const std::size_t bytes = size_of(i.type) * static_cast<std::size_t>(width);
+        const std::string move = width > 1 && !constant ? "copy" + std::to_string(bytes) : "";
+        out_ += "  " + element + " " + raw + "[" + std::to_string(width) + "];\n";
+        if (i.opcode == Opcode::LDG) {
+            if (move.empty()) out_ += unroll + each + raw + "[k] = (" + pointer + ")[" + (constant ? "0" : "k") + "];\n";
+            else out_ += "  " + move + "(" + raw + ", " + pointer + ");\n";
+            const DType result = p_.registers[static_cast<std::size_t>(i.dst)];
+            std::string value = raw + "[k]";
+            if (i.type == DType::f16 || i.type == DType::bf16)
+                value = "LDG_" + std::string(dtype_name(i.type)) + "(" + value + ")";
+            else if (i.type == DType::pred)
+                value = "(pred)(" + value + " != 0)";
+            out_ += "  " + std::string(dtype_name(result)) + " r" + std::to_string(i.dst) + "[" +
+                    std::to_string(width) + "];\n" + unroll + each + "r" + std::to_string(i.dst) + "[k] = " + value +
+                    ";\n";
+            return;
+        }
+        std::string value = operand(i.src[0], compute_type(i.type));
+        if (i.type == DType::f16 || i.type == DType::bf16)
+            value = "STG_" + std::string(dtype_name(i.type)) + "(" + value + ")";
+        out_ += unroll + each + raw + "[k] = " + value + ";\n";
+        if (move.empty()) out_ += unroll + each + "(" + pointer + ")[" + (constant ? "0" : "k") + "] = " + raw + "[k];\n";
+        else out_ += "  " + move + "(" + pointer + ", " + raw + ");\n";
+    }
+
+    // NAME_suffix(i, offsets, buffers, p): the program for elements i .. i + width - 1.
+    void run_function(const std::string& suffix, int width, bool view) {
+        serial_ = 0;
+        out_ += "PRIVATE void " + p_.name + "_" + suffix + "(u64 i, " + (view ? offset_arguments(true) : "") +
+                buffer_arguments(true) + "const " + p_.name + "_words& p) {\n";
+        for (std::size_t s = 0; s < scalars_.size(); ++s)
+            out_ += "  const " + std::string(dtype_name(parameter(scalars_[s]).dtype)) + " s" + std::to_string(s) +
+                    " = " +
+                    from_bits(parameter(scalars_[s]).dtype,
+                              "(u64)p.w[" + std::to_string(kScalars + static_cast<int>(s)) + "]") +
+                    ";\n";
+        for (const Instruction& i : p_.instructions) statement(i, width, view);
+        out_ += "}\n";
+    }
+
+    void kernel_head(const std::string& suffix) {
+        out_ += "extern \"C\" __global__ void __launch_bounds__(" + std::to_string(kWriterBlock) + ") " + p_.name +
+                "_" + suffix + "(" + buffer_arguments(true) + "const " + p_.name +
+                "_words p) {\n"
+                "  const u64 n = (u64)p.w[0], lanes = (u64)gridDim.x * blockDim.x;\n"
+                "  u64 i = (u64)blockIdx.x * blockDim.x + threadIdx.x;\n";
+    }
+
+    void flat_kernel() {
+        kernel_head("flat");
+        if (width_ > 1) {
+            const std::string width = std::to_string(width_);
+            std::string aligned;
+            for (std::size_t b = 0; b < buffers_.size(); ++b)
+                aligned += (aligned.empty() ? "" : " && ") + std::string("(u64)b") + std::to_string(b) + " % " +
+                           std::to_string(size_of(parameter(buffers_[b]).dtype) * static_cast<std::size_t>(width_)) +
+                           " == 0";
+            out_ += "  if (" + (aligned.empty() ? "true" : aligned) + ") {\n    const u64 groups = n / " + width +
+                    ";\n    for (u64 g = i; g < groups; g += lanes) " + p_.name + "_run" + width + "(g * " + width +
+                    ", " + buffer_arguments(false) + "p);\n    i += groups * " + width + ";\n  }\n";
+        }
+        out_ += "  for (; i < n; i += lanes) " + p_.name + "_run1(i, " + buffer_arguments(false) + "p);\n}\n";
+    }
+
+    void view_kernel(const std::string& suffix, const std::string& index) {
+        kernel_head(suffix);
+        const int bases = kScalars + static_cast<int>(scalars_.size()), strides = bases + strided_;
+        const auto word = [](int w) { return "p.w[" + std::to_string(w) + "]"; };
+        out_ += "  const int rank = (int)p.w[1];\n  for (; i < n; i += lanes) {\n    " + index + " rest = (" + index +
+                ")i;\n";
+        for (int s = 0; s < strided_; ++s)
+            out_ += "    i64 o" + std::to_string(s) + " = " + word(bases + s) + ";\n";
+        // Unrolled by hand, so that the dims are read from constant memory.
+        for (int d = kMaxPointwiseRank - 1; d > 0; --d) {
+            out_ += "    if (rank > " + std::to_string(d) + ") { const " + index + " size = (" + index + ")" +
+                    word(kDims + d) + ", next = rest / size; const i64 at = (i64)(rest - next * size); rest = next;";
+            for (int s = 0; s < strided_; ++s)
+                out_ += " o" + std::to_string(s) + " += at * " + word(strides + s * kMaxPointwiseRank + d) + ";";
+            out_ += " }\n";
+        }
+        for (int s = 0; s < strided_; ++s)
+            out_ += "    o" + std::to_string(s) + " += (i64)rest * " + word(strides + s * kMaxPointwiseRank) + ";\n";
+        out_ += "    " + p_.name + "_lane(i, " + offset_arguments(false) + buffer_arguments(false) + "p);\n  }\n}\n";
+    }
+
+    const Program& p_;
+    std::vector<int> buffers_, scalars_, strided_of_;
+    int strided_ = 0, words_ = 0, width_ = 1, serial_ = 0;
+    std::string out_;
+};
+
+}  // namespace
+
+int vector_width(const Program& program) {
+    std::size_t largest = 2;  // at most 8 elements, so that registers last
+    for (const int b : program.buffers())
+        largest = std::max(largest, size_of(program.parameters[static_cast<std::size_t>(b)].dtype));
+    return static_cast<int>(16 / largest);
+}
+
+std::string write_source(std::span<const Program> programs, Language) {
+    std::string text = std::string(kCudaPrelude) + kWriterPrelude;
+    for (const auto& [bytes, word] : {std::pair{2, "u16"}, {4, "u32"}, {8, "uint2"}, {16, "uint4"}})
+        text += "PRIVATE void copy" + std::to_string(bytes) + "(void* to, const void* from) { *(" + word + "*)to = *(const " +
+                word + "*)from; }\n";
+    for (const Program& program : programs) text += ProgramWriter(program).text();
+    return text;
+}
+
+ProgramShape::ProgramShape(const Program& program) : name_(program.name) {
+    for (const int b : program.buffers()) {
+        const Parameter& p = program.parameters[static_cast<std::size_t>(b)];
+        BufferShape shape{p.name, size_of(p.dtype), p.strided ? strided_++ : -1, false, 0};
+        for (const Instruction& i : program.instructions) {
+            if (i.buffer != b) continue;
+            if (i.address.kind == Operand::Kind::gid) shape.by_gid = true;
+            if (i.address.kind == Operand::Kind::immediate)
+                shape.constant_extent =
+                    std::max(shape.constant_extent, static_cast<std::int64_t>(i.address.value) + 1);
+        }
+        buffers_.push_back(std::move(shape));
+    }
+    scalars_ = static_cast<int>(program.scalars().size());
+}
+
+void ProgramShape::prepare(std::span<const std::byte> params, std::span<const PlacedBuffer> placed,
+                           WrittenLaunch& out) const {
+    const auto refuse = [&](const std::string& what) { throw InvalidArgument("program '" + name_ + "': " + what); };
+    PointwiseParams p;
+    read_pointwise_params(params, p);
+    if (p.scalar_count != scalars_)
+        refuse("takes " + std::to_string(scalars_) + " scalars, got " + std::to_string(p.scalar_count));
+    if (p.rank > 0 && p.strided_buffers != strided_)
+        refuse("has " + std::to_string(strided_) + " strided buffers, got strides for " +
+               std::to_string(p.strided_buffers));
+    if (placed.size() != buffers_.size())
+        refuse("takes " + std::to_string(buffers_.size()) + " buffers, got " + std::to_string(placed.size()));
+    out.elements = p.elements;
+    if (p.elements == 0) return;
+
+    std::array<std::int64_t, kMaxProgramBuffers> base{};
+    const auto rank = static_cast<std::size_t>(p.rank);
+    for (std::size_t b = 0; b < buffers_.size(); ++b) {
+        const BufferShape& shape = buffers_[b];
+        if (placed[b].address % shape.element != 0)
+            refuse("buffer '" + shape.name + "' begins at an address that is not a multiple of " +
+                   std::to_string(shape.element) + " bytes");
+        std::int64_t needed = shape.constant_extent;
+        if (shape.by_gid && shape.strided < 0) needed = std::max(needed, p.elements);
+        if (shape.by_gid && shape.strided >= 0) {
+            const auto s = static_cast<std::size_t>(shape.strided);
+            const OffsetRange range =
+                offset_range(std::span(p.dims).first(rank), std::span(p.strides[s]).first(rank));
+            base[s] = -range.lowest;
+            needed = std::max(needed, checked_add(checked_sub(range.highest, range.lowest, "extent of a strided buffer"),
+                                                  std::int64_t{1}, "extent of a strided buffer"));
+        }
+        if (static_cast<std::uint64_t>(needed) > placed[b].bytes / shape.element)
+            refuse("buffer '" + shape.name + "' holds " + std::to_string(placed[b].bytes / shape.element) +
+                   " elements, the launch needs " + std::to_string(needed));
+    }
+
+    if (strided_ > 0) {
+        merge_dims(p.rank, p.dims, std::span(p.strides).first(static_cast<std::size_t>(strided_)));
+    } else {
+        p.rank = 1;
+        p.dims[0] = p.elements;
+    }
+    out.flat = p.rank == 1;
+    for (int s = 0; s < strided_; ++s) out.flat = out.flat && p.strides[static_cast<std::size_t>(s)][0] == 1;
+    out.wide = p.elements > 0x7fffffff;
+    std::size_t at = 0;
+    const auto put = [&](std::int64_t word) { out.words[at++] = word; };
+    put(p.elements);
+    put(p.rank);
+    for (const std::int64_t d : p.dims) put(d);
+    for (int s = 0; s < scalars_; ++s) put(static_cast<std::int64_t>(p.scalars[static_cast<std::size_t>(s)]));
+    for (int s = 0; s < strided_; ++s) put(base[static_cast<std::size_t>(s)]);
+    for (int s = 0; s < strided_; ++s)
+        for (const std::int64_t stride : p.strides[static_cast<std::size_t>(s)]) put(stride);
+    out.word_count = at;
+}
+
+}  // namespace invar

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+// The writer: turns pointwise programs into source text for a device's compiler. No header is needed at run time.
+//
+// For a program NAME the text has two kernels, and for large index spaces a third:
+//   NAME_flat       every buffer is contiguous over the launch: 16-byte accesses where addresses allow
+//   NAME_view       strided buffers are addressed through dims and strides, with 32-bit index arithmetic
+//   NAME_view_wide  the same with 64-bit arithmetic
+// Arguments: a pointer to the first byte of each buffer in the order of the program, then one struct of 64-bit words
+// (pack_words): elements, rank, dims (kMaxPointwiseRank), scalars, for each strided buffer the offset of index 0 in
+// elements, for each strided buffer its strides (kMaxPointwiseRank). Blocks have kWriterBlock threads; any grid will do.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <invar/export.h>
+
+#include "program/pointwise.h"
+#include "program/program.h"
+
+namespace invar {
+
+inline constexpr int kWriterBlock = 256;
+
+enum class Language { cuda };
+
+// Throws Unsupported, naming the program, for addresses that depend on data: nothing checks them on a device yet.
+INVAR_API std::string write_source(std::span<const Program> programs, Language language);
+
+// Elements that one thread of NAME_flat handles at once.
+INVAR_API int vector_width(const Program& program);
+
+// Where a buffer of a launch lies and how much of it the reference holds.
+struct PlacedBuffer {
+    std::uint64_t address = 0;
+    std::size_t bytes = 0;
+};
+
+// A launch of a written program: checked against the sizes of the buffers, neighbouring dimensions merged.
+struct WrittenLaunch {
+    static constexpr std::size_t kMaxWords =
+        2 + kMaxPointwiseRank + kMaxProgramScalars + kMaxProgramBuffers * (1 + kMaxPointwiseRank);
+    std::int64_t elements = 0;
+    bool flat = false;  // NAME_flat may run it
+    bool wide = false;  // 32-bit arithmetic does not reach
+    std::size_t word_count = 0;
+    std::array<std::int64_t, kMaxWords> words;
+};
+// What a program needs to know of itself to be launched; made once.
+class INVAR_API ProgramShape {
+public:
+    explicit ProgramShape(const Program& program);
+    std::size_t buffers() const noexcept { return buffers_.size(); }
+    // params: a block of write_pointwise_params. Throws InvalidArgument, as the
+    // interpreter does, for a launch that does not fit. Allocates nothing.
+    void prepare(std::span<const std::byte> params, std::span<const PlacedBuffer> placed, WrittenLaunch& out) const;
+
+private:
+    struct BufferShape {
+        std::string name;
+        std::size_t element = 0;      // bytes
+        int strided = -1;             // number among the strided ones
+        bool by_gid = false;          // addressed by the index
+        std::int64_t constant_extent = 0;  // elements that constant addresses reach
+    };
+    std::string name_;
+    std::vector<BufferShape> buffers_;
+    int strided_ = 0;
+    int scalars_ = 0;
+};
+
+}  // namespace invar
