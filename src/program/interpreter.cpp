@@ -180,6 +180,7 @@ public:
             table_bytes + static_cast<std::size_t>(p_.scratch_bytes_per_element * p_.block);
         if (bytes <= kStackScratch) {
             alignas(64) std::byte memory[kStackScratch];
+            // NOLINTNEXTLINE(clang-analyzer-core.StackAddressEscape): run() is the only reader of what it stores
             run(memory, table_bytes, begin, end);
         } else {
             run(large_scratch(bytes), table_bytes, begin, end);
@@ -316,8 +317,8 @@ private:
                 const I* indices = static_cast<const I*>(table_[s.a]);
                 for (std::int64_t i = 0; i < n; ++i) {
                     const I wanted = indices[i];
-                    const auto unsigned_index =
-                        static_cast<std::uint64_t>(wanted);  // negative ones become huge
+                    // NOLINTNEXTLINE(bugprone-signed-char-misuse): negative ones become huge
+                    const auto unsigned_index = static_cast<std::uint64_t>(wanted);
                     if (unsigned_index >= held)
                         refuse_buffer(p_, static_cast<std::size_t>(s.access),
                                       "holds " + std::to_string(held) + " elements, index " +

@@ -10,8 +10,8 @@
 namespace invar {
 namespace {
 
-constexpr int kDims = 2;                               // words before the dims
-constexpr int kScalars = kDims + kMaxPointwiseRank;    // words before the scalars
+constexpr int kDims = 2;                             // words before the dims
+constexpr int kScalars = kDims + kMaxPointwiseRank;  // words before the scalars
 
 std::string hex(std::uint64_t value) {
     static const char* const kDigits = "0123456789abcdef";
@@ -23,7 +23,9 @@ std::string hex(std::uint64_t value) {
 }
 
 // The type that a buffer's elements have in memory.
-std::string storage(DType t) { return t == DType::f16 || t == DType::bf16 ? "u16" : std::string(dtype_name(t)); }
+std::string storage(DType t) {
+    return t == DType::f16 || t == DType::bf16 ? "u16" : std::string(dtype_name(t));
+}
 
 // A value of the compute type from 64 bits.
 std::string from_bits(DType t, const std::string& word) {
@@ -34,14 +36,18 @@ std::string from_bits(DType t, const std::string& word) {
 class ProgramWriter {
 public:
     explicit ProgramWriter(const Program& program)
-        : p_(program), buffers_(program.buffers()), scalars_(program.scalars()), width_(vector_width(program)) {
+        : p_(program),
+          buffers_(program.buffers()),
+          scalars_(program.scalars()),
+          width_(vector_width(program)) {
         for (const int b : buffers_) strided_of_.push_back(parameter(b).strided ? strided_++ : -1);
         words_ = kScalars + static_cast<int>(scalars_.size()) + strided_ * (1 + kMaxPointwiseRank);
         for (const Instruction& i : p_.instructions)
             if (i.buffer >= 0 && i.address.kind == Operand::Kind::reg)
-                throw Unsupported("program '" + p_.name +
-                                  "': an address that depends on data cannot be checked on this device; run it on "
-                                  "the cpu");
+                throw Unsupported(
+                    "program '" + p_.name +
+                    "': an address that depends on data cannot be checked on this device; run it on "
+                    "the cpu");
     }
 
     std::string text() {
@@ -60,19 +66,22 @@ private:
 
     // Position of a buffer parameter among the buffers.
     std::size_t buffer_number(int parameter) const {
-        return static_cast<std::size_t>(std::find(buffers_.begin(), buffers_.end(), parameter) - buffers_.begin());
+        return static_cast<std::size_t>(std::find(buffers_.begin(), buffers_.end(), parameter) -
+                                        buffers_.begin());
     }
 
     std::string buffer_arguments(bool declare) const {
         std::string text;
         for (std::size_t b = 0; b < buffers_.size(); ++b)
-            text += (declare ? storage(parameter(buffers_[b]).dtype) + "* " : "") + "b" + std::to_string(b) + ", ";
+            text += (declare ? storage(parameter(buffers_[b]).dtype) + "* " : "") + "b" + std::to_string(b) +
+                    ", ";
         return text;
     }
 
     std::string offset_arguments(bool declare) const {
         std::string text;
-        for (int s = 0; s < strided_; ++s) text += std::string(declare ? "i64 " : "") + "o" + std::to_string(s) + ", ";
+        for (int s = 0; s < strided_; ++s)
+            text += std::string(declare ? "i64 " : "") + "o" + std::to_string(s) + ", ";
         return text;
     }
 
@@ -135,19 +144,20 @@ private:
         }
         const std::size_t b = buffer_number(i.buffer);
         const bool constant = i.address.kind == Operand::Kind::immediate;
-        const std::string pointer =
-            "b" + std::to_string(b) + " + " +
-            (constant ? hex(i.address.value)
-             : view && strided_of_[b] >= 0 ? "o" + std::to_string(strided_of_[b])
-                                           : std::string("i"));
+        const std::string pointer = "b" + std::to_string(b) + " + " +
+                                    (constant                      ? hex(i.address.value)
+                                     : view && strided_of_[b] >= 0 ? "o" + std::to_string(strided_of_[b])
+                                                                   : std::string("i"));
         const std::string element = storage(i.type);
         const std::string raw = "x" + std::to_string(serial_++);
         const std::size_t bytes = size_of(i.type) * static_cast<std::size_t>(width);
         const std::string move = width > 1 && !constant ? "copy" + std::to_string(bytes) : "";
         out_ += "  " + element + " " + raw + "[" + std::to_string(width) + "];\n";
         if (i.opcode == Opcode::LDG) {
-            if (move.empty()) out_ += unroll + each + raw + "[k] = (" + pointer + ")[" + (constant ? "0" : "k") + "];\n";
-            else out_ += "  " + move + "(" + raw + ", " + pointer + ");\n";
+            if (move.empty())
+                out_ += unroll + each + raw + "[k] = (" + pointer + ")[" + (constant ? "0" : "k") + "];\n";
+            else
+                out_ += "  " + move + "(" + raw + ", " + pointer + ");\n";
             const DType result = p_.registers[static_cast<std::size_t>(i.dst)];
             std::string value = raw + "[k]";
             if (i.type == DType::f16 || i.type == DType::bf16)
@@ -155,16 +165,18 @@ private:
             else if (i.type == DType::pred)
                 value = "(pred)(" + value + " != 0)";
             out_ += "  " + std::string(dtype_name(result)) + " r" + std::to_string(i.dst) + "[" +
-                    std::to_string(width) + "];\n" + unroll + each + "r" + std::to_string(i.dst) + "[k] = " + value +
-                    ";\n";
+                    std::to_string(width) + "];\n" + unroll + each + "r" + std::to_string(i.dst) +
+                    "[k] = " + value + ";\n";
             return;
         }
         std::string value = operand(i.src[0], compute_type(i.type));
         if (i.type == DType::f16 || i.type == DType::bf16)
             value = "STG_" + std::string(dtype_name(i.type)) + "(" + value + ")";
         out_ += unroll + each + raw + "[k] = " + value + ";\n";
-        if (move.empty()) out_ += unroll + each + "(" + pointer + ")[" + (constant ? "0" : "k") + "] = " + raw + "[k];\n";
-        else out_ += "  " + move + "(" + pointer + ", " + raw + ");\n";
+        if (move.empty())
+            out_ += unroll + each + "(" + pointer + ")[" + (constant ? "0" : "k") + "] = " + raw + "[k];\n";
+        else
+            out_ += "  " + move + "(" + pointer + ", " + raw + ");\n";
     }
 
     // NAME_suffix(i, offsets, buffers, p): the program for elements i .. i + width - 1.
@@ -173,8 +185,8 @@ private:
         out_ += "PRIVATE void " + p_.name + "_" + suffix + "(u64 i, " + (view ? offset_arguments(true) : "") +
                 buffer_arguments(true) + "const " + p_.name + "_words& p) {\n";
         for (std::size_t s = 0; s < scalars_.size(); ++s)
-            out_ += "  const " + std::string(dtype_name(parameter(scalars_[s]).dtype)) + " s" + std::to_string(s) +
-                    " = " +
+            out_ += "  const " + std::string(dtype_name(parameter(scalars_[s]).dtype)) + " s" +
+                    std::to_string(s) + " = " +
                     from_bits(parameter(scalars_[s]).dtype,
                               "(u64)p.w[" + std::to_string(kScalars + static_cast<int>(s)) + "]") +
                     ";\n";
@@ -183,8 +195,8 @@ private:
     }
 
     void kernel_head(const std::string& suffix) {
-        out_ += "extern \"C\" __global__ void __launch_bounds__(" + std::to_string(kWriterBlock) + ") " + p_.name +
-                "_" + suffix + "(" + buffer_arguments(true) + "const " + p_.name +
+        out_ += "extern \"C\" __global__ void __launch_bounds__(" + std::to_string(kWriterBlock) + ") " +
+                p_.name + "_" + suffix + "(" + buffer_arguments(true) + "const " + p_.name +
                 "_words p) {\n"
                 "  const u64 n = (u64)p.w[0], lanes = (u64)gridDim.x * blockDim.x;\n"
                 "  u64 i = (u64)blockIdx.x * blockDim.x + threadIdx.x;\n";
@@ -196,12 +208,14 @@ private:
             const std::string width = std::to_string(width_);
             std::string aligned;
             for (std::size_t b = 0; b < buffers_.size(); ++b)
-                aligned += (aligned.empty() ? "" : " && ") + std::string("(u64)b") + std::to_string(b) + " % " +
-                           std::to_string(size_of(parameter(buffers_[b]).dtype) * static_cast<std::size_t>(width_)) +
-                           " == 0";
-            out_ += "  if (" + (aligned.empty() ? "true" : aligned) + ") {\n    const u64 groups = n / " + width +
-                    ";\n    for (u64 g = i; g < groups; g += lanes) " + p_.name + "_run" + width + "(g * " + width +
-                    ", " + buffer_arguments(false) + "p);\n    i += groups * " + width + ";\n  }\n";
+                aligned +=
+                    (aligned.empty() ? "" : " && ") + std::string("(u64)b") + std::to_string(b) + " % " +
+                    std::to_string(size_of(parameter(buffers_[b]).dtype) * static_cast<std::size_t>(width_)) +
+                    " == 0";
+            out_ += "  if (" + (aligned.empty() ? "true" : aligned) + ") {\n    const u64 groups = n / " +
+                    width + ";\n    for (u64 g = i; g < groups; g += lanes) " + p_.name + "_run" + width +
+                    "(g * " + width + ", " + buffer_arguments(false) + "p);\n    i += groups * " + width +
+                    ";\n  }\n";
         }
         out_ += "  for (; i < n; i += lanes) " + p_.name + "_run1(i, " + buffer_arguments(false) + "p);\n}\n";
     }
@@ -210,21 +224,25 @@ private:
         kernel_head(suffix);
         const int bases = kScalars + static_cast<int>(scalars_.size()), strides = bases + strided_;
         const auto word = [](int w) { return "p.w[" + std::to_string(w) + "]"; };
-        out_ += "  const int rank = (int)p.w[1];\n  for (; i < n; i += lanes) {\n    " + index + " rest = (" + index +
-                ")i;\n";
+        out_ += "  const int rank = (int)p.w[1];\n  for (; i < n; i += lanes) {\n    " + index + " rest = (" +
+                index + ")i;\n";
         for (int s = 0; s < strided_; ++s)
             out_ += "    i64 o" + std::to_string(s) + " = " + word(bases + s) + ";\n";
         // Unrolled by hand, so that the dims are read from constant memory.
         for (int d = kMaxPointwiseRank - 1; d > 0; --d) {
             out_ += "    if (rank > " + std::to_string(d) + ") { const " + index + " size = (" + index + ")" +
-                    word(kDims + d) + ", next = rest / size; const i64 at = (i64)(rest - next * size); rest = next;";
+                    word(kDims + d) +
+                    ", next = rest / size; const i64 at = (i64)(rest - next * size); rest = next;";
             for (int s = 0; s < strided_; ++s)
-                out_ += " o" + std::to_string(s) + " += at * " + word(strides + s * kMaxPointwiseRank + d) + ";";
+                out_ +=
+                    " o" + std::to_string(s) + " += at * " + word(strides + s * kMaxPointwiseRank + d) + ";";
             out_ += " }\n";
         }
         for (int s = 0; s < strided_; ++s)
-            out_ += "    o" + std::to_string(s) + " += (i64)rest * " + word(strides + s * kMaxPointwiseRank) + ";\n";
-        out_ += "    " + p_.name + "_lane(i, " + offset_arguments(false) + buffer_arguments(false) + "p);\n  }\n}\n";
+            out_ += "    o" + std::to_string(s) + " += (i64)rest * " + word(strides + s * kMaxPointwiseRank) +
+                    ";\n";
+        out_ += "    " + p_.name + "_lane(i, " + offset_arguments(false) + buffer_arguments(false) +
+                "p);\n  }\n}\n";
     }
 
     const Program& p_;
@@ -245,8 +263,8 @@ int vector_width(const Program& program) {
 std::string write_source(std::span<const Program> programs, Language) {
     std::string text = std::string(kCudaPrelude) + kWriterPrelude;
     for (const auto& [bytes, word] : {std::pair{2, "u16"}, {4, "u32"}, {8, "uint2"}, {16, "uint4"}})
-        text += "PRIVATE void copy" + std::to_string(bytes) + "(void* to, const void* from) { *(" + word + "*)to = *(const " +
-                word + "*)from; }\n";
+        text += "PRIVATE void copy" + std::to_string(bytes) + "(void* to, const void* from) { *(" + word +
+                "*)to = *(const " + word + "*)from; }\n";
     for (const Program& program : programs) text += ProgramWriter(program).text();
     return text;
 }
@@ -269,7 +287,9 @@ ProgramShape::ProgramShape(const Program& program) : name_(program.name) {
 
 void ProgramShape::prepare(std::span<const std::byte> params, std::span<const PlacedBuffer> placed,
                            WrittenLaunch& out) const {
-    const auto refuse = [&](const std::string& what) { throw InvalidArgument("program '" + name_ + "': " + what); };
+    const auto refuse = [&](const std::string& what) {
+        throw InvalidArgument("program '" + name_ + "': " + what);
+    };
     PointwiseParams p;
     read_pointwise_params(params, p);
     if (p.scalar_count != scalars_)
@@ -296,8 +316,9 @@ void ProgramShape::prepare(std::span<const std::byte> params, std::span<const Pl
             const OffsetRange range =
                 offset_range(std::span(p.dims).first(rank), std::span(p.strides[s]).first(rank));
             base[s] = -range.lowest;
-            needed = std::max(needed, checked_add(checked_sub(range.highest, range.lowest, "extent of a strided buffer"),
-                                                  std::int64_t{1}, "extent of a strided buffer"));
+            needed = std::max(
+                needed, checked_add(checked_sub(range.highest, range.lowest, "extent of a strided buffer"),
+                                    std::int64_t{1}, "extent of a strided buffer"));
         }
         if (static_cast<std::uint64_t>(needed) > placed[b].bytes / shape.element)
             refuse("buffer '" + shape.name + "' holds " + std::to_string(placed[b].bytes / shape.element) +

@@ -55,14 +55,15 @@ public:
     std::size_t buffers() const noexcept { return buffers_.size(); }
     // params: a block of write_pointwise_params. Throws InvalidArgument, as the
     // interpreter does, for a launch that does not fit. Allocates nothing.
-    void prepare(std::span<const std::byte> params, std::span<const PlacedBuffer> placed, WrittenLaunch& out) const;
+    void prepare(std::span<const std::byte> params, std::span<const PlacedBuffer> placed,
+                 WrittenLaunch& out) const;
 
 private:
     struct BufferShape {
         std::string name;
-        std::size_t element = 0;      // bytes
-        int strided = -1;             // number among the strided ones
-        bool by_gid = false;          // addressed by the index
+        std::size_t element = 0;           // bytes
+        int strided = -1;                  // number among the strided ones
+        bool by_gid = false;               // addressed by the index
         std::int64_t constant_extent = 0;  // elements that constant addresses reach
     };
     std::string name_;

@@ -35,8 +35,8 @@ std::string matrix_program(const InstructionInfo& row, DType type, int serial) {
         loads += "LDG." + p + " x" + letter + ", [" + letter + " + gid]\n";
         operands += ", x" + letter;
     }
-    return text + ".param out: " + result + "*\n" + loads + std::string(row.name) + "." + t + " y" + operands +
-           "\nSTG." + result + " [out + gid], y\n";
+    return text + ".param out: " + result + "*\n" + loads + std::string(row.name) + "." + t + " y" +
+           operands + "\nSTG." + result + " [out + gid], y\n";
 }
 
 // All programs of the matrix: instructions by types, conversions, loads and stores.
@@ -48,15 +48,16 @@ std::string matrix_module() {
             const auto type = static_cast<DType>(t);
             if ((row.types & type_bit(type)) == 0 || row.opcode == Opcode::STG) continue;
             if (row.opcode == Opcode::LDG) {  // through memory and back
-                text += ".program m" + std::to_string(serial++) + "\n.param a: " + name_of(type) + "*\n.param out: " +
-                        name_of(type) + "*\nLDG." + name_of(type) + " x, [a + gid]\nSTG." + name_of(type) +
-                        " [out + gid], x\n";
+                text += ".program m" + std::to_string(serial++) + "\n.param a: " + name_of(type) +
+                        "*\n.param out: " + name_of(type) + "*\nLDG." + name_of(type) +
+                        " x, [a + gid]\nSTG." + name_of(type) + " [out + gid], x\n";
             } else if (row.opcode == Opcode::CVT) {
                 for (int f = 0; f < kDTypeCount; ++f) {
                     const auto from = static_cast<DType>(f);
                     text += ".program m" + std::to_string(serial++) + "\n.param a: " + name_of(from) +
-                            "*\n.param out: " + name_of(type) + "*\nLDG." + name_of(from) + " x, [a + gid]\nCVT." +
-                            name_of(type) + " y, x\nSTG." + name_of(type) + " [out + gid], y\n";
+                            "*\n.param out: " + name_of(type) + "*\nLDG." + name_of(from) +
+                            " x, [a + gid]\nCVT." + name_of(type) + " y, x\nSTG." + name_of(type) +
+                            " [out + gid], y\n";
                 }
             } else {
                 text += matrix_program(row, type, serial++);
@@ -117,8 +118,9 @@ TEST(CudaWriter, WhatItWritesCompilesForEveryArchitecture) {
 }
 
 TEST(CudaWriter, AddressesThatDependOnDataAreDeclined) {
-    const std::string text = ".program take\n.param a: f32*\n.param i: i32*\n.param out: f32*\nLDG.i32 x, [i + gid]\n"
-                             "LDG.f32 y, [a + x]\nSTG.f32 [out + gid], y\n";
+    const std::string text =
+        ".program take\n.param a: f32*\n.param i: i32*\n.param out: f32*\nLDG.i32 x, [i + gid]\n"
+        "LDG.f32 y, [a + x]\nSTG.f32 [out + gid], y\n";
     EXPECT_THROW(write_source(assemble_module(text), Language::cuda), Unsupported);
 }
 
@@ -126,7 +128,8 @@ class CudaProgramTest : public ::testing::Test {
 protected:
     void SetUp() override {
         for (const BackendInfo& backend : list_backends())
-            if (backend.name == "cuda" && !backend.devices.empty()) device = find_device(backend.devices[0].name);
+            if (backend.name == "cuda" && !backend.devices.empty())
+                device = find_device(backend.devices[0].name);
         if (!device) GTEST_SKIP() << "no CUDA device here";
         stream = device->make_stream();
     }
@@ -151,7 +154,8 @@ protected:
             std::vector<std::byte> all(memory[b]->size());
             stream->download(all.data(), memory[b]->ref(), all.size());
             stream->synchronize();
-            for (std::size_t i = 0; i < shift; ++i) EXPECT_EQ(all[i], std::byte{0xab}) << "before buffer " << b;
+            for (std::size_t i = 0; i < shift; ++i)
+                EXPECT_EQ(all[i], std::byte{0xab}) << "before buffer " << b;
             for (std::size_t i = shift + host[b].size(); i < all.size(); ++i)
                 EXPECT_EQ(all[i], std::byte{0xab}) << "after buffer " << b;
             got.emplace_back(all.begin() + static_cast<std::ptrdiff_t>(shift),
@@ -186,7 +190,8 @@ double ulps(F a, F b) {
     };
     using U = std::make_unsigned_t<I>;
     const I x = order(a), y = order(b);
-    return static_cast<double>(x > y ? static_cast<U>(x) - static_cast<U>(y) : static_cast<U>(y) - static_cast<U>(x));
+    return static_cast<double>(x > y ? static_cast<U>(x) - static_cast<U>(y)
+                                     : static_cast<U>(y) - static_cast<U>(x));
 }
 
 bool is_nan16(std::uint16_t bits, DType t) {
@@ -194,8 +199,8 @@ bool is_nan16(std::uint16_t bits, DType t) {
 }
 
 // Empty, or what differs at element i.
-std::string differs(DType t, const std::vector<std::byte>& got, const std::vector<std::byte>& want, std::size_t i,
-                    double max_ulp) {
+std::string differs(DType t, const std::vector<std::byte>& got, const std::vector<std::byte>& want,
+                    std::size_t i, double max_ulp) {
     const std::size_t n = size_of(t);
     if (std::memcmp(got.data() + i * n, want.data() + i * n, n) == 0) return {};
     if (t == DType::f32) {
@@ -218,22 +223,26 @@ std::string differs(DType t, const std::vector<std::byte>& got, const std::vecto
 
 // Edge values first, then random ones.
 std::vector<std::byte> values(DType t, std::size_t n, std::mt19937_64& random) {
-    static const double kEdges[] = {0.0,  -0.0, 1,     -1,     0.5,   -2.5,  1.5,   INFINITY, -INFINITY, NAN,
-                                    1e-40, -1e-40, 3.4e38, -3.4e38, 1e30, 127.5, 128,  -129,  255.5, 65536,
-                                    2147483648.0, -2147483649.0, 9.3e18, -9.3e18, 1.9e19, 88.8, -104, 1e-3};
+    static const double kEdges[] = {0.0,           -0.0,      1,       -1,     0.5,    -2.5,   1.5,
+                                    INFINITY,      -INFINITY, NAN,     1e-40,  -1e-40, 3.4e38, -3.4e38,
+                                    1e30,          127.5,     128,     -129,   255.5,  65536,  2147483648.0,
+                                    -2147483649.0, 9.3e18,    -9.3e18, 1.9e19, 88.8,   -104,   1e-3};
     std::vector<std::byte> bytes(n * size_of(t));
     for (std::size_t i = 0; i < n; ++i) {
         std::uint64_t bits = random();
         const std::uint64_t pick = random();
-        if (t == DType::pred) bits &= 1;
+        if (t == DType::pred)
+            bits &= 1;
         else if (t == DType::f16 || t == DType::bf16) {
             // any bits
         } else if (is_float(t)) {
             const double v = i % 3 == 0 ? kEdges[pick % std::size(kEdges)]
-                                        : static_cast<double>(static_cast<std::int32_t>(bits)) * (i % 3 == 1 ? 1e-8 : 1e-5);
+                                        : static_cast<double>(static_cast<std::int32_t>(bits)) *
+                                              (i % 3 == 1 ? 1e-8 : 1e-5);
             bits = value_bits(t, v);
         } else if (i % 3 == 0) {
-            const std::uint64_t edges[] = {0, 1, ~0ull, 1ull << (8 * size_of(t) - 1), (1ull << (8 * size_of(t) - 1)) - 1, 2, 63};
+            const std::uint64_t edges[] = {
+                0, 1, ~0ull, 1ull << (8 * size_of(t) - 1), (1ull << (8 * size_of(t) - 1)) - 1, 2, 63};
             bits = edges[pick % std::size(edges)];
         } else if (i % 3 == 1) {
             bits = pick % 100;
@@ -252,8 +261,10 @@ TEST_F(CudaProgramTest, EveryInstructionAtEveryType) {
     for (const Program& program : programs) {
         // The instruction under test is the last but one.
         const Instruction& tested = program.instructions[program.instructions.size() - 2];
-        const double bound = is_float(tested.type) ? 2 * info(tested.opcode).max_ulp + (info(tested.opcode).max_ulp > 0) : 0;
-        for (const std::size_t n : {std::size_t{1}, std::size_t{31}, std::size_t{33}, std::size_t{1023}, std::size_t{20011}}) {
+        const double bound =
+            is_float(tested.type) ? 2 * info(tested.opcode).max_ulp + (info(tested.opcode).max_ulp > 0) : 0;
+        for (const std::size_t n :
+             {std::size_t{1}, std::size_t{31}, std::size_t{33}, std::size_t{1023}, std::size_t{20011}}) {
             std::vector<std::vector<std::byte>> host;
             for (const Parameter& p : program.parameters) host.push_back(values(p.dtype, n, random));
             std::byte room[kMaxPointwiseParamsBytes];
@@ -281,9 +292,9 @@ TEST_F(CudaProgramTest, ViewsScalarsAndSeveralOutputs) {
     const std::vector<Program> programs = assemble_module(kMore);
     const auto module = device->compile({"more", ProgramText{kMore}});
     std::mt19937_64 random(7);
-    const auto check = [&](std::size_t which, std::vector<std::vector<std::byte>> host, std::span<const std::int64_t> dims,
-                           std::span<const std::int64_t> strides, std::span<const std::uint64_t> scalars,
-                           std::size_t shift) {
+    const auto check = [&](std::size_t which, std::vector<std::vector<std::byte>> host,
+                           std::span<const std::int64_t> dims, std::span<const std::int64_t> strides,
+                           std::span<const std::uint64_t> scalars, std::size_t shift) {
         std::byte room[kMaxPointwiseParamsBytes];
         const std::size_t size = write_pointwise_params(room, dims, strides, scalars);
         const Program& program = programs[which];
@@ -291,32 +302,40 @@ TEST_F(CudaProgramTest, ViewsScalarsAndSeveralOutputs) {
         for (std::size_t b = 0; b < got.size(); ++b) {
             const DType type = program.parameters[b].dtype;
             for (std::size_t i = 0; i < host[b].size() / size_of(type); ++i)
-                ASSERT_EQ(differs(type, got[b], host[b], i, 0), "") << program.name << " buffer " << b << " element " << i;
+                ASSERT_EQ(differs(type, got[b], host[b], i, 0), "")
+                    << program.name << " buffer " << b << " element " << i;
         }
     };
     for (const std::size_t shift : {std::size_t{0}, std::size_t{8}, std::size_t{256}}) {
         for (const std::size_t n : {std::size_t{1}, std::size_t{7}, std::size_t{8}, std::size_t{4099}}) {
             const std::int64_t dims[] = {static_cast<std::int64_t>(n)};
-            check(0, {values(DType::f32, n, random), values(DType::f16, n, random), values(DType::bf16, n, random)}, dims,
-                  {}, {}, shift);
+            check(0,
+                  {values(DType::f32, n, random), values(DType::f16, n, random),
+                   values(DType::bf16, n, random)},
+                  dims, {}, {}, shift);
             const std::uint64_t step[] = {integer_bits(DType::i64, -3)};
             check(2, {values(DType::i64, n, random), values(DType::u8, n, random)}, dims, {}, step, shift);
-            if (n > 3) check(3, {values(DType::f32, n, random), values(DType::f32, n, random)}, dims, {}, {}, shift);
+            if (n > 3)
+                check(3, {values(DType::f32, n, random), values(DType::f32, n, random)}, dims, {}, {}, shift);
         }
         // (5, 33, 17): a row of a, a transposed view of b with a negative stride, and a plain output.
         const std::int64_t dims[] = {5, 33, 17};
         const std::int64_t strides[] = {0, 0, 1, 33 * 17, 1, -33, 33 * 17, 17, 1};
         const std::uint64_t scale[] = {value_bits(DType::f32, 1.25)};
-        check(1, {values(DType::bf16, 17, random), values(DType::f32, 5 * 33 * 17, random),
-                  values(DType::f32, 5 * 33 * 17, random)},
+        check(1,
+              {values(DType::bf16, 17, random), values(DType::f32, 5 * 33 * 17, random),
+               values(DType::f32, 5 * 33 * 17, random)},
               dims, strides, scale, shift);
         // All contiguous: the flat kernel. All broadcast but the output.
         const std::int64_t plain[] = {33 * 17, 17, 1, 33 * 17, 17, 1, 33 * 17, 17, 1};
-        check(1, {values(DType::bf16, 5 * 33 * 17, random), values(DType::f32, 5 * 33 * 17, random),
-                  values(DType::f32, 5 * 33 * 17, random)},
+        check(1,
+              {values(DType::bf16, 5 * 33 * 17, random), values(DType::f32, 5 * 33 * 17, random),
+               values(DType::f32, 5 * 33 * 17, random)},
               dims, plain, scale, shift);
         const std::int64_t one[] = {0, 0, 0, 0, 0, 0, 33 * 17, 17, 1};
-        check(1, {values(DType::bf16, 1, random), values(DType::f32, 1, random), values(DType::f32, 5 * 33 * 17, random)},
+        check(1,
+              {values(DType::bf16, 1, random), values(DType::f32, 1, random),
+               values(DType::f32, 5 * 33 * 17, random)},
               dims, one, scale, shift);
     }
 }
@@ -333,8 +352,10 @@ TEST_F(CudaProgramTest, LaunchesThatDoNotFitAreRefused) {
     EXPECT_THROW(stream->launch(kernel, {}, {{a->ref(), out->ref()}}, params(101)), InvalidArgument);
     EXPECT_THROW(stream->launch(kernel, {}, {{a->ref(), out->ref(4)}}, params(100)), InvalidArgument);
     EXPECT_THROW(stream->launch(kernel, {}, {{a->ref()}}, params(5)), InvalidArgument);
-    EXPECT_THROW(stream->launch(kernel, {}, {{a->ref(4 * 97), out->ref()}}, params(1)), InvalidArgument) << "element 3";
-    EXPECT_THROW(stream->launch(kernel, {}, {{a->ref(2), out->ref()}}, params(5)), InvalidArgument) << "misaligned";
+    EXPECT_THROW(stream->launch(kernel, {}, {{a->ref(4 * 97), out->ref()}}, params(1)), InvalidArgument)
+        << "element 3";
+    EXPECT_THROW(stream->launch(kernel, {}, {{a->ref(2), out->ref()}}, params(5)), InvalidArgument)
+        << "misaligned";
     EXPECT_THROW(stream->launch(kernel, {}, {{a->ref(), out->ref()}}, {}), InvalidArgument);
     EXPECT_NO_THROW(stream->launch(kernel, {}, {{a->ref(), out->ref()}}, params(0)));
     EXPECT_FALSE(stream->poisoned());

@@ -19,7 +19,8 @@ public:
     ProgramModule(std::string device, std::string name, std::span<const Program> programs,
                   std::shared_ptr<LoadedModule> inner)
         : device_(std::move(device)), name_(std::move(name)), inner_(std::move(inner)) {
-        for (const Program& program : programs) kernels_.push_back(std::make_unique<CudaProgram>(program, *inner_));
+        for (const Program& program : programs)
+            kernels_.push_back(std::make_unique<CudaProgram>(program, *inner_));
     }
 
     Kernel& kernel(std::string_view wanted) override {
@@ -61,7 +62,8 @@ CudaKernel* CudaProgram::prepare(std::span<const std::byte> params, std::span<co
 }
 
 std::shared_ptr<LoadedModule> load_programs(const std::string& device, const std::string& name,
-                                            std::span<const Program> programs, std::shared_ptr<LoadedModule> inner) {
+                                            std::span<const Program> programs,
+                                            std::shared_ptr<LoadedModule> inner) {
     return std::make_shared<ProgramModule>(device, name, programs, std::move(inner));
 }
 
