@@ -14,6 +14,7 @@
 #include "device/allocator.h"
 #include "device/bandwidth.h"
 #include "device/device.h"
+#include "program/pointwise.h"
 
 namespace invar::cli {
 
@@ -21,13 +22,14 @@ namespace {
 
 constexpr std::size_t kSmall = 4 << 10,
                       kLarge = 64 << 20;  // bytes of a copy that measures latency, and bandwidth
-constexpr std::size_t kFigures = 27;      // about so many are taken, for the progress bar
+constexpr std::size_t kFigures = 30;      // about so many are taken, for the progress bar
 
 struct Figure {
     std::string name;
     std::string unit;
     double value = 0;  // median
     double deviation = 0;
+    double share = 0;  // of the device's copy bandwidth, for what moves bytes; 0: does not apply
 };
 
 class DeviceBench {
@@ -41,18 +43,21 @@ public:
         copies();
         bandwidth();
         operators();
+        large_pointwise();
         return std::move(figures_);
     }
 
 private:
     void add_time(const std::string& name, const Samples& seconds) {
-        figures_.push_back({name, "us", seconds.median() * 1e6, seconds.deviation() * 1e6});
+        figures_.push_back({name, "us", seconds.median() * 1e6, seconds.deviation() * 1e6, 0});
         show_progress();
     }
     void add_rate(const std::string& name, const Samples& seconds, double amount, const std::string& unit) {
         Samples rates;
         for (const double s : seconds.values) rates.add(amount / s / 1e9);
-        figures_.push_back({name, unit, rates.median(), rates.deviation()});
+        const double share =
+            unit == "GB/s" && copy_bandwidth_ > 0 ? rates.median() * 1e9 / copy_bandwidth_ : 0;
+        figures_.push_back({name, unit, rates.median(), rates.deviation(), share});
         show_progress();
     }
     void show_progress() { progress_.update(std::min(figures_.size(), kFigures), kFigures); }
@@ -74,20 +79,25 @@ private:
         Module module{"bench", NativeEntries{{{"empty", [](const NativeLaunch&) {}}}}};
         const Allocation memory = device_->allocator().allocate(256, true);
         std::vector<BufferRef> buffers;
+        std::byte room[kMaxPointwiseParamsBytes];
+        std::span<const std::byte> params;
         if (!device_->supports(Feature::native)) {
             // The nearest to nothing that a program can do: one lane moves one number.
             module.body =
                 ProgramText{".program empty\n.param x: f32*\nLDG.f32 a, [x + gid]\nSTG.f32 [x + gid], a\n"};
             buffers.push_back(memory.ref());
+            const std::int64_t one[] = {1};
+            params = {room, write_pointwise_params(room, one, {}, {})};
         }
         if (!device_->supports(Feature::native) && !device_->supports(Feature::programs)) return;
         add_time("load a kernel module", time_calls([&] { device_->compile(module); }, 1, 0.1));
         const std::shared_ptr<LoadedModule> loaded = device_->compile(module);
         Kernel& kernel = loaded->kernel("empty");
-        add_time("launch an empty kernel", time_calls([&] { stream->launch(kernel, {}, buffers, {}); }, 100));
+        add_time("launch an empty kernel",
+                 time_calls([&] { stream->launch(kernel, {}, buffers, params); }, 100));
         add_time("launch an empty kernel and wait", time_calls(
                                                         [&] {
-                                                            stream->launch(kernel, {}, buffers, {});
+                                                            stream->launch(kernel, {}, buffers, params);
                                                             stream->synchronize();
                                                         },
                                                         100));
@@ -123,9 +133,10 @@ private:
     void bandwidth() {
         if (!device_->bandwidth()) return;
         const DeviceProperties measured = measured_properties(*device_, true);
-        figures_.push_back({"read bandwidth of the memory", "GB/s", measured.read_bandwidth / 1e9, 0});
+        copy_bandwidth_ = measured.copy_bandwidth;
+        figures_.push_back({"read bandwidth of the memory", "GB/s", measured.read_bandwidth / 1e9, 0, 0});
         figures_.push_back(
-            {"copy bandwidth of the memory, read and written", "GB/s", measured.copy_bandwidth / 1e9, 0});
+            {"copy bandwidth of the memory, read and written", "GB/s", measured.copy_bandwidth / 1e9, 0, 0});
     }
 
     // amount: bytes or operations of one run. An operator that the device does not have leaves a gap.
@@ -186,8 +197,28 @@ private:
         }
     }
 
+    // 256 M elements, far beyond any cache; only where memory is plenty.
+    void large_pointwise() {
+        constexpr std::int64_t kElements = std::int64_t{1} << 28;
+        const DeviceProperties properties = device_->properties();
+        if (!device_->supports(Feature::arithmetic) || properties.unified_memory ||
+            properties.memory_free < (std::uint64_t{16} << 30))
+            return;
+        using Inputs = std::span<const Tensor>;
+        const Tensor x = sample_tensor({kElements}, DType::f16, device_);
+        const Tensor two[] = {x, (x * 0.5 - 0.5).eval()};
+        constexpr double kBytes = 2.0 * kElements;
+        add_operator(
+            "add, 256 M f16", [](Inputs in) { return in[0] + in[1]; }, two, 3 * kBytes, "GB/s");
+        add_operator(
+            "multiply, 256 M f16", [](Inputs in) { return in[0] * in[1]; }, two, 3 * kBytes, "GB/s");
+        add_operator(
+            "relu(a + b), 256 M f16", [](Inputs in) { return relu(in[0] + in[1]); }, two, 3 * kBytes, "GB/s");
+    }
+
     std::shared_ptr<Device> device_;
     Progress& progress_;
+    double copy_bandwidth_ = 0;  // bytes/s; 0 before it is measured
     std::vector<Figure> figures_;
 };
 
@@ -225,6 +256,7 @@ int run_bench_device(const BenchDeviceArguments& arguments) {
             for (const Figure& f : figures[i]) {
                 list.push_back(
                     {{"name", f.name}, {"median", f.value}, {"deviation", f.deviation}, {"unit", f.unit}});
+                if (f.share > 0) list.back()["share_of_copy_bandwidth"] = f.share;
             }
             json["devices"].push_back({{"name", p.name},
                                        {"description", p.description},
@@ -241,6 +273,7 @@ int run_bench_device(const BenchDeviceArguments& arguments) {
     for (const std::shared_ptr<Device>& device : devices) {
         table.header.push_back(device->name());
         table.header.push_back("deviation");
+        table.header.push_back("of copy");
     }
     for (std::size_t i = 0; i < devices.size(); ++i) {
         for (const Figure& f : figures[i]) {
@@ -250,8 +283,9 @@ int run_bench_device(const BenchDeviceArguments& arguments) {
                 table.rows.back()[0] = f.name;
                 table.rows.back()[1] = f.unit;
             }
-            table.rows[at->second][2 + 2 * i] = format("%.4g", f.value);
-            table.rows[at->second][3 + 2 * i] = format("%.2g", f.deviation);
+            table.rows[at->second][2 + 3 * i] = format("%.4g", f.value);
+            table.rows[at->second][3 + 3 * i] = format("%.2g", f.deviation);
+            if (f.share > 0) table.rows[at->second][4 + 3 * i] = format("%.0f%%", 100 * f.share);
         }
     }
     if (arguments.output == Output::csv) {

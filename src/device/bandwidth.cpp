@@ -16,7 +16,7 @@ namespace invar {
 namespace {
 
 constexpr const char* kCacheKind = "bandwidth";
-constexpr int kFormatVersion = 1;
+constexpr int kFormatVersion = 2;
 constexpr double kSampleSeconds = 2e-3;  // at least
 constexpr double kTotalSeconds = 0.4;    // about, for one measurement
 constexpr int kMinSamples = 6;
@@ -88,7 +88,10 @@ private:
 
 std::size_t memory_measurement_bytes(Device& device) {
     constexpr std::size_t kMiB = std::size_t{1} << 20;
-    const std::size_t wanted = std::clamp(4 * service_of(device).cache_bytes(), 256 * kMiB, 1024 * kMiB);
+    BandwidthService& service = service_of(device);
+    // A launch on an accelerator takes microseconds, in which its memory moves megabytes.
+    const std::size_t wanted =
+        service.threads() == 0 ? 4096 * kMiB : std::clamp(4 * service.cache_bytes(), 256 * kMiB, 1024 * kMiB);
     const auto room = static_cast<std::size_t>(device.properties().memory_free / 4);
     return room == 0 ? wanted : std::min(wanted, room);
 }

@@ -28,17 +28,9 @@ extern "C" __global__ void __launch_bounds__(512) read(const uint4* __restrict__
     if (threadIdx.x % 32 == 0) atomicXor(result, word);
 }
 
-extern "C" __global__ void __launch_bounds__(512) copy(uint4* __restrict__ y, const uint4* __restrict__ x, Words p) {
+extern "C" __global__ void __launch_bounds__(256) copy(uint4* __restrict__ y, const uint4* __restrict__ x, Words p) {
     const unsigned long long lanes = (unsigned long long)gridDim.x * blockDim.x;
-    unsigned long long i = (unsigned long long)blockIdx.x * blockDim.x + threadIdx.x;
-    for (; i + 3 * lanes < p.n; i += 4 * lanes) {
-        uint4 v[4];
-        #pragma unroll
-        for (int k = 0; k < 4; ++k) v[k] = __ldcs(x + i + k * lanes);
-        #pragma unroll
-        for (int k = 0; k < 4; ++k) __stcs(y + i + k * lanes, v[k]);
-    }
-    for (; i < p.n; i += lanes) y[i] = x[i];
+    for (unsigned long long i = (unsigned long long)blockIdx.x * blockDim.x + threadIdx.x; i < p.n; i += lanes) y[i] = x[i];
 }
 )";
 
@@ -56,27 +48,30 @@ public:
         : device_(device),
           starts_(starts),
           cache_bytes_(cache_bytes),
-          blocks_(4 * static_cast<std::uint32_t>(std::max(multiprocessors, 1))) {}
+          read_blocks_(4 * static_cast<std::uint32_t>(std::max(multiprocessors, 1))) {}
 
     void read(Stream& stream, BufferRef src, BufferRef result) override {
         check_piece(src, "bandwidth: source");
         if (result.size != 8) throw InvalidArgument("bandwidth: the result has 8 bytes");
         stream.fill(result, 0);
-        run(stream, "read", src, result, src.size);
+        run(stream, "read", src, result, src.size, 512, read_blocks_);
     }
 
     void copy(Stream& stream, BufferRef dst, BufferRef src) override {
         check_piece(dst, "bandwidth: destination");
         check_piece(src, "bandwidth: source");
         if (dst.size != src.size) throw InvalidArgument("bandwidth: source and destination differ in size");
-        run(stream, "copy", dst, src, src.size);
+        // A grid much larger than the device: what is ready runs, and each thread moves a few words only.
+        run(stream, "copy", dst, src, src.size, 256,
+            static_cast<std::uint32_t>(std::clamp<std::size_t>(src.size / 4096, 1, 65536)));
     }
 
     std::size_t cache_bytes() const override { return cache_bytes_; }
     int threads() const override { return 0; }
 
 private:
-    void run(Stream& stream, const char* entry, BufferRef first, BufferRef second, std::size_t bytes) {
+    void run(Stream& stream, const char* entry, BufferRef first, BufferRef second, std::size_t bytes,
+             std::uint32_t threads, std::uint32_t blocks) {
         if (!module_ || started_ != starts_) {
             module_ = device_.compile({"bandwidth", SourceText{"cuda", kSource, {}}});
             started_ = starts_;
@@ -84,8 +79,8 @@ private:
         const std::uint64_t words = bytes / 16;
         const BufferRef buffers[] = {first, second};
         LaunchConfig config;
-        config.grid.x = blocks_;
-        config.block.x = 512;
+        config.grid.x = blocks;
+        config.block.x = threads;
         stream.launch(module_->kernel(entry), config, buffers, std::as_bytes(std::span(&words, 1)));
     }
 
@@ -94,7 +89,7 @@ private:
     int started_ = 0;
     std::shared_ptr<LoadedModule> module_;
     std::size_t cache_bytes_;
-    std::uint32_t blocks_;
+    std::uint32_t read_blocks_;
 };
 
 }  // namespace
