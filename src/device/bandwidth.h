@@ -19,14 +19,13 @@ struct MeasuredBandwidth {
 
 // Measures now, over one buffer of that size (the copy goes from its first half to its second): the best of several
 // passes over the same bytes, so a size that fits a cache measures that cache. bytes 0: memory_measurement_bytes. Throws
-// Unsupported where the device has no bandwidth service,
-// OutOfMemory where the buffers do not fit.
+// Unsupported where the device has no bandwidth service, OutOfMemory where the buffers do not fit.
 INVAR_API MeasuredBandwidth measure_bandwidth(Device& device, std::size_t bytes = 0);
 // Only the reading half of it, bytes/s.
 INVAR_API double measure_read_bandwidth(Device& device, std::size_t bytes = 0);
 
-// The size that measures memory and no cache: four times the largest cache, but 256 MiB to 1 GiB and at most a quarter of
-// the free memory. (More would only take longer: fresh pages cost far more than the passes over them.)
+// The size that measures memory and no cache: four times the largest cache, but 256 MiB to 1 GiB, because fresh pages
+// of the host cost far more than the passes over them; 4 GiB on an accelerator. At most a quarter of the free memory.
 INVAR_API std::size_t memory_measurement_bytes(Device& device);
 
 // The device's properties with the bandwidths of its memory: from the disk cache, else measured and stored there

@@ -26,8 +26,9 @@ public:
     // The cache of this user. Where no folder can be written it is one that always misses, and a warning says so once.
     static DiskCache& shared();
 
-    // kind: one word of a-z, 0-9, '_' and '-' (InvalidArgument otherwise). key: everything that the value depends on (source, options, device, driver, compiler, format version); its hash
-    // names the file and the whole key is stored and compared.
+    // kind: one word of a-z, 0-9, '_' and '-' (InvalidArgument otherwise). key: everything that the value depends on
+    // (source, options, device, driver, compiler, format version); its hash names the file and the whole key is
+    // stored and compared.
     std::optional<std::vector<std::byte>> load(std::string_view kind, std::string_view key);
     // Failure to write is logged, not thrown: a cache is never needed for correctness.
     void store(std::string_view kind, std::string_view key, std::span<const std::byte> value);

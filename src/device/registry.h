@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The registry of backends. cpu is built in; every other backend is a shared module (invar-NAME) found beside libinvar,
-// in lib/invar, or in INVAR_MODULE_DIR (searched first; several folders joined by colons), loaded on first use. A module exports one function, invar_backend_entry, and
-// the number of the seam it was built for; a module of another number is refused with the reason.
+// in lib/invar, or in INVAR_MODULE_DIR (searched first; several folders joined by colons), loaded on first use. A
+// module exports one function, invar_backend_entry, and the number of the seam it was built for; a module of another
+// number is refused with the reason.
 #pragma once
 
 #include <filesystem>

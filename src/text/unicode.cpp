@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Unicode properties through libutf8proc, corrected where the `tokenizers` library has older or newer ones: ids must
-// agree, and the normal form of a character that the library does not know yet is that character. Normal forms are put together from its per-character functions because
-// its own ordering of combining marks is quadratic in the length of a run of them.
+// agree, and the normal form of a character that the library does not know yet is that character. Normal forms are
+// put together from its per-character functions because its own ordering of combining marks is quadratic in the
+// length of a run of them.
 #include "text/unicode.h"
 
 #include <utf8proc.h>

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The cuda backend, a loaded module: NVIDIA's GPUs through the driver API. Kernels arrive as CUDA C++ (compiled by NVRTC
-// and kept in the disk cache as cubins), as pointwise programs (written to CUDA C++ first) or as cubins. Devices "cuda", "cuda:1", ... in the driver's order.
+// and kept in the disk cache as cubins), as pointwise programs (written to CUDA C++ first) or as cubins. Devices
+// "cuda", "cuda:1", ... in the driver's order.
 //
 // Calling convention of a kernel: a pointer for each buffer, in order, then, where the launch has parameters, one struct
 // by value with their bytes.
