@@ -60,6 +60,12 @@ std::shared_ptr<void> Device::executor_state(FunctionRef<std::shared_ptr<void>()
     return lazy_->executor;
 }
 
+void throw_no_kernel(std::string_view device, std::string_view module, std::string_view entry,
+                     std::string_view names) {
+    throw InvalidArgument(std::string(device) + ": module '" + std::string(module) + "' has no kernel '" +
+                          std::string(entry) + "'; it has: " + (names.empty() ? "none" : std::string(names)));
+}
+
 std::string numbered_source(std::string_view text) {
     std::string result;
     int line = 1;

@@ -190,6 +190,20 @@ public:
     virtual int rank() const = 0;
 };
 
+// The kernel of that name among a module's; throws InvalidArgument that lists them.
+[[noreturn]] INVAR_API void throw_no_kernel(std::string_view device, std::string_view module,
+                                            std::string_view entry, std::string_view names);
+template <class K>
+K& find_kernel(const std::vector<std::unique_ptr<K>>& kernels, std::string_view device,
+               std::string_view module, std::string_view entry) {
+    std::string names;
+    for (const std::unique_ptr<K>& kernel : kernels) {
+        if (kernel->name() == entry) return *kernel;
+        names += (names.empty() ? "" : ", ") + kernel->name();
+    }
+    throw_no_kernel(device, module, entry, names);
+}
+
 // Throws InvalidArgument unless ref lies inside its buffer; what names the argument in the message.
 INVAR_API void check_ref(const BufferRef& ref, std::string_view what);
 

@@ -6,6 +6,7 @@
 #include <set>
 #include <utility>
 
+#include "device/module.h"
 #include "program/number.h"
 #include "program/program.h"
 #include "program/scanner.h"
@@ -222,6 +223,17 @@ private:
 }  // namespace
 
 std::vector<Program> assemble_module(std::string_view text) { return Assembler(text).run(); }
+
+std::vector<Program> assemble_for_device(std::string_view device, std::string_view module,
+                                         std::string_view text) {
+    try {
+        return assemble_module(text);
+    } catch (const FormatError& e) {
+        throw CompileFailed(
+            std::string(device) + ": module '" + std::string(module) + "' did not compile: " + e.what(),
+            std::string(e.what()) + "\n" + numbered_source(text));
+    }
+}
 
 Program assemble(std::string_view text) {
     std::vector<Program> programs = assemble_module(text);

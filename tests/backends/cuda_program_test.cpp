@@ -12,8 +12,8 @@
 #include <gtest/gtest.h>
 
 #include "backends/cuda/driver.h"
+#include "backends/cuda_device.h"
 #include "base/thread_pool.h"
-#include "device/registry.h"
 #include "program/interpreter.h"
 #include "program/pointwise.h"
 #include "program/writer.h"
@@ -127,9 +127,7 @@ TEST(CudaWriter, AddressesThatDependOnDataAreDeclined) {
 class CudaProgramTest : public ::testing::Test {
 protected:
     void SetUp() override {
-        for (const BackendInfo& backend : list_backends())
-            if (backend.name == "cuda" && !backend.devices.empty())
-                device = find_device(backend.devices[0].name);
+        device = test::first_cuda_device();
         if (!device) GTEST_SKIP() << "no CUDA device here";
         stream = device->make_stream();
     }

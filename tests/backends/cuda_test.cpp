@@ -11,10 +11,10 @@
 
 #include <gtest/gtest.h>
 
+#include "backends/cuda_device.h"
 #include "device/allocator.h"
 #include "device/bandwidth.h"
 #include "device/disk_cache.h"
-#include "device/registry.h"
 
 namespace invar {
 namespace {
@@ -42,9 +42,7 @@ struct ScaleParams {
 class CudaTest : public ::testing::Test {
 protected:
     void SetUp() override {
-        for (const BackendInfo& backend : list_backends())
-            if (backend.name == "cuda" && !backend.devices.empty())
-                device = find_device(backend.devices[0].name);
+        device = test::first_cuda_device();
         if (!device) GTEST_SKIP() << "no CUDA device here";
         start();
     }

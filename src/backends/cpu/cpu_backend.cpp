@@ -29,15 +29,7 @@ public:
     CpuModule(std::string name, std::vector<std::unique_ptr<CpuKernel>> kernels)
         : name_(std::move(name)), kernels_(std::move(kernels)) {}
 
-    Kernel& kernel(std::string_view entry) override {
-        std::string names;
-        for (const auto& kernel : kernels_) {
-            if (kernel->name() == entry) return *kernel;
-            names += (names.empty() ? "" : ", ") + kernel->name();
-        }
-        throw InvalidArgument("cpu: module '" + name_ + "' has no kernel '" + std::string(entry) +
-                              "'; it has: " + (names.empty() ? "none" : names));
-    }
+    Kernel& kernel(std::string_view entry) override { return find_kernel(kernels_, "cpu", name_, entry); }
 
 private:
     std::string name_;

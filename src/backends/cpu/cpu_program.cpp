@@ -2,8 +2,6 @@
 // Programs as kernels of the cpu device. Grid and block of a launch play no part: the parameters say the index space.
 #include "backends/cpu/cpu_program.h"
 
-#include <algorithm>
-
 #include "program/interpreter.h"
 
 namespace invar {
@@ -23,15 +21,10 @@ private:
 }  // namespace
 
 std::vector<std::unique_ptr<CpuKernel>> load_programs(const std::string& module, const std::string& text) {
-    try {
-        std::vector<std::unique_ptr<CpuKernel>> kernels;
-        for (const Program& program : assemble_module(text))
-            kernels.push_back(std::make_unique<ProgramKernel>(program));
-        return kernels;
-    } catch (const FormatError& e) {
-        throw CompileFailed("cpu: module '" + module + "' did not compile: " + e.what(),
-                            std::string(e.what()) + "\n" + numbered_source(text));
-    }
+    std::vector<std::unique_ptr<CpuKernel>> kernels;
+    for (const Program& program : assemble_for_device("cpu", module, text))
+        kernels.push_back(std::make_unique<ProgramKernel>(program));
+    return kernels;
 }
 
 }  // namespace invar

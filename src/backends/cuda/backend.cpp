@@ -128,13 +128,7 @@ private:
     }
 
     std::shared_ptr<LoadedModule> compile_programs(const std::string& module, const ProgramText& text) {
-        std::vector<Program> programs;
-        try {
-            programs = assemble_module(text.text);
-        } catch (const FormatError& e) {
-            throw CompileFailed(name() + ": module '" + module + "' did not compile: " + e.what(),
-                                std::string(e.what()) + "\n" + numbered_source(text.text));
-        }
+        const std::vector<Program> programs = assemble_for_device(name(), module, text.text);
         auto inner = compile_cuda(module, {"cuda", write_source(programs, Language::cuda), {}});
         return load_programs(name(), module, programs, std::move(inner));
     }

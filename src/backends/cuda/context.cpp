@@ -150,13 +150,7 @@ public:
     }
 
     Kernel& kernel(std::string_view entry) override {
-        std::string names;
-        for (const auto& kernel : kernels_) {
-            if (kernel->name() == entry) return *kernel;
-            names += (names.empty() ? "" : ", ") + kernel->name();
-        }
-        throw InvalidArgument(context_->device_name() + ": module '" + name_ + "' has no kernel '" +
-                              std::string(entry) + "'; it has: " + (names.empty() ? "none" : names));
+        return find_kernel(kernels_, context_->device_name(), name_, entry);
     }
 
 private:

@@ -23,15 +23,7 @@ public:
             kernels_.push_back(std::make_unique<CudaProgram>(program, *inner_));
     }
 
-    Kernel& kernel(std::string_view wanted) override {
-        std::string names;
-        for (const auto& kernel : kernels_) {
-            if (kernel->name() == wanted) return *kernel;
-            names += (names.empty() ? "" : ", ") + kernel->name();
-        }
-        throw InvalidArgument(device_ + ": module '" + name_ + "' has no kernel '" + std::string(wanted) +
-                              "'; it has: " + (names.empty() ? "none" : names));
-    }
+    Kernel& kernel(std::string_view wanted) override { return find_kernel(kernels_, device_, name_, wanted); }
 
 private:
     std::string device_, name_;
