@@ -23,13 +23,7 @@ std::atomic<int>& level_cell() {
     return level;
 }
 
-}  // namespace
-
-LogLevel log_level() { return static_cast<LogLevel>(level_cell().load(std::memory_order_relaxed)); }
-void set_log_level(LogLevel level) { level_cell().store(static_cast<int>(level), std::memory_order_relaxed); }
-
-void log(LogLevel level, std::string_view text) {
-    if (level > log_level()) return;
+void write_line(LogLevel level, std::string_view text) {
     std::string line = "invar: ";
     line += kNames[static_cast<int>(level)];
     line += ": ";
@@ -38,5 +32,16 @@ void log(LogLevel level, std::string_view text) {
     // One call, so that lines of several threads do not mix.
     std::fwrite(line.data(), 1, line.size(), stderr);
 }
+
+}  // namespace
+
+LogLevel log_level() { return static_cast<LogLevel>(level_cell().load(std::memory_order_relaxed)); }
+void set_log_level(LogLevel level) { level_cell().store(static_cast<int>(level), std::memory_order_relaxed); }
+
+void log(LogLevel level, std::string_view text) {
+    if (level <= log_level()) write_line(level, text);
+}
+
+void log_debug_output(std::string_view text) { write_line(LogLevel::kDebug, text); }
 
 }  // namespace invar

@@ -14,5 +14,7 @@ enum class LogLevel { kError, kWarning, kInfo, kDebug };
 INVAR_API LogLevel log_level();
 INVAR_API void set_log_level(LogLevel level);
 INVAR_API void log(LogLevel level, std::string_view text);
+// What INVAR_DEBUG asked for: "invar: debug: text" at any level.
+INVAR_API void log_debug_output(std::string_view text);
 
 }  // namespace invar

@@ -218,7 +218,7 @@ std::shared_ptr<Executable> Executor::executable(const GraphView& graph) {
         return it->second->executable;
     }
     Schedule schedule = lower(graph, device_);
-    if (debug_graph()) log(LogLevel::kError, "graph\n" + to_text(schedule));
+    if (debug_graph()) log_debug_output("graph\n" + to_text(schedule));
     schedules_.push_front({graph.key, std::make_shared<Executable>(*this, std::move(schedule), false)});
     by_key_[schedules_.front().key] = schedules_.begin();
     ++statistics_.schedules_lowered;
