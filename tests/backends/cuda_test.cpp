@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <filesystem>
 #include <numeric>
 #include <string>
@@ -89,6 +90,26 @@ TEST_F(CudaTest, SharedMemoryBeyondTheDefault) {
     stream->download(got.data(), y->ref(), got.size() * 4);
     stream->synchronize();
     for (std::size_t i = 0; i < got.size(); ++i) ASSERT_EQ(got[i], static_cast<float>(39999 - i));
+}
+
+TEST_F(CudaTest, LargeCopiesGoThereAndBack) {
+    std::uint32_t state = 1;
+    for (const std::size_t bytes :
+         {(std::size_t{1} << 20) - 1, std::size_t{1} << 20, (std::size_t{4} << 20) + 1, std::size_t{16} << 20,
+          (std::size_t{70} << 20) + 12345}) {
+        std::vector<std::uint32_t> sent(bytes / 4 + 1), got(bytes / 4 + 1, 0xabababab);
+        for (auto& word : sent) word = state = state * 1664525u + 1013904223u;
+        const auto a = device->allocate_raw(bytes), b = device->allocate_raw(bytes);
+        stream->fill(a->ref(), 0xee);
+        stream->upload(a->ref(), sent.data(), bytes);
+        // The host's memory may be changed once the stream has passed the call.
+        stream->synchronize();
+        stream->copy(b->ref(), a->ref());
+        stream->download(got.data(), b->ref(), bytes);
+        stream->synchronize();
+        EXPECT_EQ(std::memcmp(sent.data(), got.data(), bytes), 0) << bytes;
+        EXPECT_EQ(got.back() >> 24, 0xabu) << "beyond the end of " << bytes;
+    }
 }
 
 TEST_F(CudaTest, LaunchesThatCannotBeAreRefusedAtTheCall) {

@@ -8,32 +8,21 @@
 #include <new>
 #include <utility>
 
+#include "base/parallel_copy.h"
 #include "base/thread_pool.h"
 #include "device/faults.h"
 
 namespace invar {
 namespace {
 
-constexpr std::size_t kCopyTask = 1u << 20;  // bytes of a copy that one task moves
+constexpr std::size_t kFillTask = 1u << 20;  // bytes that one task fills
 constexpr std::size_t kParamsAlignment = 16;
 
-void parallel_copy(std::byte* to, const std::byte* from, std::size_t bytes) {
-    if (bytes <= kCopyTask) {
-        if (bytes) std::memcpy(to, from, bytes);
-        return;
-    }
-    const auto tasks = static_cast<std::int64_t>((bytes + kCopyTask - 1) / kCopyTask);
-    ThreadPool::shared().parallel_for(tasks, [&](std::int64_t task) {
-        const std::size_t begin = static_cast<std::size_t>(task) * kCopyTask;
-        std::memcpy(to + begin, from + begin, std::min(kCopyTask, bytes - begin));
-    });
-}
-
 void parallel_fill(std::byte* to, std::uint8_t value, std::size_t bytes) {
-    const auto tasks = static_cast<std::int64_t>((bytes + kCopyTask - 1) / kCopyTask);
+    const auto tasks = static_cast<std::int64_t>((bytes + kFillTask - 1) / kFillTask);
     ThreadPool::shared().parallel_for(tasks, [&](std::int64_t task) {
-        const std::size_t begin = static_cast<std::size_t>(task) * kCopyTask;
-        std::memset(to + begin, value, std::min(kCopyTask, bytes - begin));
+        const std::size_t begin = static_cast<std::size_t>(task) * kFillTask;
+        std::memset(to + begin, value, std::min(kFillTask, bytes - begin));
     });
 }
 

@@ -50,6 +50,8 @@ using nvrtcResult = int;
     X(memory_info, cuMemGetInfo_v2, (std::size_t*, std::size_t*))                                          \
     X(memory_allocate, cuMemAlloc_v2, (CUdeviceptr*, std::size_t))                                         \
     X(memory_free, cuMemFree_v2, (CUdeviceptr))                                                            \
+    X(host_allocate, cuMemHostAlloc, (void**, std::size_t, unsigned))                                      \
+    X(host_free, cuMemFreeHost, (void*))                                                                   \
     X(copy_to_device, cuMemcpyHtoDAsync_v2, (CUdeviceptr, const void*, std::size_t, CUstream))             \
     X(copy_to_host, cuMemcpyDtoHAsync_v2, (void*, CUdeviceptr, std::size_t, CUstream))                     \
     X(copy_on_device, cuMemcpyDtoDAsync_v2, (CUdeviceptr, CUdeviceptr, std::size_t, CUstream))             \

@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "backends/cuda/context.h"
+#include "backends/cuda/staging.h"
 #include "device/faults.h"
 
 namespace invar::cuda {
@@ -59,6 +60,7 @@ public:
     explicit CudaStream(std::shared_ptr<Context> context) : context_(std::move(context)) {
         context_->enter();
         context_->check(driver().stream_create(&handle_, kStreamNonBlocking), "a new stream");
+        staging_ = std::make_unique<Staging>(*context_, handle_);
     }
 
     ~CudaStream() override {
@@ -69,6 +71,7 @@ public:
             if (unused) driver().graph_destroy(unused);
         }
         driver().stream_synchronize(handle_);  // buffers that it uses may go right after it
+        staging_.reset();
         driver().stream_destroy(handle_);
     }
 
@@ -143,11 +146,9 @@ public:
         CUresult result = kSuccess;
         if (!bytes) return;
         if (!from) {
-            result = driver().copy_to_device(address_of(dst, "destination"), host_of(src, "source of a copy"),
-                                             bytes, handle_);
+            result = to_device(address_of(dst, "destination"), host_of(src, "source of a copy"), bytes);
         } else if (!to) {
-            result = driver().copy_to_host(host_of(dst, "destination of a copy"), address_of(src, "source"),
-                                           bytes, handle_);
+            result = to_host(host_of(dst, "destination of a copy"), address_of(src, "source"), bytes);
         } else if (to->context() == from->context()) {
             result = driver().copy_on_device(address_of(dst, "destination"), address_of(src, "source"), bytes,
                                              handle_);
@@ -164,7 +165,7 @@ public:
         const CUdeviceptr to = address_of(dst, "destination of an upload");
         check_room(dst, bytes, "destination of an upload");
         if (!bytes) return;
-        const CUresult result = driver().copy_to_device(to, src, bytes, handle_);
+        const CUresult result = to_device(to, static_cast<const std::byte*>(src), bytes);
         if (result != kSuccess) poison(result, "an upload of " + std::to_string(bytes) + " bytes");
     }
 
@@ -173,7 +174,7 @@ public:
         const CUdeviceptr from = address_of(src, "source of a download");
         check_room(src, bytes, "source of a download");
         if (!bytes) return;
-        const CUresult result = driver().copy_to_host(dst, from, bytes, handle_);
+        const CUresult result = to_host(static_cast<std::byte*>(dst), from, bytes);
         if (result != kSuccess) poison(result, "a download of " + std::to_string(bytes) + " bytes");
     }
 
@@ -265,6 +266,16 @@ private:
     const Driver& driver() const { return context_->driver(); }
     const std::string& name() const { return context_->device_name(); }
 
+    // A graph reads and writes the host's own memory at each replay, so nothing is staged there.
+    CUresult to_device(CUdeviceptr to, const std::byte* from, std::size_t bytes) {
+        if (!graph_ && staging_->takes(bytes)) return staging_->upload(to, from, bytes);
+        return driver().copy_to_device(to, from, bytes, handle_);
+    }
+    CUresult to_host(std::byte* to, CUdeviceptr from, std::size_t bytes) {
+        if (!graph_ && staging_->takes(bytes)) return staging_->download(to, from, bytes);
+        return driver().copy_to_host(to, from, bytes, handle_);
+    }
+
     // What every call starts with: the stream's own error, then the context for this thread.
     void begin_call() {
         if (error_) std::rethrow_exception(error_);
@@ -332,6 +343,7 @@ private:
     CUstream handle_ = nullptr;
     std::exception_ptr error_;
     std::unique_ptr<CudaGraph> graph_;  // while capturing
+    std::unique_ptr<Staging> staging_;
 };
 
 }  // namespace
