@@ -80,7 +80,7 @@ private:
             scan_.fail_at_mark("parameters stand before the first instruction");
         const std::string name(scan_.word());
         if (name.empty()) scan_.fail_at_mark("expected the parameter's name");
-        if (program_.parameters.size() >= static_cast<std::size_t>(kMaxProgramBuffers + kMaxProgramScalars))
+        if (program_.parameters.size() >= std::size_t{kMaxProgramBuffers} + kMaxProgramScalars)
             scan_.fail_at_mark("too many parameters");
         if (!parameters_.emplace(name, static_cast<int>(program_.parameters.size())).second)
             scan_.fail_at_mark("a second parameter '" + name + "'");

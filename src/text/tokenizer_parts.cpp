@@ -324,8 +324,9 @@ void added_tokens_of(const Node& list, TokenizerParts& parts) {
         token.normalized = node.at("normalized").flag();
         token.special = node.at("special").flag();
         if (token.content.empty()) continue;  // as the library does
-        if (token.content.size() > kMaxAddedTokenBytes ||
-            (bytes += token.content.size()) > kMaxAddedTokensBytes)
+        bytes +=
+            token.content.size();  // each is far below what would overflow, and the first too long ends it
+        if (token.content.size() > kMaxAddedTokenBytes || bytes > kMaxAddedTokensBytes)
             node.fail("too long; an added token has at most " + std::to_string(kMaxAddedTokenBytes) +
                       " bytes, all together " + std::to_string(kMaxAddedTokensBytes));
         const auto in_vocabulary = parts.vocabulary.id(token.content);

@@ -2,6 +2,7 @@
 // Safetensors files: good ones byte for byte, and each way in which a file can lie about itself.
 #include "io/safetensors.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include <invar/error.h>
@@ -203,7 +204,7 @@ TEST(SafetensorsFile, UnpaddedHeadersGiveAlignedCopies) {
     const auto one = file->find("a").value(), two = file->find("a").value();
     EXPECT_EQ(reinterpret_cast<std::uintptr_t>(one.data) % 64, 0u);
     EXPECT_EQ(one.data, two.data) << "one copy serves all views";
-    EXPECT_EQ(std::memcmp(one.data, values, 8), 0);
+    EXPECT_TRUE(std::equal(one.data, one.data + 8, reinterpret_cast<const std::byte*>(values)));
 }
 
 TEST(SafetensorsFile, NamesTheFileThatCannotBeOpened) {

@@ -26,8 +26,9 @@ bool Staging::takes(std::size_t bytes) {
         void* memory = nullptr;
         if (context_.driver().host_allocate(&memory, kPieceBytes, 0) != kSuccess ||
             context_.driver().event_create(&piece.done, kEventDisableTiming) != kSuccess) {
-            log(LogLevel::kWarning, context_.device_name() +
-                                        ": no host memory could be pinned; copies to and from the device are slower");
+            log(LogLevel::kWarning,
+                context_.device_name() +
+                    ": no host memory could be pinned; copies to and from the device are slower");
             return false;
         }
         piece.memory = static_cast<std::byte*>(memory);

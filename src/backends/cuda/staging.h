@@ -28,7 +28,8 @@ public:
     CUresult download(std::byte* to, CUdeviceptr from, std::size_t bytes);
 
 private:
-    static constexpr std::size_t kPieces = 4, kPieceBytes = std::size_t{4} << 20, kLeast = std::size_t{1} << 20;
+    static constexpr std::size_t kPieces = 4, kPieceBytes = std::size_t{4} << 20,
+                                 kLeast = std::size_t{1} << 20;
     struct Piece {
         std::byte* memory = nullptr;
         CUevent done = nullptr;  // the link has passed the last copy of this piece

@@ -186,6 +186,7 @@ HWY_NOINLINE void dot_few(const W* w, Index w_row, Index valid, const float* con
                     reinterpret_cast<std::uintptr_t>(rows[r] + p) + static_cast<std::uintptr_t>(ahead);
 #pragma GCC unroll 8
                 for (std::size_t line = 0; line < sizeof(W) * kPair; line += 64)
+                    // NOLINTNEXTLINE(performance-no-int-to-ptr): may lie beyond the end, where no pointer may point
                     prefetch(reinterpret_cast<const void*>(next + line));
             }
             step_pair<W, R, C>(rows, xs, p, acc);
@@ -353,6 +354,7 @@ HWY_NOINLINE void column_block(const W* w, Index w_row, Index k, const float* co
                           static_cast<std::uintptr_t>(kRowsAhead * w_row) * sizeof(W);
 #pragma GCC unroll 32
         for (std::size_t line = 0; line < sizeof(W) * V * kLanes; line += 64)
+            // NOLINTNEXTLINE(performance-no-int-to-ptr): may lie beyond the end, where no pointer may point
             prefetch(reinterpret_cast<const void*>(next + line));
         VF wv[V];
 #pragma GCC unroll 16

@@ -205,6 +205,7 @@ INVAR_AMX void tile_block(const std::byte* left, Index row_stride, Index step_st
         _tile_loadd(4, left + step * step_stride, row_stride);
         std::uintptr_t line = ahead.w + static_cast<std::uintptr_t>(step * 64);
         for (Index r = 0; r < ahead.rows; ++r, line += static_cast<std::uintptr_t>(ahead.stride))
+            // NOLINTNEXTLINE(performance-no-int-to-ptr): may lie beyond the end, where no pointer may point
             _mm_prefetch(reinterpret_cast<const char*>(line), _MM_HINT_T1);
         _tile_dpbf16ps(0, 4, 6);
         if constexpr (M > 1) {
