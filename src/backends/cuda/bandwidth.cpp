@@ -3,6 +3,7 @@
 #include "backends/cuda/bandwidth.h"
 
 #include <algorithm>
+#include <mutex>
 
 namespace invar::cuda {
 namespace {
@@ -72,6 +73,7 @@ public:
 private:
     void run(Stream& stream, const char* entry, BufferRef first, BufferRef second, std::size_t bytes,
              std::uint32_t threads, std::uint32_t blocks) {
+        const std::lock_guard lock(mutex_);
         if (!module_ || started_ != starts_) {
             module_ = device_.compile({"bandwidth", SourceText{"cuda", kSource, {}}});
             started_ = starts_;
@@ -86,6 +88,7 @@ private:
 
     Device& device_;
     const std::atomic<int>& starts_;
+    std::mutex mutex_;
     int started_ = 0;
     std::shared_ptr<LoadedModule> module_;
     std::size_t cache_bytes_;

@@ -60,8 +60,8 @@ void Context::retire() {
     if (dead()) driver_.context_reset(device_);
 }
 
-void Context::enter() const {
-    if (try_enter()) return;
+void Context::enter() {
+    if (!dead()) return check(driver_.context_set(handle_), "taking up the device's context");
     const std::lock_guard lock(mutex_);
     throw DeviceLost(device_name_ +
                      ": the device was reset after an error, and what it held is lost: " + cause_);

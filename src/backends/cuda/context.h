@@ -33,7 +33,7 @@ public:
     bool dead() const noexcept { return dead_.load(std::memory_order_relaxed); }
 
     // Makes this the calling thread's context. Throws DeviceLost, with the reason, when it is dead.
-    void enter() const;
+    void enter();
     // The same where nothing may be thrown: false when the context is dead.
     bool try_enter() const noexcept;
     // Gives the driver's context up, dead or not: called by the device before it starts a new one.
@@ -51,7 +51,7 @@ private:
     CUcontext handle_ = nullptr;
     std::atomic<bool> dead_{false};
     std::atomic<bool> retired_{false};
-    mutable std::mutex mutex_;
+    std::mutex mutex_;
     std::string cause_;  // of death
 };
 
