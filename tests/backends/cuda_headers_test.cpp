@@ -54,7 +54,8 @@ TEST(CudaHeaders, ValuesAreTheRealOnes) {
     namespace o = invar::cuda;
     EXPECT_EQ(o::kInvalidValue, static_cast<int>(CUDA_ERROR_INVALID_VALUE));
     EXPECT_EQ(o::kOutOfMemoryResult, static_cast<int>(CUDA_ERROR_OUT_OF_MEMORY));
-    EXPECT_EQ(o::kNoDeviceResult, static_cast<int>(CUDA_ERROR_NO_DEVICE));
+    EXPECT_EQ(o::kInvalidImage, static_cast<int>(CUDA_ERROR_INVALID_IMAGE));
+    EXPECT_EQ(o::kNoBinaryForGpu, static_cast<int>(CUDA_ERROR_NO_BINARY_FOR_GPU));
     EXPECT_EQ(o::kEccUncorrectable, static_cast<int>(CUDA_ERROR_ECC_UNCORRECTABLE));
     EXPECT_EQ(o::kContained, static_cast<int>(CUDA_ERROR_CONTAINED));
     EXPECT_EQ(o::kNotReady, static_cast<int>(CUDA_ERROR_NOT_READY));

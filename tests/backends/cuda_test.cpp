@@ -6,6 +6,8 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <numeric>
 #include <string>
 #include <vector>
@@ -222,14 +224,37 @@ TEST_F(CudaTest, AnIllegalAccessIsATypedErrorAndTheProcessGoesOn) {
     EXPECT_EXIT(child(), ::testing::ExitedWithCode(0), "");
 }
 
+// The cache of this test binary lies in a folder of its own (bandwidth_test.cpp).
 TEST_F(CudaTest, ACorruptCubinIsCompiledAgain) {
-    // An entry that is whole but no cubin: the key cannot be made here, so every cubin of the cache is replaced.
     DiskCache& cache = DiskCache::shared();
-    if (cache.folder().empty()) GTEST_SKIP() << "no cache folder";
-    for (const auto& file : std::filesystem::directory_iterator(cache.folder() / "cubin"))
+    ASSERT_FALSE(cache.folder().empty());
+    const auto files = [&] { return std::filesystem::directory_iterator(cache.folder() / "cubin"); };
+    // Cut short: the cache itself notices.
+    for (const auto& file : files())
         std::filesystem::resize_file(file.path(), std::filesystem::file_size(file.path()) / 2);
     start();
     scale_and_check(5.0f);
+    // Whole, and no cubin: only the driver notices. An entry is a header of 48 bytes, its key's length at 16, and the key.
+    std::vector<std::string> keys;
+    for (const auto& file : files()) {
+        std::ifstream in(file.path(), std::ios::binary);
+        std::string bytes((std::istreambuf_iterator<char>(in)), {});
+        std::uint64_t length = 0;
+        ASSERT_GE(bytes.size(), 48u);
+        std::memcpy(&length, bytes.data() + 16, sizeof length);
+        ASSERT_LE(length, bytes.size() - 48);
+        keys.push_back(bytes.substr(48, length));
+    }
+    ASSERT_FALSE(keys.empty());
+    const std::vector<std::byte> zeros(4096);
+    for (const std::string& key : keys) cache.store("cubin", key, zeros);
+    start();
+    scale_and_check(6.0f);
+}
+
+TEST_F(CudaTest, CodeThatIsNoneIsRefused) {
+    EXPECT_THROW(device->compile({"x", BinaryImage{"cubin", std::vector<std::byte>(4096)}}), CompileFailed);
+    scale_and_check(7.0f);
 }
 
 }  // namespace

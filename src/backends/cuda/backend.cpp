@@ -10,6 +10,7 @@
 
 #include "backends/cuda/bandwidth.h"
 #include "backends/cuda/context.h"
+#include "base/log.h"
 #include "device/disk_cache.h"
 #include "device/faults.h"
 #include "device/registry.h"
@@ -117,8 +118,10 @@ private:
         if (const auto cached = DiskCache::shared().load("cubin", key)) {
             try {
                 return load_cubin(context, module, *cached);
-            } catch (const Error&) {
-                if (context->dead()) throw;  // else an entry that the driver does not take: compiled again
+            } catch (const CompileFailed&) {
+                // an entry that the driver does not take: compiled again
+                log(LogLevel::kWarning,
+                    name() + ": the cached code of module '" + module + "' does not load; compiling it");
             }
         }
         const Compiled compiled = compile_source(module, source.text, architecture_, source.options);

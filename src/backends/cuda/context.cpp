@@ -121,7 +121,12 @@ public:
         : context_(std::move(context)), name_(std::move(name)) {
         context_->enter();
         const Driver& driver = context_->driver();
-        context_->check(driver.module_load(&handle_, cubin.data()), "loading module '" + name_ + "'");
+        const CUresult loaded = driver.module_load(&handle_, cubin.data());
+        if (loaded == kInvalidImage || loaded == kNoBinaryForGpu)
+            throw CompileFailed(context_->device_name() + ": module '" + name_ +
+                                    "' holds no code for this device: " + driver.describe(loaded),
+                                "");
+        context_->check(loaded, "loading module '" + name_ + "'");
         if (!driver.module_function_count || !driver.module_functions || !driver.function_name)
             throw Unsupported(
                 context_->device_name() +

@@ -101,7 +101,8 @@ enum : CUresult {
     kSuccess = 0,
     kInvalidValue = 1,
     kOutOfMemoryResult = 2,
-    kNoDeviceResult = 100,
+    kInvalidImage = 200,
+    kNoBinaryForGpu = 209,
     kEccUncorrectable = 214,
     kContained = 226,  // an uncorrectable memory error, contained to the process
     kNotReady = 600,
