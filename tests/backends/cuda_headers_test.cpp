@@ -26,6 +26,7 @@ constexpr bool same_type() {
     if constexpr (std::is_void_v<A> || std::is_void_v<B>)
         return std::is_void_v<A> == std::is_void_v<B>;
     else
+        // NOLINTNEXTLINE(bugprone-sizeof-expression): the size of the pointer is what is compared
         return sizeof(A) == sizeof(B) && std::is_pointer_v<A> == std::is_pointer_v<B> &&
                (std::is_integral_v<A> || std::is_enum_v<A>) == (std::is_integral_v<B> || std::is_enum_v<B>);
 }
