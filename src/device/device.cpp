@@ -4,6 +4,7 @@
 #include "device/device.h"
 
 #include <algorithm>
+#include <atomic>
 #include <mutex>
 #include <optional>
 
@@ -12,6 +13,11 @@
 
 namespace invar {
 
+namespace {
+std::atomic<std::uint64_t> next_buffer{1};
+}
+
+Buffer::Buffer(std::size_t size) : size_(size), id_(next_buffer.fetch_add(1, std::memory_order_relaxed)) {}
 Buffer::~Buffer() = default;
 Event::~Event() = default;
 Kernel::~Kernel() = default;

@@ -41,6 +41,7 @@ enum class Feature {
     wrap_host,     // wrap_host_memory works: mapped files are used in place
     programs,      // compile() takes ProgramText
     native,        // compile() takes NativeEntries
+    library,       // compile() takes LibraryRoutine, if it knows the name
     capture,       // streams capture and replay faster than step by step
     arithmetic,    // kernels compute; the null device only counts them
 };
@@ -56,15 +57,18 @@ class INVAR_API Buffer {
 public:
     virtual ~Buffer();
     std::size_t size() const noexcept { return size_; }  // bytes
+    // No two buffers of a process share it, also not one after the other: what is kept by address asks for it too.
+    std::uint64_t id() const noexcept { return id_; }
     // Where the host can read and write the bytes, or nullptr. Only valid while no stream works on them.
     virtual std::byte* host() noexcept { return nullptr; }
     BufferRef ref(std::size_t offset = 0) { return {this, offset, size_ - offset}; }
 
 protected:
-    explicit Buffer(std::size_t size) : size_(size) {}
+    explicit Buffer(std::size_t size);
 
 private:
     std::size_t size_;
+    std::uint64_t id_;
 };
 
 class INVAR_API Event {
@@ -103,6 +107,9 @@ struct LaunchConfig {
     Dim3 grid;   // blocks
     Dim3 block;  // threads of a block
     std::uint32_t shared_bytes = 0;
+    // The kernel itself waits for the work before it, so the device may start it while that work ends. Every block of
+    // such a kernel must wait before it ends.
+    bool overlap = false;
     friend bool operator==(const LaunchConfig&, const LaunchConfig&) = default;
 };
 

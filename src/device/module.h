@@ -59,9 +59,14 @@ struct NativeEntries {
     std::vector<NativeEntry> entries;
 };
 
+// A routine of a vendor's library that a device wraps, by name (device/routines.h); its one kernel has that name too.
+struct LibraryRoutine {
+    std::string name;
+};
+
 struct Module {
     std::string name;  // for messages and caches: "matvec", "region 0x12ab..."
-    std::variant<SourceText, BinaryImage, ProgramText, NativeEntries> body;
+    std::variant<SourceText, BinaryImage, ProgramText, NativeEntries, LibraryRoutine> body;
 };
 
 // The text with a number before each line, as CompileFailed shows it: "1: first\n2: second\n".

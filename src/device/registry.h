@@ -16,7 +16,7 @@
 
 namespace invar {
 
-inline constexpr int kSeamVersion = 1;
+inline constexpr int kSeamVersion = 2;
 
 struct BackendEntry {
     int seam_version;

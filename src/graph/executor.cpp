@@ -30,7 +30,10 @@ Executable::Executable(Executor& executor, Schedule schedule, bool keep_arena)
     : executor_(executor),
       schedule_(std::move(schedule)),
       keep_arena_(keep_arena),
-      prepared_(schedule_.steps.size()) {
+      prepared_(schedule_.steps.size()),
+      // Where kernels are functions of the host a launch is a call already.
+      captures_(keep_arena && executor.device().supports(Feature::capture) &&
+                !executor.device().supports(Feature::native)) {
     for (std::size_t i = 0; i < prepared_.size(); ++i) {
         const Step& step = schedule_.steps[i];
         Prepared& p = prepared_[i];
@@ -99,15 +102,20 @@ void Executable::prepare(std::size_t index, std::span<const double> scalars,
             }
         },
         step.work);
-    if (step.workspace >= 0 &&
-        call.workspace_bytes > schedule_.values[static_cast<std::size_t>(step.workspace)].max_bytes)
+    if (call.workspace_bytes >
+        (step.workspace < 0 ? 0 : schedule_.values[static_cast<std::size_t>(step.workspace)].max_bytes))
         throw LaunchFailed(step.label + ": needs more workspace than was planned for the largest sizes");
-    if (p.module != call.module || p.entry != call.entry) {
+    if (p.module != call.module || p.entry != call.entry || p.next_entry != call.next_entry) {
         p.kernel = &executor_.kernel(*call.module, call.entry);
+        p.next_kernel = call.next_entry ? &executor_.kernel(*call.module, call.next_entry) : nullptr;
         p.module = call.module;
         p.entry = call.entry;
+        p.next_entry = call.next_entry;
     }
     p.config = call.config;
+    p.next_config = call.next_config;
+    p.least = call.buffer_bytes;
+    p.workspace = call.workspace_bytes > 0;
     p.params_bytes = call.params_bytes;
     std::memcpy(p.params.data(), call.params_data.data(), call.params_bytes);
 }
@@ -132,6 +140,10 @@ void Executable::bind(std::size_t index, std::span<const BufferRef> inputs,
         if (offset > ref.size) throw LaunchFailed(step.label + ": an argument begins outside its buffer");
         ref.offset += offset;
         ref.size -= offset;
+        if (i < p.least.size() && ref.size < p.least[i])
+            throw LaunchFailed(step.label + ": argument " + std::to_string(i) + " has " +
+                               std::to_string(ref.size) + " bytes where " + std::to_string(p.least[i]) +
+                               " are needed");
         p.buffers[i] = ref;
     }
     if (step.workspace >= 0) p.buffers.back() = base(step.workspace);
@@ -148,6 +160,51 @@ void Executable::run(std::span<const BufferRef> inputs, std::span<const BufferRe
     if (!keep_arena_) own = executor_.device().allocator().allocate(schedule_.arena_bytes);
     const BufferRef arena = keep_arena_ ? arena_.ref() : own.ref();
 
+    if (captures_ && bound_as_before(inputs, outputs) && !fresh_ && std::ranges::equal(symbols, symbols_) &&
+        std::ranges::equal(scalars, scalars_)) {
+        // The second run in a row with the same buffers and sizes: a decode loop. It is captured once, then replayed.
+        Stream& stream = executor_.stream();
+        if (!graph_ || graph_stream_ != executor_.stream_number()) {
+            graph_.reset();
+            stream.begin_capture();
+            try {
+                launch_steps(inputs, outputs, scalars, symbols, arena);
+            } catch (...) {
+                try {
+                    (void)stream.end_capture();
+                } catch (...) {  // the first error is the one that tells
+                }
+                throw;
+            }
+            graph_ = stream.end_capture();
+            graph_stream_ = executor_.stream_number();
+        }
+        stream.replay(*graph_);
+        ++executor_.statistics_.replays;
+        return;
+    }
+    graph_.reset();
+    launch_steps(inputs, outputs, scalars, symbols, arena);
+    // Memory that goes back to the allocator must not be handed out while the stream may still use it.
+    if (!keep_arena_ && schedule_.arena_bytes > 0) executor_.synchronize();
+}
+
+bool Executable::bound_as_before(std::span<const BufferRef> inputs, std::span<const BufferRef> outputs) {
+    bool same = bindings_.size() == inputs.size() + outputs.size();
+    bindings_.resize(inputs.size() + outputs.size());
+    std::size_t i = 0;
+    for (const std::span<const BufferRef> refs : {inputs, outputs})
+        for (const BufferRef& ref : refs) {
+            const Binding now{ref.buffer ? ref.buffer->id() : 0, ref.offset, ref.size};
+            same = same && bindings_[i] == now;
+            bindings_[i++] = now;
+        }
+    return same;
+}
+
+void Executable::launch_steps(std::span<const BufferRef> inputs, std::span<const BufferRef> outputs,
+                              std::span<const double> scalars, std::span<const std::int64_t> symbols,
+                              const BufferRef& arena) {
     const bool new_symbols =
         fresh_ || !std::equal(symbols.begin(), symbols.end(), symbols_.begin(), symbols_.end());
     const bool new_scalars =
@@ -161,14 +218,16 @@ void Executable::run(std::span<const BufferRef> inputs, std::span<const BufferRe
         if (fresh_ || (new_symbols && p.symbolic) || (new_scalars && has_scalars))
             prepare(i, scalars, symbols);
         bind(i, inputs, outputs, arena, symbols);
-        stream.launch(*p.kernel, p.config, p.buffers, {p.params.data(), p.params_bytes});
+        const std::span<const BufferRef> buffers(p.buffers.data(),
+                                                 step.arguments.size() + (p.workspace ? 1 : 0));
+        const std::span<const std::byte> params(p.params.data(), p.params_bytes);
+        stream.launch(*p.kernel, p.config, buffers, params);
+        if (p.next_kernel) stream.launch(*p.next_kernel, p.next_config, buffers, params);
     }
     executor_.statistics_.steps_launched += prepared_.size();
     if (new_symbols) symbols_.assign(symbols.begin(), symbols.end());
     if (new_scalars) scalars_.assign(scalars.begin(), scalars.end());
     fresh_ = false;
-    // Memory that goes back to the allocator must not be handed out while the stream may still use it.
-    if (!keep_arena_ && schedule_.arena_bytes > 0) executor_.synchronize();
 }
 
 Executor::Executor(Device& device) : device_(device), stream_(device.make_stream()) {}
@@ -188,6 +247,7 @@ void Executor::synchronize() {
     try {
         stream_->synchronize();
     } catch (...) {
+        ++stream_number_;
         stream_ = device_.make_stream();  // the poison stays with the work that caused it
         throw;
     }

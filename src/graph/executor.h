@@ -6,6 +6,7 @@
 // Threads: runs on one device are serialised by the executor's lock.
 #pragma once
 
+#include <array>
 #include <list>
 #include <memory>
 #include <mutex>
@@ -33,15 +34,27 @@ public:
 private:
     struct Prepared {
         const Module* module = nullptr;
-        const char* entry = nullptr;
-        Kernel* kernel = nullptr;
-        LaunchConfig config;
+        const char *entry = nullptr, *next_entry = nullptr;
+        Kernel *kernel = nullptr, *next_kernel = nullptr;
+        LaunchConfig config, next_config;
+        std::array<std::size_t, 12> least{};  // bytes of each buffer
         std::size_t params_bytes = 0;
         std::vector<std::byte> params;
         std::vector<BufferRef> buffers;
+        bool workspace = false;            // the call at hand takes it
         std::vector<std::int64_t> lowest;  // pointwise: least element offset of each buffer's view, in bytes
         bool symbolic = false;
     };
+    // What a captured run was bound to: the same again is a replay.
+    struct Binding {
+        std::uint64_t buffer = 0;
+        std::size_t offset = 0, size = 0;
+        friend bool operator==(const Binding&, const Binding&) = default;
+    };
+    void launch_steps(std::span<const BufferRef> inputs, std::span<const BufferRef> outputs,
+                      std::span<const double> scalars, std::span<const std::int64_t> symbols,
+                      const BufferRef& arena);
+    bool bound_as_before(std::span<const BufferRef> inputs, std::span<const BufferRef> outputs);
     void prepare(std::size_t step, std::span<const double> scalars, std::span<const std::int64_t> symbols);
     void prepare_pointwise(Prepared& p, const PointwiseWork& work, std::span<const double> scalars,
                            std::span<const std::int64_t> symbols);
@@ -57,6 +70,10 @@ private:
     std::vector<double> scalars_;
     std::vector<std::int64_t> numbers_;  // scratch for dimensions and strides
     bool fresh_ = true;
+    const bool captures_;
+    std::vector<Binding> bindings_;  // of the last run
+    std::unique_ptr<CapturedGraph> graph_;
+    std::uint64_t graph_stream_ = 0;  // the executor's stream that it was captured on
 };
 
 class INVAR_API Executor {
@@ -73,12 +90,15 @@ public:
     std::shared_ptr<Executable> executable(const GraphView& graph);
     // Waits for the stream. A poisoned stream is replaced, its error thrown once.
     void synchronize();
+    // Counts the streams that there have been: what was captured on an earlier one is captured anew.
+    std::uint64_t stream_number() const noexcept { return stream_number_; }
 
     Kernel& kernel(const Module& module, const char* entry);
     Kernel& program_kernel(const std::string& text, const std::string& entry);
 
     struct Statistics {
-        std::uint64_t schedules_lowered = 0, schedules_reused = 0, kernels_loaded = 0, steps_launched = 0;
+        std::uint64_t schedules_lowered = 0, schedules_reused = 0, kernels_loaded = 0, steps_launched = 0,
+                      replays = 0;
     };
     Statistics statistics() const;
 
@@ -91,6 +111,7 @@ private:
     Device& device_;
     std::recursive_mutex mutex_;
     std::unique_ptr<Stream> stream_;
+    std::uint64_t stream_number_ = 1;
     std::unordered_map<const Module*, std::shared_ptr<LoadedModule>> modules_;
     std::unordered_map<std::string, std::shared_ptr<LoadedModule>> programs_;
     std::list<CachedSchedule> schedules_;  // most recently used first

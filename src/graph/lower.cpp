@@ -9,6 +9,7 @@
 
 #include "base/checked.h"
 #include "graph/fuse.h"
+#include "graph/group.h"
 #include "graph/op_table.h"
 #include "graph/plan.h"
 #include "graph/region.h"
@@ -48,6 +49,7 @@ public:
         for (const Node* n : graph_.nodes) emit(*n);
         for (const auto& [output, input] : options_.donations) emit_donation(output, input);
         schedule_.donations = options_.donations;
+        if (options_.fuse) group_products(schedule_, device_);
         for (std::size_t i = 0; i < schedule_.steps.size(); ++i) note_lifetimes(static_cast<int>(i));
         plan_memory(schedule_);
         return std::move(schedule_);
@@ -209,7 +211,43 @@ private:
                 b.store(*source, to);
             }
         }
-        schedule_.steps.push_back(b.finish(label));
+        Step step = b.finish(label);
+        note_gate(r, step);
+        schedule_.steps.push_back(std::move(step));
+    }
+
+    // Marks a step that is activation(gate) * up, which the kernels of products can take along (graph/group.h).
+    void note_gate(const Region& r, Step& step) {
+        const Node& root = *r.root;
+        if (root.op != Op::multiply || r.members.size() != 2) return;
+        const Node* activation = r.members[0];
+        kernels::Gate kind = kernels::Gate::none;
+        for (const auto& [op, gate] : {std::pair{Op::silu, kernels::Gate::silu},
+                                       {Op::gelu, kernels::Gate::gelu},
+                                       {Op::gelu_tanh, kernels::Gate::gelu_tanh},
+                                       {Op::relu, kernels::Gate::relu}})
+            if (activation->op == op) kind = gate;
+        const bool first = root.inputs[0].get() == activation;
+        const Node* other = root.inputs[first ? 1 : 0].get();
+        const Node* gate = activation->inputs[0].get();
+        if (kind == kernels::Gate::none || other == activation ||
+            (!first && root.inputs[1].get() != activation) || other->op == Op::constant ||
+            gate->op == Op::constant || other == gate)
+            return;
+        auto& work = std::get<PointwiseWork>(step.work);
+        if (work.dims.size() != 1 || work.buffers.size() != 3 || !work.scalars.empty()) return;
+        for (const PointwiseWork::BufferKind& b : work.buffers)
+            if (b.strided || b.dtype != root.dtype) return;
+        PointwiseWork::Gated found{kind, 3, 3, 3};
+        for (std::size_t i = 0; i < step.arguments.size(); ++i) {
+            const auto is = [&](const Located& l) {
+                return step.arguments[i].value == l.value && step.arguments[i].offset == argument(l).offset;
+            };
+            if (is(locate(gate))) found.gate = i;
+            if (is(locate(other))) found.up = i;
+            if (is({whole(&root), value_of(root)})) found.result = i;
+        }
+        if (found.gate < 3 && found.up < 3 && found.result < 3) work.gated = found;
     }
 
     void emit_donation(int output, int input) {

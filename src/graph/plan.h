@@ -9,6 +9,9 @@ namespace invar::graph {
 inline kernels::KernelCall plan(const Device& d, const kernels::MatmulSpec& s) {
     return kernels::plan_matmul(d, s);
 }
+inline kernels::KernelCall plan(const Device& d, const kernels::LinearSpec& s) {
+    return kernels::plan_linear(d, s);
+}
 inline kernels::KernelCall plan(const Device& d, const kernels::ReduceSpec& s) {
     return kernels::plan_reduce(d, s);
 }

@@ -43,6 +43,11 @@ struct Sizes {
         using S = kernels::MatmulSpec;
         return sizes(w, {{"batch", &S::batch}, {"m", &S::m}, {"n", &S::n}, {"k", &S::k}});
     }
+    std::string operator()(const Sized<kernels::LinearSpec>& w) const {
+        std::string n;
+        for (std::int32_t i = 0; i < w.spec.parts; ++i) n += (i ? "," : "") + std::to_string(w.spec.n[i]);
+        return "m=" + std::to_string(w.spec.m) + " n=" + n + " k=" + std::to_string(w.spec.k);
+    }
     std::string operator()(const Sized<kernels::ReduceSpec>& w) const {
         using S = kernels::ReduceSpec;
         return sizes(w, {{"outer", &S::outer}, {"n", &S::n}, {"inner", &S::inner}});

@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 #include <variant>
@@ -69,13 +70,19 @@ struct PointwiseWork {
     std::vector<BufferKind> buffers;             // one an argument
     std::vector<std::vector<Dim>> strides;       // of each strided buffer, in elements
     std::vector<std::pair<int, DType>> scalars;  // index into the graph's scalars, type of the parameter
+    // Set where the program is result = activation(gate) * up over contiguous arrays of one type; numbers of arguments.
+    struct Gated {
+        kernels::Gate activation;
+        std::size_t gate, up, result;
+    };
+    std::optional<Gated> gated;
     bool symbolic() const;
 };
 
-using Work =
-    std::variant<PointwiseWork, Sized<kernels::MatmulSpec>, Sized<kernels::ReduceSpec>,
-                 Sized<kernels::RowSpec>, Sized<kernels::GatherSpec>, Sized<kernels::KvAppendSpec>,
-                 Sized<kernels::AttentionSpec>, Sized<kernels::SampleSpec>, Sized<kernels::RandomSpec>>;
+using Work = std::variant<PointwiseWork, Sized<kernels::MatmulSpec>, Sized<kernels::LinearSpec>,
+                          Sized<kernels::ReduceSpec>, Sized<kernels::RowSpec>, Sized<kernels::GatherSpec>,
+                          Sized<kernels::KvAppendSpec>, Sized<kernels::AttentionSpec>,
+                          Sized<kernels::SampleSpec>, Sized<kernels::RandomSpec>>;
 
 struct Step {
     std::string label;  // "region 3: silu multiply", "matmul + residual"

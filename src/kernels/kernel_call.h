@@ -17,6 +17,11 @@ struct KernelCall {
     const Module* module = nullptr;  // static lifetime: made once by the family for each language
     const char* entry = nullptr;     // static lifetime
     LaunchConfig config;
+    // A second launch behind the first, with the same buffers and parameters: partial results are combined there.
+    const char* next_entry = nullptr;
+    LaunchConfig next_config;
+    // Least bytes of each buffer (workspace apart), for kernels that cannot see how large a buffer is; 0 where unknown.
+    std::array<std::size_t, 12> buffer_bytes{};
     std::size_t workspace_bytes = 0;  // a scratch buffer of this size is appended to the buffers when not 0
     std::size_t params_bytes = 0;
     alignas(16) std::array<std::byte, 512> params_data{};

@@ -85,7 +85,19 @@ TEST(CudaHeaders, ValuesAreTheRealOnes) {
               static_cast<int>(CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES));
     EXPECT_EQ(o::kEventDisableTiming, static_cast<int>(CU_EVENT_DISABLE_TIMING));
     EXPECT_EQ(o::kStreamNonBlocking, static_cast<int>(CU_STREAM_NON_BLOCKING));
+    EXPECT_EQ(o::kHostAllocMapped, static_cast<int>(CU_MEMHOSTALLOC_DEVICEMAP));
+    EXPECT_EQ(o::kProgrammaticStreamSerialization,
+              static_cast<int>(CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION));
     EXPECT_EQ(o::kCaptureThreadLocal, static_cast<int>(CU_STREAM_CAPTURE_MODE_THREAD_LOCAL));
+}
+
+TEST(CudaHeaders, StructsHaveTheRealLayout) {
+    namespace o = invar::cuda;
+    static_assert(sizeof(o::CUlaunchConfig) == sizeof(::CUlaunchConfig));
+    static_assert(offsetof(o::CUlaunchConfig, stream) == offsetof(::CUlaunchConfig, hStream));
+    static_assert(offsetof(o::CUlaunchConfig, attribute_count) == offsetof(::CUlaunchConfig, numAttrs));
+    static_assert(sizeof(o::CUlaunchAttribute) == sizeof(::CUlaunchAttribute));
+    static_assert(offsetof(o::CUlaunchAttribute, bytes) == offsetof(::CUlaunchAttribute, value));
 }
 
 }  // namespace

@@ -97,11 +97,12 @@ public:
         append.tokens = n;
         append.k_token = append.v_token = kv_token();
         append.k_head = append.v_head = s.head_dim;
-        run(plan_kv_append(cpu(), append), {&ks, &vs, &k_, &v_, &table_, &sequences, &slot_array}, threads);
+        run(plan_kv_append(device(), append), {&ks, &vs, &k_, &v_, &table_, &sequences, &slot_array},
+            threads);
         Array out(s.y, n * s.heads * s.head_dim);
         std::vector<Array*> arrays = {&qs, &k_, &v_, &table_, &sequences, &slot_array, &out};
         if (s.mask) arrays.push_back(&mask_);
-        run(plan_attention(cpu(), spec(n)), arrays, threads);
+        run(plan_attention(device(), spec(n)), arrays, threads);
         for (std::int64_t i = 0; i < n; ++i) {
             const std::int64_t t = tokens[static_cast<std::size_t>(i)], row = s.heads * s.head_dim;
             if (t >= 0)
@@ -408,7 +409,7 @@ TEST(Attention, RefusesBadTokensAndTables) {
     Array out(DType::f32, s.heads * s.head_dim);
     q.randomize(1);
     const auto attend = [&] {
-        run(plan_attention(cpu(), a), {&q, &w.k_, &w.v_, &w.table_, &sequence, &slot, &out});
+        run(plan_attention(device(), a), {&q, &w.k_, &w.v_, &w.table_, &sequence, &slot, &out});
     };
     expect_contains(message_of<LaunchFailed>(attend), {"(0, 1)"});
     slot.set(0, 5);
@@ -423,7 +424,7 @@ TEST(Attention, RefusesWrongSpecificationsAndBuffers) {
     const auto refused = [&](auto change) {
         AttentionSpec a = w.spec(3);
         change(a);
-        EXPECT_THROW(plan_attention(cpu(), a), InvalidArgument);
+        EXPECT_THROW(plan_attention(device(), a), InvalidArgument);
     };
     refused([](AttentionSpec& a) { a.heads = 5; });
     refused([](AttentionSpec& a) { a.heads = 0; });
@@ -442,11 +443,11 @@ TEST(Attention, RefusesWrongSpecificationsAndBuffers) {
     Array q(DType::f32, 3 * w.q_token()), small(DType::f32, 10), slots(DType::i32, 3), y(DType::f32, 3 * 64);
     expect_contains(
         message_of<LaunchFailed>([&] {
-            run(plan_attention(cpu(), w.spec(3)), {&q, &small, &w.v_, &w.table_, &slots, &slots, &y});
+            run(plan_attention(device(), w.spec(3)), {&q, &small, &w.v_, &w.table_, &slots, &slots, &y});
         }),
         {"attention", "cache k", "40"});
     Array none(DType::f32, 0), no_tokens(DType::i32, 0);
-    run(plan_attention(cpu(), w.spec(0)), {&none, &w.k_, &w.v_, &w.table_, &no_tokens, &no_tokens, &none});
+    run(plan_attention(device(), w.spec(0)), {&none, &w.k_, &w.v_, &w.table_, &no_tokens, &no_tokens, &none});
 }
 
 }  // namespace

@@ -17,7 +17,7 @@ void check(const GatherSpec& s, const std::vector<std::int64_t>& indices) {
     else
         for (std::int64_t i = 0; i < table.count(); ++i)
             table.set(i, i * 7 % (s.table == DType::pred ? 2 : 100));
-    run(plan_gather(cpu(), s), {&table, &index, &y});
+    run(plan_gather(device(), s), {&table, &index, &y});
     for (std::int64_t i = 0; i < s.count; ++i)
         for (std::int64_t j = 0; j < s.columns; ++j) {
             const std::int64_t given = indices[static_cast<std::size_t>(i)];
@@ -55,8 +55,10 @@ TEST(Gather, ConversionKeepsSpecials) {
             Array table(t, 65536), wide(DType::f32, 65536), back(t, 65536),
                 index = Array::of<int>(DType::i32, {0});
             for (std::int64_t i = 0; i < 65536; ++i) table.write(i, static_cast<std::uint16_t>(i));
-            run(plan_gather(cpu(), {t, DType::i32, DType::f32, 1, 65536, 1, 65536}), {&table, &index, &wide});
-            run(plan_gather(cpu(), {DType::f32, DType::i32, t, 1, 65536, 1, 65536}), {&wide, &index, &back});
+            run(plan_gather(device(), {t, DType::i32, DType::f32, 1, 65536, 1, 65536}),
+                {&table, &index, &wide});
+            run(plan_gather(device(), {DType::f32, DType::i32, t, 1, 65536, 1, 65536}),
+                {&wide, &index, &back});
             for (std::int64_t i = 0; i < 65536; ++i) {
                 ASSERT_TRUE(close(wide.get(i), table.get(i), 0, 0)) << target << " " << i;
                 if (std::isnan(table.get(i)))
@@ -70,7 +72,8 @@ TEST(Gather, ConversionKeepsSpecials) {
             for (std::int64_t i = 0; i < 65536; ++i)
                 odd.write(i,
                           static_cast<std::uint32_t>(i % 3 ? random() : (random() & 0xfffff000u) | 0x1000u));
-            run(plan_gather(cpu(), {DType::f32, DType::i32, t, 1, 65536, 1, 65536}), {&odd, &index, &narrow});
+            run(plan_gather(device(), {DType::f32, DType::i32, t, 1, 65536, 1, 65536}),
+                {&odd, &index, &narrow});
             for (std::int64_t i = 0; i < 65536; ++i) {
                 const float f = odd.read<float>(i);
                 const std::uint16_t want = t == DType::f16 ? f32_to_f16(f) : f32_to_bf16(f);
@@ -88,7 +91,7 @@ TEST(Gather, RefusesBadIndices) {
     const auto message = [&](const std::vector<std::int64_t>& indices, DType type) {
         Array index = Array::of(type, indices);
         return message_of<InvalidArgument>([&] {
-            run(plan_gather(cpu(), {DType::f32, type, DType::f32, 5, 2, 3, 2}), {&table, &index, &y});
+            run(plan_gather(device(), {DType::f32, type, DType::f32, 5, 2, 3, 2}), {&table, &index, &y});
         });
     };
     expect_contains(message({0, 5, 1}, DType::i32), {"index 5", "position 1", "5 rows"});
@@ -98,18 +101,18 @@ TEST(Gather, RefusesBadIndices) {
 }
 
 TEST(Gather, RefusesWrongSpecifications) {
-    EXPECT_THROW(plan_gather(cpu(), {DType::f32, DType::u32, DType::f32, 5, 2, 3, 2}), InvalidArgument);
-    EXPECT_THROW(plan_gather(cpu(), {DType::i32, DType::i32, DType::f32, 5, 2, 3, 2}), InvalidArgument);
-    EXPECT_THROW(plan_gather(cpu(), {DType::f32, DType::i32, DType::f32, INT64_MAX / 2, 2, 3, 2}),
+    EXPECT_THROW(plan_gather(device(), {DType::f32, DType::u32, DType::f32, 5, 2, 3, 2}), InvalidArgument);
+    EXPECT_THROW(plan_gather(device(), {DType::i32, DType::i32, DType::f32, 5, 2, 3, 2}), InvalidArgument);
+    EXPECT_THROW(plan_gather(device(), {DType::f32, DType::i32, DType::f32, INT64_MAX / 2, 2, 3, 2}),
                  InvalidArgument);
-    EXPECT_THROW(plan_gather(cpu(), {DType::f32, DType::i32, DType::f32, 5, INT64_MAX / 2, 3, 2}),
+    EXPECT_THROW(plan_gather(device(), {DType::f32, DType::i32, DType::f32, 5, INT64_MAX / 2, 3, 2}),
                  InvalidArgument);
     Array table(DType::f32, 10), y(DType::f32, 5), index = Array::of<int>(DType::i32, {0, 1, 2});
     EXPECT_THROW(
-        run(plan_gather(cpu(), {DType::f32, DType::i32, DType::f32, 5, 2, 3, 2}), {&table, &index, &y}),
+        run(plan_gather(device(), {DType::f32, DType::i32, DType::f32, 5, 2, 3, 2}), {&table, &index, &y}),
         LaunchFailed);
     Array none(DType::i32, 0), empty(DType::f32, 0);
-    run(plan_gather(cpu(), {DType::f32, DType::i32, DType::f32, 0, 2, 0, 2}), {&empty, &none, &empty});
+    run(plan_gather(device(), {DType::f32, DType::i32, DType::f32, 0, 2, 0, 2}), {&empty, &none, &empty});
 }
 
 }  // namespace

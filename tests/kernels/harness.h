@@ -3,12 +3,17 @@
 // thread pool, forced Highway targets, and units in the last place of the storage types.
 #pragma once
 
+#include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <functional>
 #include <limits>
+#include <map>
+#include <memory>
 #include <random>
+#include <span>
 #include <string>
 #include <variant>
 #include <vector>
@@ -20,8 +25,10 @@
 #include <invar/dtype.h>
 #include <invar/error.h>
 
+#include "base/env.h"
 #include "base/half.h"
 #include "base/thread_pool.h"
+#include "device/allocator.h"
 #include "device/device.h"
 #include "kernels/kernel_call.h"
 
@@ -31,7 +38,9 @@ namespace invar::kernels::testing {
 class Array {
 public:
     Array(DType type, std::int64_t count)
-        : type_(type), count_(count), bytes_(kGuard * 2 + size(), kPoison) {}
+        : type_(type), count_(count), lines_((kGuard * 2 + size() + kGuard - 1) / kGuard) {
+        std::fill(raw(), raw() + lines_.size() * kGuard, kPoison);
+    }
     template <class T>
     static Array of(DType type, const std::vector<T>& values) {
         Array a(type, static_cast<std::int64_t>(values.size()));
@@ -41,11 +50,11 @@ public:
     DType type() const { return type_; }
     std::int64_t count() const { return count_; }
     std::size_t size() const { return static_cast<std::size_t>(count_) * size_of(type_); }
-    std::byte* data() { return bytes_.data() + kGuard; }
-    const std::byte* data() const { return bytes_.data() + kGuard; }
+    std::byte* data() { return raw() + kGuard; }  // aligned to 64 bytes
+    const std::byte* data() const { return raw() + kGuard; }
     bool guards_intact() const {
         for (std::size_t i = 0; i < kGuard; ++i)
-            if (bytes_[i] != kPoison || bytes_[kGuard + size() + i] != kPoison) return false;
+            if (raw()[i] != kPoison || raw()[kGuard + size() + i] != kPoison) return false;
         return true;
     }
     bool poisoned(std::int64_t i) const {
@@ -53,7 +62,7 @@ public:
             if (data()[static_cast<std::size_t>(i) * size_of(type_) + b] != kPoison) return false;
         return true;
     }
-    bool same_bits(const Array& other) const { return bytes_ == other.bytes_; }
+    bool same_bits(const Array& other) const { return lines_ == other.lines_; }
 
     double get(std::int64_t i) const {
         switch (type_) {
@@ -112,44 +121,88 @@ public:
         }
     }
 
-private:
     static constexpr std::size_t kGuard = 64;
+    std::span<std::byte> with_guards() { return {raw(), kGuard * 2 + size()}; }
+
+private:
     static constexpr std::byte kPoison{0xA5};
     DType type_;
     std::int64_t count_;
-    std::vector<std::byte> bytes_;
+    struct alignas(kGuard) Line {
+        std::array<std::byte, kGuard> bytes;
+        friend bool operator==(const Line&, const Line&) = default;
+    };
+    std::byte* raw() { return lines_.data()->bytes.data(); }
+    const std::byte* raw() const { return lines_.data()->bytes.data(); }
+    std::vector<Line> lines_;
 };
 
-inline const Device& cpu() {
-    static const std::shared_ptr<Device> device = find_device("cpu");
-    return *device;
+// The device that the kernels are tested on: the cpu, or what INVAR_DEVICE names.
+inline Device& device() {
+    static const std::shared_ptr<Device> chosen = find_device(env_string("INVAR_DEVICE", "cpu"));
+    return *chosen;
 }
+inline bool on_cpu() { return device().kernel_language() == "native"; }
 
 inline ThreadPool& pool(int threads = 2) {
     static ThreadPool one(1), two(2), five(5);
     return threads == 1 ? one : threads == 2 ? two : five;
 }
 
-// Runs the native entry of a call on arrays (and a workspace of the size that the call asks for), as the cpu stream
-// does; guard bytes of every array and of the workspace are checked.
-inline void run(const KernelCall& call, const std::vector<Array*>& arrays, ThreadPool& threads = pool()) {
+// Runs a call on arrays (and a workspace of the size that it asks for): a native entry as the cpu stream does, anything
+// else on the device's memory. Guard bytes of every array and of the workspace are checked.
+inline void run_native(const KernelCall& call, const NativeEntries& native, const std::vector<Array*>& arrays,
+                       Array& workspace, ThreadPool& threads) {
     std::vector<NativeBuffer> buffers;
     for (Array* a : arrays) buffers.push_back({a->data(), a->size()});
-    Array workspace(DType::i64, static_cast<std::int64_t>((call.workspace_bytes + 7) / 8));
     if (call.workspace_bytes) buffers.push_back({workspace.data(), call.workspace_bytes});
-    for (const NativeEntry& entry : std::get<NativeEntries>(call.module->body).entries)
-        if (entry.name == call.entry) {
-            entry.function({call.config, buffers, call.params(), threads});
-            for (const Array* a : arrays)
-                ASSERT_TRUE(a->guards_intact()) << call.entry << " wrote outside a buffer";
-            ASSERT_TRUE(workspace.guards_intact()) << call.entry << " wrote outside its workspace";
-            return;
-        }
+    for (const NativeEntry& entry : native.entries)
+        if (entry.name == call.entry) return entry.function({call.config, buffers, call.params(), threads});
     FAIL() << "module has no entry " << call.entry;
+}
+inline void run_on_device(const KernelCall& call, const std::vector<Array*>& arrays, Array& workspace) {
+    static std::map<const Module*, std::shared_ptr<LoadedModule>> loaded;
+    static std::unique_ptr<Stream> stream;
+    if (!stream || stream->poisoned()) stream = device().make_stream();
+    std::shared_ptr<LoadedModule>& module = loaded[call.module];
+    if (!module) module = device().compile(*call.module);
+    std::vector<Array*> all = arrays;
+    if (call.workspace_bytes) all.push_back(&workspace);
+    std::vector<Allocation> memory;
+    std::vector<BufferRef> refs;
+    for (std::size_t i = 0; i < all.size(); ++i) {
+        const std::span<std::byte> bytes = all[i]->with_guards();
+        memory.push_back(device().allocator().allocate(bytes.size()));
+        stream->upload(memory.back().ref(), bytes.data(), bytes.size());
+        refs.push_back(memory.back().ref(Array::kGuard));
+        refs.back().size = all[i] == &workspace ? call.workspace_bytes : all[i]->size();
+        if (i < call.buffer_bytes.size() && refs[i].size < call.buffer_bytes[i])
+            throw LaunchFailed("buffer " + std::to_string(i) + " has " + std::to_string(refs[i].size) +
+                               " bytes where " + std::to_string(call.buffer_bytes[i]) + " are needed");
+    }
+    stream->launch(module->kernel(call.entry), call.config, refs, call.params());
+    if (call.next_entry)
+        stream->launch(module->kernel(call.next_entry), call.next_config, refs, call.params());
+    stream->synchronize();
+    for (std::size_t i = 0; i < all.size(); ++i) {
+        const std::span<std::byte> bytes = all[i]->with_guards();
+        stream->download(bytes.data(), memory[i].ref(), bytes.size());
+    }
+    stream->synchronize();
+}
+inline void run(const KernelCall& call, const std::vector<Array*>& arrays, ThreadPool& threads = pool()) {
+    Array workspace(DType::i64, static_cast<std::int64_t>((call.workspace_bytes + 7) / 8));
+    if (const auto* native = std::get_if<NativeEntries>(&call.module->body))
+        run_native(call, *native, arrays, workspace, threads);
+    else
+        run_on_device(call, arrays, workspace);
+    for (const Array* a : arrays) ASSERT_TRUE(a->guards_intact()) << call.entry << " wrote outside a buffer";
+    ASSERT_TRUE(workspace.guards_intact()) << call.entry << " wrote outside its workspace";
 }
 
 // Runs body under every Highway target that this machine has among those the kernels are compiled for.
 inline void for_each_target(const std::function<void(const char*)>& body) {
+    if (!on_cpu()) return body("device");
 #if defined(__x86_64__)
     const std::int64_t all[] = {HWY_SSE4, HWY_AVX2, HWY_AVX3};
 #else

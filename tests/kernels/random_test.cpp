@@ -43,7 +43,7 @@ TEST(Random, UniformByDefinition) {
         for (const std::int64_t count : {0, 1, 63, 64, 65, 1023, 40000}) {
             const RandomSpec s = spec(Distribution::uniform, t, count);
             Array y(t, count);
-            run(plan_random(cpu(), s), {&y});
+            run(plan_random(device(), s), {&y});
             for (std::int64_t i = 0; i < count; ++i) {
                 Array want(t, 1);
                 want.set(0, -2.0f + static_cast<float>(word(s, i) >> 8) * 0x1p-24f * 5.0f);
@@ -58,7 +58,7 @@ TEST(Random, NormalByDefinition) {
         s.low = 0.5;
         s.high = 2;
         Array y(t, s.count);
-        run(plan_random(cpu(), s), {&y});
+        run(plan_random(device(), s), {&y});
         for (std::int64_t i = 0; i < s.count; ++i) {
             const double a = (word(s, i / 2 * 2) >> 8) + 1, b = word(s, i / 2 * 2 + 1) >> 8;
             const double radius = std::sqrt(-2 * std::log(a * 0x1p-24)), angle = 2 * M_PI * b * 0x1p-24;
@@ -73,7 +73,7 @@ TEST(Random, MomentsOfNormalNumbers) {
     s.low = 0;
     s.high = 1;
     Array y(DType::f32, s.count);
-    run(plan_random(cpu(), s), {&y});
+    run(plan_random(device(), s), {&y});
     double m1 = 0, m2 = 0, m3 = 0, m4 = 0, neighbours = 0;
     for (std::int64_t i = 0; i < s.count; ++i) {
         const double z = y.get(i);
@@ -96,11 +96,11 @@ TEST(Random, SameBitsOnEveryTargetAndThreadCount) {
     for (const Distribution d : {Distribution::uniform, Distribution::normal}) {
         const RandomSpec s = spec(d, DType::f32, 50003);
         Array first(DType::f32, s.count);
-        run(plan_random(cpu(), s), {&first}, pool(1));
+        run(plan_random(device(), s), {&first}, pool(1));
         for (const int threads : {2, 5})
             for_each_target([&](const char* target) {
                 Array y(DType::f32, s.count);
-                run(plan_random(cpu(), s), {&y}, pool(threads));
+                run(plan_random(device(), s), {&y}, pool(threads));
                 ASSERT_TRUE(y.same_bits(first)) << target;
             });
     }
@@ -109,26 +109,26 @@ TEST(Random, SameBitsOnEveryTargetAndThreadCount) {
 TEST(Random, SeedsAndStreamsDiffer) {
     RandomSpec s = spec(Distribution::uniform, DType::f32, 100);
     Array a(DType::f32, 100), b(DType::f32, 100), c(DType::f32, 100);
-    run(plan_random(cpu(), s), {&a});
+    run(plan_random(device(), s), {&a});
     s.stream += std::uint64_t{1} << 32;
-    run(plan_random(cpu(), s), {&b});
+    run(plan_random(device(), s), {&b});
     s.seed += std::uint64_t{1} << 32;
-    run(plan_random(cpu(), s), {&c});
+    run(plan_random(device(), s), {&c});
     EXPECT_FALSE(a.same_bits(b));
     EXPECT_FALSE(b.same_bits(c));
 }
 
 TEST(Random, RefusesWrongSpecifications) {
     RandomSpec s = spec(Distribution::uniform, DType::i32, 10);
-    EXPECT_THROW(plan_random(cpu(), s), InvalidArgument);
+    EXPECT_THROW(plan_random(device(), s), InvalidArgument);
     s = spec(Distribution::uniform, DType::f32, -1);
-    EXPECT_THROW(plan_random(cpu(), s), InvalidArgument);
+    EXPECT_THROW(plan_random(device(), s), InvalidArgument);
     s = spec(Distribution::uniform, DType::f32, 10);
     s.high = INFINITY;
-    EXPECT_THROW(plan_random(cpu(), s), InvalidArgument);
+    EXPECT_THROW(plan_random(device(), s), InvalidArgument);
     s.high = 1;
     Array y(DType::f32, 9);
-    EXPECT_THROW(run(plan_random(cpu(), s), {&y}), LaunchFailed);
+    EXPECT_THROW(run(plan_random(device(), s), {&y}), LaunchFailed);
 }
 
 }  // namespace

@@ -86,7 +86,7 @@ double depth(std::int64_t n) {
 
 void check(const ReduceSpec& s, Array& x) {
     Array y(s.y, s.outer * s.inner);
-    run(plan_reduce(cpu(), s), {&x, &y});
+    run(plan_reduce(device(), s), {&x, &y});
     const double unit = s.x == DType::f64 ? 0x1p-53 : 0x1p-24;
     for (std::int64_t o = 0; o < s.outer; ++o)
         for (std::int64_t i = 0; i < s.inner; ++i) {
@@ -173,29 +173,30 @@ TEST(Reduce, IntegersAndPred) {
 TEST(Reduce, IntegersWrap) {
     Array x = Array::of<std::int64_t>(DType::i64, {INT64_MAX, 1, 5});
     Array y(DType::i64, 1), narrow(DType::i8, 1), big(DType::u64, 1);
-    run(plan_reduce(cpu(), {Reduction::sum, DType::i64, DType::i64, 1, 3, 1, 0}), {&x, &y});
+    run(plan_reduce(device(), {Reduction::sum, DType::i64, DType::i64, 1, 3, 1, 0}), {&x, &y});
     EXPECT_EQ(y.read<std::int64_t>(0), INT64_MIN + 5);
-    run(plan_reduce(cpu(), {Reduction::sum, DType::i64, DType::i8, 1, 3, 1, 0}), {&x, &narrow});
+    run(plan_reduce(device(), {Reduction::sum, DType::i64, DType::i8, 1, 3, 1, 0}), {&x, &narrow});
     EXPECT_EQ(narrow.read<std::int8_t>(0), 5);
     Array u = Array::of<std::uint64_t>(DType::u64, {1, UINT64_MAX, 2});
-    run(plan_reduce(cpu(), {Reduction::max, DType::u64, DType::u64, 1, 3, 1, 0}), {&u, &big});
+    run(plan_reduce(device(), {Reduction::max, DType::u64, DType::u64, 1, 3, 1, 0}), {&u, &big});
     EXPECT_EQ(big.read<std::uint64_t>(0), UINT64_MAX);
 }
 
 TEST(Reduce, EmptyAxis) {
     Array x(DType::f32, 0), y(DType::f32, 6);
-    run(plan_reduce(cpu(), {Reduction::sum, DType::f32, DType::f32, 2, 0, 3, 0}), {&x, &y});
+    run(plan_reduce(device(), {Reduction::sum, DType::f32, DType::f32, 2, 0, 3, 0}), {&x, &y});
     for (int i = 0; i < 6; ++i) EXPECT_EQ(y.get(i), 0);
-    run(plan_reduce(cpu(), {Reduction::prod, DType::f32, DType::f32, 6, 0, 1, 0}), {&x, &y});
+    run(plan_reduce(device(), {Reduction::prod, DType::f32, DType::f32, 6, 0, 1, 0}), {&x, &y});
     for (int i = 0; i < 6; ++i) EXPECT_EQ(y.get(i), 1);
     Array p(DType::pred, 0), q(DType::pred, 1);
-    run(plan_reduce(cpu(), {Reduction::any, DType::pred, DType::pred, 1, 0, 1, 0}), {&p, &q});
+    run(plan_reduce(device(), {Reduction::any, DType::pred, DType::pred, 1, 0, 1, 0}), {&p, &q});
     EXPECT_EQ(q.get(0), 0);
-    run(plan_reduce(cpu(), {Reduction::all, DType::pred, DType::pred, 1, 0, 1, 0}), {&p, &q});
+    run(plan_reduce(device(), {Reduction::all, DType::pred, DType::pred, 1, 0, 1, 0}), {&p, &q});
     EXPECT_EQ(q.get(0), 1);
-    EXPECT_THROW(plan_reduce(cpu(), {Reduction::max, DType::f32, DType::f32, 1, 0, 1, 0}), InvalidArgument);
+    EXPECT_THROW(plan_reduce(device(), {Reduction::max, DType::f32, DType::f32, 1, 0, 1, 0}),
+                 InvalidArgument);
     Array none(DType::f32, 0);
-    run(plan_reduce(cpu(), {Reduction::max, DType::f32, DType::f32, 0, 5, 1, 0}), {&x, &none});
+    run(plan_reduce(device(), {Reduction::max, DType::f32, DType::f32, 0, 5, 1, 0}), {&x, &none});
 }
 
 TEST(Reduce, NanAndInfinity) {
@@ -214,9 +215,9 @@ TEST(Reduce, NanAndInfinity) {
                     }
     Array x = Array::of<double>(DType::f32, {-kInfinity, -kInfinity});
     Array y(DType::f32, 1), i(DType::i64, 1);
-    run(plan_reduce(cpu(), {Reduction::logsumexp, DType::f32, DType::f32, 1, 2, 1, 0}), {&x, &y});
+    run(plan_reduce(device(), {Reduction::logsumexp, DType::f32, DType::f32, 1, 2, 1, 0}), {&x, &y});
     EXPECT_EQ(y.get(0), -kInfinity);
-    run(plan_reduce(cpu(), {Reduction::argmax, DType::f32, DType::i64, 1, 2, 1, 0}), {&x, &i});
+    run(plan_reduce(device(), {Reduction::argmax, DType::f32, DType::i64, 1, 2, 1, 0}), {&x, &i});
     EXPECT_EQ(i.get(0), 0);
 }
 
@@ -228,11 +229,11 @@ TEST(Reduce, SameBitsOnEveryTargetAndThreadCount) {
                 const ReduceSpec s{op, t, result_type(op, t), outer, n, inner, 1};
                 Array x(t, s.outer * s.n * s.inner), first(s.y, s.outer * s.inner);
                 x.randomize(11, op == Reduction::prod ? 0.01 : 1, op == Reduction::prod ? 1 : 0);
-                run(plan_reduce(cpu(), s), {&x, &first}, pool(1));
+                run(plan_reduce(device(), s), {&x, &first}, pool(1));
                 for (const int threads : {1, 2, 5})
                     for_each_target([&](const char* target) {
                         Array y(s.y, s.outer * s.inner);
-                        run(plan_reduce(cpu(), s), {&x, &y}, pool(threads));
+                        run(plan_reduce(device(), s), {&x, &y}, pool(threads));
                         ASSERT_TRUE(y.same_bits(first))
                             << target << " op " << static_cast<int>(op) << " " << n;
                     });
@@ -244,16 +245,16 @@ TEST(Reduce, LayoutsOfOneAxisAgree) {
     const std::int64_t n = 5000, inner = 3;
     Array columns(DType::f32, n * inner), row(DType::f32, n), y(DType::f32, inner), z(DType::f32, 1);
     columns.randomize(4);
-    run(plan_reduce(cpu(), {Reduction::sum, DType::f32, DType::f32, 1, n, inner, 0}), {&columns, &y});
+    run(plan_reduce(device(), {Reduction::sum, DType::f32, DType::f32, 1, n, inner, 0}), {&columns, &y});
     for (std::int64_t j = 0; j < inner; ++j) {
         for (std::int64_t p = 0; p < n; ++p) row.set(p, columns.get(p * inner + j));
-        run(plan_reduce(cpu(), {Reduction::sum, DType::f32, DType::f32, 1, n, 1, 0}), {&row, &z});
+        run(plan_reduce(device(), {Reduction::sum, DType::f32, DType::f32, 1, n, 1, 0}), {&row, &z});
         EXPECT_EQ(z.get(0), y.get(j));
     }
 }
 
 TEST(Reduce, RefusesWrongSpecifications) {
-    const auto plan = [](ReduceSpec s) { return [s] { plan_reduce(cpu(), s); }; };
+    const auto plan = [](ReduceSpec s) { return [s] { plan_reduce(device(), s); }; };
     const std::int64_t huge = std::int64_t{1} << 40;
     EXPECT_THROW(plan({Reduction::sum, DType::f32, DType::f32, huge, huge, 1, 0})(), InvalidArgument);
     EXPECT_THROW(plan({Reduction::sum, DType::f32, DType::f32, huge, 0, huge, 0})(), InvalidArgument);
@@ -266,7 +267,7 @@ TEST(Reduce, RefusesWrongSpecifications) {
 }
 
 TEST(Reduce, RefusesSmallAndMissingBuffers) {
-    const auto call = plan_reduce(cpu(), {Reduction::sum, DType::f32, DType::f32, 1, 100, 1, 0});
+    const auto call = plan_reduce(device(), {Reduction::sum, DType::f32, DType::f32, 1, 100, 1, 0});
     Array x(DType::f32, 99), y(DType::f32, 1), full(DType::f32, 100);
     expect_contains(message_of<LaunchFailed>([&] { run(call, {&x, &y}); }), {"reduce", "'x'", "396", "400"});
     expect_contains(message_of<LaunchFailed>([&] { run(call, {&full}); }), {"'y'", "missing"});

@@ -26,7 +26,7 @@ struct Case {
         std::vector<Array*> arrays = {&x, &y};
         if (s.has_weight) arrays.push_back(&weight);
         if (s.has_bias) arrays.push_back(&bias);
-        run(plan_row(cpu(), s), arrays, threads);
+        run(plan_row(device(), s), arrays, threads);
     }
 };
 
@@ -141,7 +141,7 @@ TEST(Row, InPlace) {
             Case c(plain(op, 4, 1500, t));
             Array both = c.x;
             c.run_it();
-            run(plan_row(cpu(), c.s), {&both, &both});
+            run(plan_row(device(), c.s), {&both, &both});
             EXPECT_TRUE(both.same_bits(c.y)) << static_cast<int>(op);
         }
 }
@@ -188,21 +188,21 @@ TEST(Row, StorageRoundsAsScalars) {
 TEST(Row, RefusesWrongSpecifications) {
     RowSpec s = plain(RowOp::softmax, 2, 10);
     s.has_weight = true;
-    EXPECT_THROW(plan_row(cpu(), s), InvalidArgument);
+    EXPECT_THROW(plan_row(device(), s), InvalidArgument);
     s = plain(RowOp::rms_norm, 2, 10);
     s.x = DType::i32;
-    EXPECT_THROW(plan_row(cpu(), s), InvalidArgument);
+    EXPECT_THROW(plan_row(device(), s), InvalidArgument);
     s = plain(RowOp::rms_norm, 2, 10);
     s.y_row = 9;
-    EXPECT_THROW(plan_row(cpu(), s), InvalidArgument);
+    EXPECT_THROW(plan_row(device(), s), InvalidArgument);
     s = plain(RowOp::rms_norm, std::int64_t{1} << 40, 10);
     s.x_row = std::int64_t{1} << 40;
-    EXPECT_THROW(plan_row(cpu(), s), InvalidArgument);
+    EXPECT_THROW(plan_row(device(), s), InvalidArgument);
     s = plain(RowOp::rms_norm, 2, 10);
     s.has_weight = true;
     Array x(DType::f32, 20), y(DType::f32, 20), w(DType::f32, 9);
     expect_contains(message_of<LaunchFailed>([&] {
-                        run(plan_row(cpu(), s), {&x, &y, &w});
+                        run(plan_row(device(), s), {&x, &y, &w});
                     }),
                     {"weight", "36", "40"});
 }

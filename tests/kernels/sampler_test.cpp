@@ -41,7 +41,7 @@ struct Batch {
     }
     double logit(std::int64_t row, std::int64_t t) const { return logits.get(row * s.logits_row + t); }
     void sample(ThreadPool& threads = pool()) {
-        run(plan_sample(cpu(), s), {&logits, &options, &history, &length, &out}, threads);
+        run(plan_sample(device(), s), {&logits, &options, &history, &length, &out}, threads);
     }
 };
 
@@ -331,18 +331,19 @@ TEST(Sampler, RefusesBadOptionsTokensAndBuffers) {
     expect_contains(message_of<LaunchFailed>([&] { b.sample(); }), {"row 1", "-4"});
     SampleSpec s = b.s;
     s.vocab = 0;
-    EXPECT_THROW(plan_sample(cpu(), s), InvalidArgument);
+    EXPECT_THROW(plan_sample(device(), s), InvalidArgument);
     s.vocab = kMaxVocab + 1;
-    EXPECT_THROW(plan_sample(cpu(), s), InvalidArgument);
+    EXPECT_THROW(plan_sample(device(), s), InvalidArgument);
     s = b.s;
     s.rows = std::int64_t{1} << 60;
-    EXPECT_THROW(plan_sample(cpu(), s), InvalidArgument);
+    EXPECT_THROW(plan_sample(device(), s), InvalidArgument);
     Array small(DType::i32, 1);
     b.length.set(1, 0);
-    expect_contains(message_of<LaunchFailed>([&] {
-                        run(plan_sample(cpu(), b.s), {&b.logits, &b.options, &b.history, &b.length, &small});
-                    }),
-                    {"out token", "4", "8"});
+    expect_contains(
+        message_of<LaunchFailed>([&] {
+            run(plan_sample(device(), b.s), {&b.logits, &b.options, &b.history, &b.length, &small});
+        }),
+        {"out token", "4", "8"});
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 
 #include "backends/cuda/bandwidth.h"
 #include "backends/cuda/context.h"
+#include "backends/cuda/routine.h"
 #include "base/log.h"
 #include "device/disk_cache.h"
 #include "device/faults.h"
@@ -62,6 +63,7 @@ public:
             case Feature::programs:
             case Feature::capture:
             case Feature::arithmetic: return true;
+            case Feature::library: return have_gemm();
             case Feature::host_visible:
             case Feature::wrap_host:
             case Feature::native: return false;
@@ -84,6 +86,11 @@ public:
                 throw Unsupported(name() + ": module '" + module.name + "' is compiled code of format '" +
                                   image->format + "'; this device takes cubin");
             return load_cubin(current(), module.name, image->bytes);
+        }
+        if (const auto* routine = std::get_if<LibraryRoutine>(&module.body)) {
+            if (routine->name != "gemm")
+                throw Unsupported(name() + ": there is no library routine '" + routine->name + "' here");
+            return load_gemm(current(), description_);
         }
         if (const auto* programs = std::get_if<ProgramText>(&module.body))
             return compile_programs(module.name, *programs);

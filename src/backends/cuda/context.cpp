@@ -49,6 +49,9 @@ Context::Context(const Driver& driver, CUdevice device, std::string device_name)
             (fatal(result) ? "; after an earlier error the driver keeps this process away from the device: "
                              "restart the program, or use another device"
                            : ""));
+    int major = 0;
+    driver_.device_attribute(&major, kComputeMajor, device_);
+    overlaps_ = major >= 9;
 }
 
 Context::~Context() { retire(); }

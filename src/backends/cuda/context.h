@@ -30,6 +30,8 @@ public:
     const Driver& driver() const noexcept { return driver_; }
     const std::string& device_name() const noexcept { return device_name_; }
     CUcontext handle() const noexcept { return handle_; }
+    // Kernels may start while the one before them ends (LaunchConfig::overlap): from compute capability 9.0 on.
+    bool overlaps() const noexcept { return overlaps_; }
     bool dead() const noexcept { return dead_.load(std::memory_order_relaxed); }
 
     // Makes this the calling thread's context. Throws DeviceLost, with the reason, when it is dead.
@@ -49,6 +51,7 @@ private:
     CUdevice device_;
     std::string device_name_;
     CUcontext handle_ = nullptr;
+    bool overlaps_ = false;
     std::atomic<bool> dead_{false};
     std::atomic<bool> retired_{false};
     std::mutex mutex_;

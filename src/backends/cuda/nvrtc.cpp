@@ -2,57 +2,21 @@
 // Finding NVIDIA's run-time compiler and compiling with it.
 #include <dlfcn.h>
 
-#include <algorithm>
-#include <filesystem>
-#include <system_error>
-
 #include <invar/error.h>
 
 #include "backends/cuda/driver.h"
-#include "base/env.h"
+#include "backends/cuda/vendor_library.h"
 #include "device/module.h"
 
 namespace invar::cuda {
 namespace {
 
-namespace fs = std::filesystem;
-
 constexpr const char* kNames[] = {"libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so"};
-
-// folder/python3.X/{site,dist}-packages/nvidia/{cu13,cuda_nvrtc}/lib, the layouts of the wheels.
-void add_wheels(std::vector<std::string>& files, const fs::path& folder) {
-    std::error_code error;
-    for (const auto& python : fs::directory_iterator(folder, error)) {
-        if (!python.path().filename().string().starts_with("python3")) continue;
-        for (const char* packages : {"site-packages", "dist-packages"})
-            for (const char* wheel : {"cu13", "cuda_nvrtc"})
-                for (const char* name : kNames) {
-                    const fs::path file = python.path() / packages / "nvidia" / wheel / "lib" / name;
-                    if (fs::exists(file, error)) files.push_back(file.string());
-                }
-    }
-}
-
-std::vector<std::string> candidates() {
-    const std::string given = env_string("INVAR_NVRTC");
-    if (!given.empty()) return {given};
-    std::vector<std::string> files(std::begin(kNames), std::end(kNames));  // as the loader finds them
-    for (const std::string& home : {env_string("CUDA_HOME"), std::string("/usr/local/cuda")})
-        for (const char* folder : {"lib64", "lib"})
-            for (const char* name : kNames)
-                if (!home.empty()) files.push_back((fs::path(home) / folder / name).string());
-    for (const std::string& environment : {env_string("VIRTUAL_ENV"), env_string("CONDA_PREFIX")})
-        if (!environment.empty()) add_wheels(files, fs::path(environment) / "lib");
-    const std::string home = env_string("HOME");
-    if (!home.empty()) add_wheels(files, fs::path(home) / ".local/lib");
-    add_wheels(files, "/usr/local/lib");
-    return files;
-}
 
 Nvrtc open() {
     Nvrtc api;
     std::string tried;
-    for (const std::string& file : candidates()) {
+    for (const std::string& file : library_files("INVAR_NVRTC", kNames, "cuda_nvrtc")) {
         void* library = dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL);
         if (!library) {
             tried += "\n  " + file;

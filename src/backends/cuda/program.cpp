@@ -50,6 +50,7 @@ CudaKernel* CudaProgram::prepare(std::span<const std::byte> params, std::span<co
     config = {};
     config.grid.x = static_cast<std::uint32_t>(blocks);
     config.block.x = kWriterBlock;
+    config.overlap = true;
     return launch.flat ? &flat_ : launch.wide ? &view_wide_ : &view_;
 }
 

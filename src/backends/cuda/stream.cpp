@@ -8,6 +8,8 @@
 #include <cstring>
 
 #include "backends/cuda/context.h"
+#include "backends/cuda/fault_box.h"
+#include "backends/cuda/routine.h"
 #include "backends/cuda/staging.h"
 #include "device/faults.h"
 
@@ -19,8 +21,12 @@ constexpr std::size_t kMaxBuffers = 32;  // of one launch
 class CudaEvent final : public Event {
 public:
     // handle is null where the stream had failed before: then error says how.
-    CudaEvent(std::shared_ptr<Context> context, CUevent handle, std::exception_ptr error)
-        : context_(std::move(context)), handle_(handle), error_(std::move(error)) {}
+    CudaEvent(std::shared_ptr<Context> context, std::shared_ptr<FaultBox> faults, CUevent handle,
+              std::exception_ptr error)
+        : context_(std::move(context)),
+          faults_(std::move(faults)),
+          handle_(handle),
+          error_(std::move(error)) {}
     ~CudaEvent() override {
         if (handle_ && context_->try_enter()) context_->driver().event_destroy(handle_);
     }
@@ -31,23 +37,27 @@ public:
         if (error_) std::rethrow_exception(error_);
         context_->enter();
         context_->check(context_->driver().event_synchronize(handle_), "work before an event");
+        if (const std::exception_ptr fault = faults_->error()) std::rethrow_exception(fault);
     }
     CUevent handle() const noexcept { return handle_; }
     const std::exception_ptr& error() const noexcept { return error_; }
 
 private:
     std::shared_ptr<Context> context_;
+    std::shared_ptr<FaultBox> faults_;
     CUevent handle_;
     std::exception_ptr error_;
 };
 
 class CudaGraph final : public CapturedGraph {
 public:
-    explicit CudaGraph(std::shared_ptr<Context> context) : context_(std::move(context)) {}
+    CudaGraph(std::shared_ptr<Context> context, std::shared_ptr<FaultBox> faults)
+        : faults(std::move(faults)), context_(std::move(context)) {}
     ~CudaGraph() override {
         if (executable && context_->try_enter()) context_->driver().graph_exec_destroy(executable);
     }
     Context& context() const { return *context_; }
+    const std::shared_ptr<FaultBox> faults;  // of the stream that captured: its kernels report there
     CUgraphExec executable = nullptr;
     std::vector<std::string> kernels;  // in order, for injected failures
 
@@ -61,6 +71,7 @@ public:
         context_->enter();
         context_->check(driver().stream_create(&handle_, kStreamNonBlocking), "a new stream");
         staging_ = std::make_unique<Staging>(*context_, handle_);
+        faults_ = std::make_shared<FaultBox>(context_);
     }
 
     ~CudaStream() override {
@@ -80,7 +91,12 @@ public:
         begin_call();
         auto* own = dynamic_cast<CudaKernel*>(&kernel);
         auto* program = own ? nullptr : dynamic_cast<CudaProgram*>(&kernel);
-        if (own ? &own->context() != context_.get() : !program || &program->context() != context_.get())
+        auto* routine = own || program ? nullptr : dynamic_cast<CudaRoutine*>(&kernel);
+        const Context* made_in = own       ? &own->context()
+                                 : program ? &program->context()
+                                 : routine ? &routine->context()
+                                           : nullptr;
+        if (made_in != context_.get())
             throw InvalidArgument(name() + ": kernel '" + kernel.name() +
                                   "' was compiled for another device, or before this one was reset");
         if (params.size() > kMaxParamsBytes)
@@ -92,12 +108,20 @@ public:
                                   std::to_string(buffers.size()) + " buffers; at most " +
                                   std::to_string(kMaxBuffers) + " are passed");
         std::array<CUdeviceptr, kMaxBuffers> addresses;
-        std::array<void*, kMaxBuffers + 1> arguments;
+        std::array<void*, kMaxBuffers + 2> arguments;
         std::size_t count = 0;
         for (const BufferRef& ref : buffers) {
             addresses[count] = address_of(ref, "argument of a kernel");
             arguments[count] = &addresses[count];
             ++count;
+        }
+        if (routine) {
+            std::array<PlacedBuffer, kMaxBuffers> placed;
+            for (std::size_t b = 0; b < count; ++b) placed[b] = {addresses[b], buffers[b].size};
+            if (!note_launch(kernel.name())) return;
+            const CUresult result = routine->run(handle_, std::span(placed).first(count), params);
+            if (result != kSuccess) poison(result, "routine '" + kernel.name() + "'");
+            return;
         }
         LaunchConfig at = config;
         WrittenLaunch written;
@@ -110,19 +134,22 @@ public:
         } else if (!params.empty()) {
             arguments[count++] = const_cast<std::byte*>(params.data());
         }
+        CUdeviceptr faults = faults_->address();
+        arguments[count++] = &faults;
         // The driver reads as many arguments as the kernel declares.
         if (own->parameters() > static_cast<int>(count))
             throw InvalidArgument(name() + ": kernel '" + kernel.name() + "' takes " +
                                   std::to_string(own->parameters()) + " arguments and is given " +
                                   std::to_string(count));
-        if (graph_)
-            graph_->kernels.push_back(kernel.name());
-        else if (injected(kernel.name()))
-            return;
+        if (!note_launch(kernel.name())) return;
         CUresult result = own->allow_shared(at.shared_bytes);
-        if (result == kSuccess)
-            result = driver().launch(own->function(), at.grid.x, at.grid.y, at.grid.z, at.block.x, at.block.y,
-                                     at.block.z, at.shared_bytes, handle_, arguments.data(), nullptr);
+        CUlaunchAttribute overlap{};
+        overlap.id = kProgrammaticStreamSerialization;
+        overlap.programmatic_stream_serialization = 1;
+        const CUlaunchConfig launch{
+            at.grid.x,  at.grid.y,       at.grid.z, at.block.x, at.block.y,
+            at.block.z, at.shared_bytes, handle_,   &overlap,   at.overlap && context_->overlaps() ? 1u : 0u};
+        if (result == kSuccess) result = driver().launch(&launch, own->function(), arguments.data(), nullptr);
         if (result == kInvalidValue)
             throw InvalidArgument(name() + ": kernel '" + kernel.name() + "' cannot be launched with " +
                                   describe(at));
@@ -198,7 +225,7 @@ public:
                 if (result != kSuccess) poison(result, "work before an event");
             }
         }
-        return std::make_unique<CudaEvent>(context_, handle, error_);
+        return std::make_unique<CudaEvent>(context_, faults_, handle, error_);
     }
 
     void wait(const Event& event) override {
@@ -221,15 +248,15 @@ public:
         not_capturing("synchronize");
         begin_call();
         const CUresult result = driver().stream_synchronize(handle_);
-        if (result == kSuccess) return;
-        poison(result, "work of a stream");
-        std::rethrow_exception(error_);
+        if (result != kSuccess) poison(result, "work of a stream");
+        take_fault();
+        if (error_) std::rethrow_exception(error_);
     }
 
     void begin_capture() override {
         begin_call();
         not_capturing("begin a capture");
-        auto graph = std::make_unique<CudaGraph>(context_);
+        auto graph = std::make_unique<CudaGraph>(context_, faults_);
         context_->check(driver().capture_begin(handle_, kCaptureThreadLocal), "the beginning of a capture");
         graph_ = std::move(graph);
     }
@@ -256,6 +283,7 @@ public:
                                   ": the graph was captured on another device, or before this one was reset");
         for (const std::string& kernel : graph->kernels)
             if (injected(kernel)) return;
+        if (graph->faults != faults_) replayed_ = graph->faults;
         const CUresult result = driver().graph_launch(graph->executable, handle_);
         if (result != kSuccess) poison(result, "a captured graph");
     }
@@ -278,6 +306,7 @@ private:
 
     // What every call starts with: the stream's own error, then the context for this thread.
     void begin_call() {
+        take_fault();
         if (error_) std::rethrow_exception(error_);
         if (context_->try_enter()) return;
         try {
@@ -286,6 +315,25 @@ private:
             error_ = std::current_exception();
             throw;
         }
+    }
+
+    // What a kernel reported poisons the stream; the record is made ready for the next stream's replays.
+    void take_fault() {
+        for (FaultBox* box : {faults_.get(), replayed_.get()}) {
+            if (error_ || !box || !box->faulty()) continue;
+            error_ = box->error();
+            if (!graph_ && context_->try_enter() && driver().stream_synchronize(handle_) == kSuccess)
+                box->clear();
+        }
+    }
+
+    // False when an injected failure takes the launch's place.
+    bool note_launch(const std::string& kernel) {
+        if (graph_) {
+            graph_->kernels.push_back(kernel);
+            return true;
+        }
+        return !injected(kernel);
     }
 
     void not_capturing(const char* what) const {
@@ -344,6 +392,8 @@ private:
     std::exception_ptr error_;
     std::unique_ptr<CudaGraph> graph_;  // while capturing
     std::unique_ptr<Staging> staging_;
+    std::shared_ptr<FaultBox> faults_;
+    std::shared_ptr<FaultBox> replayed_;  // of another stream, whose graph this one replayed last
 };
 
 }  // namespace

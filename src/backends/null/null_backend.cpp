@@ -75,6 +75,7 @@ public:
             case Feature::capture: return true;
             case Feature::host_visible:
             case Feature::wrap_host:
+            case Feature::library:
             case Feature::arithmetic: return false;
         }
         return false;

@@ -2,6 +2,7 @@
 // Plan of the gather family: checks a specification and answers with the call.
 #include "kernels/gather/family.h"
 
+#include "kernels/cuda_source.h"
 #include "kernels/gather/variants.h"
 #include "kernels/native.h"
 
@@ -17,7 +18,6 @@ const Module& module() {
 
 KernelCall plan_gather(const Device& device, const GatherSpec& s) {
     KernelCall call;
-    call.module = native_module(device, module(), "gather");
     at_least(s.rows, 0, "gather", "rows");
     at_least(s.columns, 0, "gather", "columns");
     at_least(s.count, 0, "gather", "count");
@@ -31,6 +31,11 @@ KernelCall plan_gather(const Device& device, const GatherSpec& s) {
     strided_extent(s.rows, s.table_row, s.columns, "gather");
     area(s.count, s.columns, "gather");
     area(s.count, 1, "gather");
+    if (is_cuda(device)) {
+        gather::plan_cuda(s, call);
+        return call;
+    }
+    call.module = native_module(device, module(), "gather");
     call.entry = "gather";
     call.config.grid.x =
         grid_of(ceil_div(s.count, s.columns > 0 ? ceil_div(kTaskElements, s.columns) : kTaskElements));

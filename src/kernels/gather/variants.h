@@ -3,9 +3,12 @@
 #pragma once
 
 #include "device/module.h"
+#include "kernels/gather/family.h"
 
 namespace invar::kernels::gather {
 
 void run_gather(const NativeLaunch& launch);
+// Fills in the call on a CUDA device; the specification has been checked.
+void plan_cuda(const GatherSpec& spec, KernelCall& call);
 
 }  // namespace invar::kernels::gather

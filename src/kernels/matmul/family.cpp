@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <string>
 
+#include "kernels/cuda_source.h"
 #include "kernels/matmul/variants.h"
 
 namespace invar::kernels {
@@ -143,13 +144,17 @@ Variant choose(const MatmulSpec& s) {
     return s.w == DType::bf16 && bf16_dot_is_fast() ? Variant::bf16_dot : Variant::many;
 }
 
-KernelCall plan_native(const MatmulSpec& spec, Variant variant) {
+void check_spec(const MatmulSpec& spec) {
     extents_of(spec);
     check_type("x", spec.x);
     check_type("w", spec.w);
     check_type("y", spec.y);
     if (spec.has_bias) check_type("bias", spec.bias);
     if (spec.has_residual) check_type("residual", spec.residual);
+}
+
+KernelCall plan_native(const MatmulSpec& spec, Variant variant) {
+    check_spec(spec);
     const char* name = kEntryNames[static_cast<int>(variant)];
     if (!suits(variant, spec) || !available(variant))
         throw Unsupported(std::string("matmul: variant '") + name +
@@ -168,6 +173,10 @@ KernelCall plan_native(const MatmulSpec& spec, Variant variant) {
 }  // namespace matmul
 
 KernelCall plan_matmul(const Device& device, const MatmulSpec& spec) {
+    if (is_cuda(device)) {
+        matmul::check_spec(spec);
+        return matmul::plan_cuda(device, spec);
+    }
     const std::string_view language = device.kernel_language();
     // The null device compiles anything and computes nothing; it records the schedules that the cpu would run.
     if (language != "native" && language != "null")
@@ -182,6 +191,18 @@ KernelCall plan_matmul(const Device& device, const MatmulSpec& spec) {
             std::max(call.workspace_bytes, matmul::plan_native(few, matmul::choose(few)).workspace_bytes);
     }
     return call;
+}
+
+bool fuses_linear(const Device& device, const LinearSpec& spec) {
+    return is_cuda(device) && matmul::fuses_linear_cuda(spec);
+}
+
+KernelCall plan_linear(const Device& device, const LinearSpec& spec) {
+    if (!fuses_linear(device, spec))
+        throw Unsupported("matmul: device '" + device.name() + "' has no kernel for these " +
+                          std::to_string(spec.parts) + " products of " + std::to_string(spec.m) +
+                          " rows in one launch");
+    return matmul::plan_linear_cuda(spec);
 }
 
 }  // namespace invar::kernels

@@ -45,4 +45,28 @@ struct MatmulSpec {
 // Unsupported on a device in whose language there is no matmul yet. Allocates nothing on success.
 INVAR_API KernelCall plan_matmul(const Device& device, const MatmulSpec& spec);
 
+// Up to three products of the same few rows of x, in one launch; as a decode step has them.
+//   x' = x, or rms_norm(x) * norm_weight, rounded to the type of x (has_norm)
+//   y_i = x' w_i^T (+ bias_i) (+ residual)          parts 1 to 3; a residual only with one part
+//   y_0 = gate(x' w_0^T + bias_0) * (x' w_1^T + bias_1), each product rounded to y first   (gate; parts 2)
+// Weights are (n, k) with inner stride 1.
+enum class Gate : std::uint8_t { none, silu, gelu, gelu_tanh, relu };
+inline constexpr int kMaxLinearParts = 3;
+struct LinearSpec {
+    DType x = DType::f32, w = DType::f32, y = DType::f32, bias = DType::f32, residual = DType::f32,
+          norm_weight = DType::f32;
+    Gate gate = Gate::none;
+    bool has_norm = false, has_bias = false, has_residual = false;
+    std::int32_t parts = 1;
+    float eps = 0;                                           // of the norm
+    std::int64_t m = 0, k = 0, x_row = 0, residual_row = 0;  // strides in elements
+    std::int64_t n[kMaxLinearParts] = {}, w_row[kMaxLinearParts] = {}, y_row[kMaxLinearParts] = {};
+};
+// Whether the device has a kernel for this; where it has none, the products, the norm and the gate are launched one by
+// one. Does not throw.
+INVAR_API bool fuses_linear(const Device& device, const LinearSpec& spec);
+// Buffers: x, then norm_weight if there is one, then for each part w and, if there are biases, its bias, then residual if
+// there is one, then a y for each part (one y for a gate). Throws Unsupported where fuses_linear says no.
+INVAR_API KernelCall plan_linear(const Device& device, const LinearSpec& spec);
+
 }  // namespace invar::kernels

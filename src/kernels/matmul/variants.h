@@ -64,6 +64,13 @@ bool have_bf16_dot();
 bool bf16_dot_is_fast();  // faster than f32 arithmetic: on AMD, not on Intel, where tiles are the fast way
 bool have_bf16_tile();
 
+// Throws InvalidArgument unless the specification makes sense.
+void check_spec(const MatmulSpec& spec);
+// The calls on a CUDA device; the specification has been checked.
+KernelCall plan_cuda(const Device& device, const MatmulSpec& spec);
+KernelCall plan_linear_cuda(const LinearSpec& spec);
+bool fuses_linear_cuda(const LinearSpec& spec);
+
 // Stores sums[0, count) as y[b, i, j0 + ...] after adding bias and residual; sums are overwritten.
 using FinishFunction = void (*)(const MatmulSpec& s, const Operands& o, std::int64_t b, std::int64_t i,
                                 std::int64_t j0, std::int64_t count, float* sums);

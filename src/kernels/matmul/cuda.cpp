@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: Apache-2.0
+// Products on CUDA: few rows stream the weights past them (linear), large products go to the vendor's library where it
+// takes them, everything else to the tile kernel.
+#include <algorithm>
+
+#include "base/checked.h"
+#include "device/routines.h"
+#include "kernels/cuda_source.h"
+#include "kernels/matmul/cuda_params.h"
+#include "kernels/matmul/variants.h"
+#include "kernels/native.h"
+
+namespace invar::kernels {
+
+extern const char* const kMatmulCudaParams;
+extern const char* const kMatmulCudaLinear;
+extern const char* const kMatmulCudaTile;
+
+namespace matmul {
+namespace {
+
+constexpr std::int64_t kLinearRows = 8;       // the kernel is compiled for each number of rows up to this
+constexpr std::int64_t kLinearThreads = 256;  // of a block; a warp takes a row of the weights
+constexpr std::int64_t kTile = 64;
+// The normed rows of x that a block of the linear kernel keeps in shared memory, bytes.
+constexpr std::int64_t kMaxNormed = std::int64_t{64} << 10;
+constexpr std::uint32_t kMaxGridYz = 65535;
+
+constexpr const char* kDigits[] = {"0", "1", "2", "3", "4", "5", "6", "7", "8"};
+const char* flag(bool on) { return on ? "1" : "0"; }
+
+std::size_t bytes(std::int64_t elements, DType t) { return static_cast<std::size_t>(elements) * size_of(t); }
+std::int64_t span_of(std::int64_t batch, std::int64_t batch_stride, std::int64_t rows, std::int64_t row,
+                     std::int64_t inner) {
+    return batch > 0 ? (batch - 1) * batch_stride + extent(rows, row, inner) : 0;
+}
+
+const Module& gemm_module() {
+    static const Module m{"gemm", LibraryRoutine{"gemm"}};
+    return m;
+}
+
+// What the library takes with its fast kernels: one type, rows that begin at multiples of 16 bytes.
+bool suits_library(const MatmulSpec& s) {
+    if (s.x != s.w || (s.y != s.x && s.y != DType::f32)) return false;
+    if ((s.has_bias && s.bias != s.y) || (s.has_residual && s.residual != s.y)) return false;
+    if (s.batch < 1 || s.m < 1 || s.n < 1 || s.k < 1 || s.batch > INT32_MAX) return false;
+    const auto lanes = static_cast<std::int64_t>(16 / size_of(s.x));
+    for (const std::int64_t v : {s.k, s.n, s.w_row, s.m > 1 ? s.x_row : 0, s.m > 1 ? s.y_row : 0,
+                                 s.has_residual && s.m > 1 ? s.residual_row : 0})
+        if (v % lanes != 0) return false;
+    if (s.batch > 1 && (s.x_batch % lanes || s.w_batch % lanes || s.y_batch % lanes)) return false;
+    // Rows that overlap or repeat are no matrix of the library's.
+    return s.w_row >= (s.w_transposed ? s.k : s.n) && (s.m == 1 || (s.x_row >= s.k && s.y_row >= s.n)) &&
+           (!s.has_residual || s.m == 1 || s.residual_row >= s.n);
+}
+
+KernelCall plan_library(const MatmulSpec& s) {
+    GemmParams p;
+    p.x = s.x;
+    p.w = s.w;
+    p.y = s.y;
+    p.w_transposed = s.w_transposed;
+    p.has_bias = s.has_bias;
+    p.has_residual = s.has_residual;
+    p.batch = s.batch;
+    p.m = s.m;
+    p.n = s.n;
+    p.k = s.k;
+    p.x_row = s.x_row;
+    p.x_batch = s.x_batch;
+    p.w_row = s.w_row;
+    p.w_batch = s.w_batch;
+    p.y_row = s.y_row;
+    p.y_batch = s.y_batch;
+    p.residual_row = s.residual_row;
+    p.residual_batch = s.residual_batch;
+    KernelCall call;
+    call.module = &gemm_module();
+    call.entry = "gemm";
+    call.workspace_bytes = kGemmWorkspaceBytes;
+    call.set_params(p);
+    return call;
+}
+
+KernelCall plan_tile(const MatmulSpec& s) {
+    KernelCall call;
+    call.module = cuda_module("matmul", {kMatmulCudaParams, kMatmulCudaTile},
+                              {{"X", cuda_type(s.x)},
+                               {"W", cuda_type(s.w)},
+                               {"Y", cuda_type(s.y)},
+                               {"B", cuda_type(s.has_bias ? s.bias : DType::f32)},
+                               {"R", cuda_type(s.has_residual ? s.residual : DType::f32)},
+                               {"TRANSPOSED", flag(s.w_transposed)},
+                               {"BIAS", flag(s.has_bias)},
+                               {"RESIDUAL", flag(s.has_residual)}});
+    call.entry = "tile";
+    const auto at_most = [](std::int64_t blocks) {
+        return static_cast<std::uint32_t>(std::clamp<std::int64_t>(blocks, 1, kMaxGridYz));
+    };
+    call.config = {
+        cuda_grid(ceil_div(s.n, kTile), at_most(ceil_div(s.m, kTile)), at_most(s.batch)), {256}, 0, true};
+    std::size_t b = 0;
+    const bool empty = s.batch == 0 || s.m == 0 || s.n == 0;
+    const auto need = [&](std::int64_t elements, DType t) {
+        call.buffer_bytes[b++] = empty ? 0 : bytes(elements, t);
+    };
+    need(span_of(s.batch, s.x_batch, s.m, s.x_row, s.k), s.x);
+    need(s.w_transposed ? span_of(s.batch, s.w_batch, s.n, s.w_row, s.k)
+                        : span_of(s.batch, s.w_batch, s.k, s.w_row, s.n),
+         s.w);
+    need(span_of(s.batch, s.y_batch, s.m, s.y_row, s.n), s.y);
+    if (s.has_bias) need(s.n, s.bias);
+    if (s.has_residual) need(span_of(s.batch, s.residual_batch, s.m, s.residual_row, s.n), s.residual);
+    call.set_params(TileParams{s.batch, s.m, s.n, s.k, s.x_row, s.x_batch, s.w_row, s.w_batch, s.y_row,
+                               s.y_batch, s.residual_row, s.residual_batch});
+    return call;
+}
+
+// A plain product of few rows as one part.
+LinearSpec as_linear(const MatmulSpec& s) {
+    LinearSpec l;
+    l.x = s.x;
+    l.w = s.w;
+    l.y = s.y;
+    l.bias = s.bias;
+    l.residual = s.residual;
+    l.has_bias = s.has_bias;
+    l.has_residual = s.has_residual;
+    l.m = s.m;
+    l.k = s.k;
+    l.x_row = s.x_row;
+    l.residual_row = s.residual_row;
+    l.n[0] = s.n;
+    l.w_row[0] = s.w_row;
+    l.y_row[0] = s.y_row;
+    return l;
+}
+
+// product_order: buffers as plan_matmul has them, y behind w.
+KernelCall plan_rows(const LinearSpec& s, bool product_order) {
+    const bool gated = s.gate != Gate::none;
+    const int loads = static_cast<int>(s.m) * (gated ? 2 : 1) > 2 ? 2 : 4;
+    KernelCall call;
+    call.module = cuda_module("linear", {kMatmulCudaParams, kMatmulCudaLinear},
+                              {{"X", cuda_type(s.x)},
+                               {"W", cuda_type(s.w)},
+                               {"Y", cuda_type(s.y)},
+                               {"B", cuda_type(s.has_bias ? s.bias : DType::f32)},
+                               {"R", cuda_type(s.has_residual ? s.residual : DType::f32)},
+                               {"G", cuda_type(s.has_norm ? s.norm_weight : DType::f32)},
+                               {"ROWS", kDigits[s.m]},
+                               {"PARTS", kDigits[s.parts]},
+                               {"NORM", flag(s.has_norm)},
+                               {"BIAS", flag(s.has_bias)},
+                               {"RESIDUAL", flag(s.has_residual)},
+                               {"ACTIVATION", kDigits[static_cast<int>(s.gate)]},
+                               {"PRODUCT_ORDER", flag(product_order)},
+                               {"UNROLL", kDigits[loads]}});
+    call.entry = "linear";
+    std::int64_t rows = s.n[0];
+    for (std::int32_t i = 1; i < s.parts && !gated; ++i) rows += s.n[i];
+    const std::int64_t normed = s.has_norm ? s.m * s.k * static_cast<std::int64_t>(size_of(s.x)) : 0;
+    call.config = {cuda_grid(ceil_div(rows, kLinearThreads / 32)),
+                   {static_cast<std::uint32_t>(kLinearThreads)},
+                   static_cast<std::uint32_t>(normed),
+                   true};
+    std::size_t b = 0;
+    const auto need = [&](std::int64_t elements, DType t) { call.buffer_bytes[b++] = bytes(elements, t); };
+    need(extent(s.m, s.x_row, s.k), s.x);
+    if (s.has_norm) need(s.k, s.norm_weight);
+    for (std::int32_t i = 0; i < s.parts; ++i) {
+        need(extent(s.n[i], s.w_row[i], s.k), s.w);
+        if (product_order) need(extent(s.m, s.y_row[0], s.n[0]), s.y);
+        if (s.has_bias) need(s.n[i], s.bias);
+    }
+    if (s.has_residual) need(extent(s.m, s.residual_row, s.n[0]), s.residual);
+    for (std::int32_t i = 0; i < (gated ? 1 : s.parts) && !product_order; ++i)
+        need(extent(s.m, s.y_row[i], s.n[i]), s.y);
+    LinearParams p{};
+    p.k = s.k;
+    p.x_row = s.x_row;
+    p.residual_row = s.residual_row;
+    for (int i = 0; i < kMaxLinearParts; ++i) {
+        p.n[i] = i < s.parts ? s.n[i] : 0;
+        p.w_row[i] = s.w_row[i];
+        p.y_row[i] = s.y_row[i];
+    }
+    p.eps = s.eps;
+    call.set_params(p);
+    return call;
+}
+
+}  // namespace
+
+bool fuses_linear_cuda(const LinearSpec& s) {
+    const auto storage = [](DType t) { return t == DType::f32 || t == DType::f16 || t == DType::bf16; };
+    for (const DType t : {s.x, s.w, s.y, s.bias, s.residual, s.norm_weight})
+        if (!storage(t)) return false;
+    if (s.m < 1 || s.m > kLinearRows || s.k < 1 || s.parts < 1 || s.parts > kMaxLinearParts) return false;
+    if (s.gate != Gate::none && (s.parts != 2 || s.n[0] != s.n[1])) return false;
+    if (s.has_residual && (s.parts != 1 || s.gate != Gate::none)) return false;
+    std::int64_t rows = 0;
+    for (std::int32_t i = 0; i < s.parts; ++i) {
+        if (s.n[i] < 1 || s.n[i] > INT32_MAX || s.w_row[i] < 0) return false;
+        rows += s.n[i];
+    }
+    if (rows > INT32_MAX) return false;
+    const auto normed = try_mul<std::int64_t>(s.m * static_cast<std::int64_t>(size_of(s.x)), s.k);
+    return normed && (!s.has_norm || *normed <= kMaxNormed);
+}
+
+KernelCall plan_linear_cuda(const LinearSpec& s) { return plan_rows(s, false); }
+
+KernelCall plan_cuda(const Device& device, const MatmulSpec& s) {
+    if (s.batch == 1 && s.w_transposed && fuses_linear_cuda(as_linear(s)))
+        return plan_rows(as_linear(s), true);
+    if (device.supports(Feature::library) && suits_library(s)) return plan_library(s);
+    return plan_tile(s);
+}
+
+}  // namespace matmul
+}  // namespace invar::kernels
