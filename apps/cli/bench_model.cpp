@@ -22,10 +22,9 @@ namespace invar::cli {
 
 namespace {
 
-constexpr std::int64_t kChunk = 512;  // SessionOptions::prefill_chunk
-
 struct Ceilings {
     double read = 0;          // bytes/s over a buffer far larger than the caches
+    double copy = 0;          // bytes/s of a copy there, read and written bytes counted
     double read_weights = 0;  // bytes/s over one of the size that a decode step reads
     double product = 0;       // flop/s of a large product
 };
@@ -93,10 +92,10 @@ std::vector<std::vector<std::int32_t>> make_prompts(std::int64_t batch, std::int
 
 // Arithmetic of the weights' products that a prefill does: the output matrix meets only the last token of a sequence,
 // and the last layer is not finished for tokens whose output nobody asks for (Session computes no more).
-double prefill_flops(const ModelInfo& info, std::int64_t batch, std::int64_t prompt) {
+double prefill_flops(const ModelInfo& info, std::int64_t batch, std::int64_t prompt, std::int64_t chunk) {
     const double head = 2.0 * static_cast<double>(info.vocab_size) * static_cast<double>(info.hidden_size);
     const double layers = static_cast<double>(info.flops_per_token) - head;
-    const std::int64_t whole = batch == 1 ? (prompt - 1) % kChunk + 1 : 1;
+    const std::int64_t whole = batch == 1 ? (prompt - 1) % chunk + 1 : 1;
     const double skipped = layers / static_cast<double>(std::max<std::int64_t>(info.layers, 1));
     return static_cast<double>(batch) * (static_cast<double>(whole) * layers +
                                          static_cast<double>(prompt - whole) * (layers - skipped) + head);
@@ -110,14 +109,21 @@ double step_bytes(const ModelInfo& info, std::int64_t batch, std::int64_t prompt
     return static_cast<double>(info.bytes_per_token) + static_cast<double>(batch) * tokens * a_token;
 }
 
+// Rows and side of the product that shows the arithmetic of a device: large enough to fill it.
+std::pair<std::int64_t, std::int64_t> product_size(const Device& device) {
+    return device.supports(Feature::native) ? std::pair<std::int64_t, std::int64_t>{512, 2048}
+                                            : std::pair<std::int64_t, std::int64_t>{8192, 8192};
+}
+
 double measure_product(const Model& model) {
-    constexpr std::int64_t kRows = 512, kSide = 2048;
+    const auto [rows, side] = product_size(*model.device());
     const DType dtype = model.info().dtype;
-    const Tensor inputs[] = {sample_tensor({kRows, kSide}, dtype, model.device()),
-                             sample_tensor({kSide, kSide}, dtype, model.device())};
+    const Tensor inputs[] = {sample_tensor({rows, side}, dtype, model.device()),
+                             sample_tensor({side, side}, dtype, model.device())};
     const Samples samples =
         time_operator([](std::span<const Tensor> in) { return linear(in[0], in[1]); }, inputs, 0.4);
-    return 2.0 * kRows * kSide * kSide / *std::min_element(samples.values.begin(), samples.values.end());
+    return 2.0 * static_cast<double>(rows) * static_cast<double>(side) * static_cast<double>(side) /
+           *std::min_element(samples.values.begin(), samples.values.end());
 }
 
 // The larger of what was measured before and after: on a machine that others use too, either may have been disturbed.
@@ -125,7 +131,9 @@ void raise(Ceilings& ceilings, const Model& model) {
     Device& device = *model.device();
     if (!device.bandwidth()) return;
     check_interrupted();
-    ceilings.read = std::max(ceilings.read, measure_read_bandwidth(device));
+    const MeasuredBandwidth memory = measure_bandwidth(device);
+    ceilings.read = std::max(ceilings.read, memory.read);
+    ceilings.copy = std::max(ceilings.copy, memory.copy);
     const auto bytes = static_cast<std::size_t>(model.info().bytes_per_token);
     if (bytes > 0 && bytes < memory_measurement_bytes(device)) {
         ceilings.read_weights = std::max(ceilings.read_weights, measure_read_bandwidth(device, bytes));
@@ -139,9 +147,8 @@ Result measure(const BenchModelArguments& arguments, const std::shared_ptr<Model
     const ModelInfo& info = model->info();
     const auto prompts = make_prompts(arguments.batch, arguments.prompt, info.vocab_size);
     const std::vector<SamplingOptions> greedy(prompts.size());
-    Session session(model, {.sequences = arguments.batch,
-                            .capacity = arguments.prompt + arguments.generate + 1,
-                            .prefill_chunk = kChunk});
+    Session session(model,
+                    {.sequences = arguments.batch, .capacity = arguments.prompt + arguments.generate + 1});
     Result result;
     raise(result.ceilings, *model);
     std::vector<std::int32_t> next(prompts.size());
@@ -167,7 +174,7 @@ Result measure(const BenchModelArguments& arguments, const std::shared_ptr<Model
         result.decode.add(decode / static_cast<double>(arguments.generate));
     }
     raise(result.ceilings, *model);
-    result.prefill_flops = prefill_flops(info, arguments.batch, arguments.prompt);
+    result.prefill_flops = prefill_flops(info, arguments.batch, arguments.prompt, session.prefill_chunk());
     result.step_bytes = step_bytes(info, arguments.batch, arguments.prompt, arguments.generate);
     return result;
 }
@@ -198,6 +205,7 @@ int run_bench_model(const BenchModelArguments& arguments) {
     const Samples prefill = rates(r.prefill, batch * static_cast<double>(arguments.prompt));
     const Samples decode = rates(r.decode, batch);
     const double bandwidth = r.step_bytes / r.decode.mean();
+    const double weights = static_cast<double>(info.bytes_per_token) / r.decode.mean();
     const double decode_flops = batch * static_cast<double>(info.flops_per_token) / r.decode.mean();
     const double arithmetic = r.prefill_flops / r.prefill.mean();
 
@@ -226,8 +234,10 @@ int run_bench_model(const BenchModelArguments& arguments) {
                           {"bytes_per_step", r.step_bytes},
                           {"gigabytes_per_second", bandwidth / 1e9},
                           {"tflop_per_second", decode_flops / 1e12},
-                          {"share_of_read_bandwidth", share(bandwidth, r.ceilings.read)}};
+                          {"share_of_read_bandwidth", share(bandwidth, r.ceilings.read)},
+                          {"weight_bytes_share_of_copy", share(weights, r.ceilings.copy)}};
         json["ceilings"] = {{"read_gigabytes_per_second", r.ceilings.read / 1e9},
+                            {"copy_gigabytes_per_second", r.ceilings.copy / 1e9},
                             {"product_tflop_per_second", r.ceilings.product / 1e12}};
         if (r.ceilings.read_weights > 0) {
             json["ceilings"]["read_at_model_size_gigabytes_per_second"] = r.ceilings.read_weights / 1e9;
@@ -280,11 +290,14 @@ int run_bench_model(const BenchModelArguments& arguments) {
     std::string line;
     for (const auto& [name, value] : provenance()) line += (line.empty() ? "" : ", ") + name + " " + value;
     write_out(line + "\n\n");
+    const auto [rows, side] = product_size(*model->device());
     Table table{{"phase", "tokens/s", "deviation", "GB/s", "TFLOP/s", "ceiling", "share"}, {}};
     table.rows.push_back({"prefill", format("%.2f", prefill.mean()), format("%.2f", prefill.deviation()), "-",
                           format("%.3f", arithmetic / 1e12),
                           r.ceilings.product > 0
-                              ? format("%.3f TFLOP/s, product 512x2048x2048", r.ceilings.product / 1e12)
+                              ? format("%.3f TFLOP/s, product %lldx%lldx%lld", r.ceilings.product / 1e12,
+                                       static_cast<long long>(rows), static_cast<long long>(side),
+                                       static_cast<long long>(side))
                               : "-",
                           percent(share(arithmetic, r.ceilings.product))});
     const auto decode_row = [&](const std::string& ceiling, double value) {
@@ -297,6 +310,12 @@ int run_bench_model(const BenchModelArguments& arguments) {
     if (r.ceilings.read_weights > 0) {
         decode_row("reading " + format_bytes(info.bytes_per_token) + ", the model's size",
                    r.ceilings.read_weights);
+    }
+    if (r.ceilings.copy > 0) {
+        table.rows.push_back({"decode, weights alone", format("%.2f", decode.mean()),
+                              format("%.2f", decode.deviation()), format("%.2f", weights / 1e9), "-",
+                              format("%.2f GB/s, copying memory", r.ceilings.copy / 1e9),
+                              percent(share(weights, r.ceilings.copy))});
     }
     write_out(to_markdown(table));
     return 0;

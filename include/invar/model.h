@@ -100,7 +100,8 @@ private:
 struct SessionOptions {
     std::int64_t sequences = 1;
     std::int64_t capacity = 0;  // tokens of one sequence, prompt and generated; 0 = the model's context
-    std::int64_t prefill_chunk = 512;  // prompt tokens computed at once
+    // Prompt tokens computed at once; 0: as many as suit the device (512 where the host computes, else 4096).
+    std::int64_t prefill_chunk = 0;
 };
 
 // Generation for a fixed number of sequences at once. A step after the first plans nothing and allocates nothing.
@@ -119,6 +120,7 @@ public:
     void step(std::span<std::int32_t> next);
     std::int64_t length() const noexcept;  // tokens of the longest sequence so far
     std::int64_t capacity() const noexcept;
+    std::int64_t prefill_chunk() const noexcept;
     // The decode step's schedule, one line a step.
     std::string decode_schedule() const;
 

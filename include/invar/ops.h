@@ -78,10 +78,13 @@ INVAR_API std::vector<Tensor> split(const Tensor& x, std::int64_t pieces, int ax
 // start, start + step, ... below stop.
 INVAR_API Tensor arange(std::int64_t start, std::int64_t stop, std::int64_t step = 1,
                         DType dtype = DType::i64);
-// Random numbers by counter: element i of (seed, stream) is the same on every device.
+// Random numbers by counter: element i of (seed, stream) is the same on every device. device: where they are made, the
+// one that find_device gives when there is none.
 INVAR_API Tensor random_uniform(const Shape& shape, double low, double high, std::uint64_t seed,
-                                std::uint64_t stream = 0, DType dtype = DType::f32);
+                                std::uint64_t stream = 0, DType dtype = DType::f32,
+                                const std::shared_ptr<Device>& device = nullptr);
 INVAR_API Tensor random_normal(const Shape& shape, double mean, double deviation, std::uint64_t seed,
-                               std::uint64_t stream = 0, DType dtype = DType::f32);
+                               std::uint64_t stream = 0, DType dtype = DType::f32,
+                               const std::shared_ptr<Device>& device = nullptr);
 
 }  // namespace invar

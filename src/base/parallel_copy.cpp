@@ -11,7 +11,7 @@
 namespace invar {
 
 void parallel_copy(std::byte* to, const std::byte* from, std::size_t bytes) {
-    constexpr std::size_t kTask = 1u << 20;  // bytes that one task moves
+    constexpr std::size_t kTask = 512u << 10;  // bytes that one task moves
     if (bytes <= kTask) {
         if (bytes) std::memcpy(to, from, bytes);
         return;

@@ -4,11 +4,14 @@
 
 #include <algorithm>
 #include <cstring>
+#include <unordered_set>
+#include <utility>
 
 #include <invar/error.h>
 
 #include "base/env.h"
 #include "base/log.h"
+#include "base/thread_pool.h"
 #include "graph/plan.h"
 #include "program/pointwise.h"
 #include "program/program.h"
@@ -34,6 +37,7 @@ Executable::Executable(Executor& executor, Schedule schedule, bool keep_arena)
       // Where kernels are functions of the host a launch is a call already.
       captures_(keep_arena && executor.device().supports(Feature::capture) &&
                 !executor.device().supports(Feature::native)) {
+    executor.prepare_kernels(schedule_);
     for (std::size_t i = 0; i < prepared_.size(); ++i) {
         const Step& step = schedule_.steps[i];
         Prepared& p = prepared_[i];
@@ -242,14 +246,57 @@ Stream& Executor::stream() {
     return *stream_;
 }
 
+void Executor::keep_until_synchronized(std::shared_ptr<const void> memory) {
+    if (kept_.empty() || kept_.back() != memory) kept_.push_back(std::move(memory));
+}
+
 void Executor::synchronize() {
     const std::lock_guard lock(mutex_);
+    const std::vector<std::shared_ptr<const void>> passed = std::exchange(kept_, {});
     try {
         stream_->synchronize();
     } catch (...) {
         ++stream_number_;
         stream_ = device_.make_stream();  // the poison stays with the work that caused it
         throw;
+    }
+}
+
+void Executor::prepare_kernels(const Schedule& schedule) {
+    if (device_.supports(Feature::native)) return;  // nothing takes long to compile there
+    const std::lock_guard lock(mutex_);
+    struct Missing {
+        const Module* module = nullptr;  // a family's, or
+        std::string program, entry;      // a program's text
+        std::shared_ptr<LoadedModule> loaded;
+    };
+    std::vector<Missing> missing;
+    std::unordered_set<const Module*> seen;
+    std::unordered_set<std::string_view> texts;
+    for (const Step& step : schedule.steps) {
+        if (const auto* pointwise = std::get_if<PointwiseWork>(&step.work)) {
+            if (!programs_.contains(pointwise->program) && texts.insert(pointwise->program).second)
+                missing.push_back({nullptr, pointwise->program, pointwise->entry, nullptr});
+            continue;
+        }
+        const Module* module = std::visit(
+            [&](const auto& work) -> const Module* {
+                if constexpr (std::is_same_v<std::decay_t<decltype(work)>, PointwiseWork>)
+                    return nullptr;
+                else
+                    return plan(device_, work.spec).module;
+            },
+            step.work);
+        if (!modules_.contains(module) && seen.insert(module).second)
+            missing.push_back({module, "", "", nullptr});
+    }
+    ThreadPool::shared().parallel_for(static_cast<std::int64_t>(missing.size()), [&](std::int64_t i) {
+        Missing& m = missing[static_cast<std::size_t>(i)];
+        m.loaded = device_.compile(m.module ? *m.module : Module{m.entry, ProgramText{m.program}});
+    });
+    for (Missing& m : missing) {
+        (m.module ? modules_[m.module] : programs_[m.program]) = std::move(m.loaded);
+        ++statistics_.kernels_loaded;
     }
 }
 

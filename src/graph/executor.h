@@ -90,9 +90,13 @@ public:
     std::shared_ptr<Executable> executable(const GraphView& graph);
     // Waits for the stream. A poisoned stream is replaced, its error thrown once.
     void synchronize();
+    // Host memory that the stream may still read.
+    void keep_until_synchronized(std::shared_ptr<const void> memory);
     // Counts the streams that there have been: what was captured on an earlier one is captured anew.
     std::uint64_t stream_number() const noexcept { return stream_number_; }
 
+    // Compiles what is not loaded yet of the kernels that a schedule needs, several at a time.
+    void prepare_kernels(const Schedule& schedule);
     Kernel& kernel(const Module& module, const char* entry);
     Kernel& program_kernel(const std::string& text, const std::string& entry);
 
@@ -112,6 +116,7 @@ private:
     std::recursive_mutex mutex_;
     std::unique_ptr<Stream> stream_;
     std::uint64_t stream_number_ = 1;
+    std::vector<std::shared_ptr<const void>> kept_;
     std::unordered_map<const Module*, std::shared_ptr<LoadedModule>> modules_;
     std::unordered_map<std::string, std::shared_ptr<LoadedModule>> programs_;
     std::list<CachedSchedule> schedules_;  // most recently used first

@@ -7,9 +7,16 @@
 
 #include <algorithm>
 
+#include "device/device.h"
 #include "nn/model_impl.h"
 
 namespace invar {
+namespace {
+
+// Enough rows to keep the device's arithmetic busy; beyond that, chunks only take memory.
+std::int64_t suitable_chunk(const Device& device) { return device.supports(Feature::native) ? 512 : 4096; }
+
+}  // namespace
 
 struct Session::Impl {
     std::shared_ptr<const Model> model;
@@ -31,7 +38,7 @@ struct Session::Impl {
           m(impl),
           sequences(o.sequences),
           capacity(size),
-          chunk(std::min(o.prefill_chunk, size)),
+          chunk(std::min(o.prefill_chunk > 0 ? o.prefill_chunk : suitable_chunk(*impl.device), size)),
           cache(impl, o.sequences, size) {
         const auto ints = [&](std::int64_t n) { return Tensor::empty(DType::i32, {n}, m.device, true); };
         chunk_tokens = ints(chunk);
@@ -120,14 +127,15 @@ Session::Session(std::shared_ptr<const Model> model, const SessionOptions& optio
     if (options.sequences < 1 || options.sequences > 4096)
         throw InvalidArgument("a session of " + std::to_string(options.sequences) +
                               " sequences; 1 to 4096 are possible");
-    if (options.prefill_chunk < 1)
+    if (options.prefill_chunk < 0)
         throw InvalidArgument("a prefill chunk of " + std::to_string(options.prefill_chunk) +
-                              " tokens; use at least 1");
+                              " tokens; use at least 1, or 0 for what suits the device");
     impl_ = std::make_unique<Impl>(std::move(model), m, options, capacity);
 }
 Session::~Session() = default;
 std::int64_t Session::length() const noexcept { return impl_->length; }
 std::int64_t Session::capacity() const noexcept { return impl_->capacity; }
+std::int64_t Session::prefill_chunk() const noexcept { return impl_->chunk; }
 std::string Session::decode_schedule() const { return impl_->decode.to_text(); }
 
 std::vector<std::int32_t> Session::start(std::span<const std::vector<std::int32_t>> prompts,

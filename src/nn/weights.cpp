@@ -91,7 +91,7 @@ private:
         const bool norm = shape.rank() == 1 &&
                           (name.find("norm") != std::string::npos || name.find("ln_") != std::string::npos);
         const Tensor t = norm ? Tensor::empty(dtype(), shape, device())
-                              : Tensor(random_normal(shape, 0.0, 0.02, 0, ++stream_, dtype()));
+                              : random_normal(shape, 0.0, 0.02, 0, ++stream_, dtype(), device());
         if (norm) t.write(Tensor::full(shape, 1.0, dtype()).to_bytes());
         t.eval();
         done_ += static_cast<std::uint64_t>(t.elements()) * size_of(dtype());

@@ -157,14 +157,14 @@ Tensor arange(std::int64_t start, std::int64_t stop, std::int64_t step, DType dt
 }
 
 Tensor random_uniform(const Shape& shape, double low, double high, std::uint64_t seed, std::uint64_t stream,
-                      DType dtype) {
+                      DType dtype, const std::shared_ptr<Device>& device) {
     return Tensor(graph::make_random(dtype, shape, static_cast<int>(kernels::Distribution::uniform), seed,
-                                     stream, low, high, find_device()));
+                                     stream, low, high, device ? device : find_device()));
 }
 Tensor random_normal(const Shape& shape, double mean, double deviation, std::uint64_t seed,
-                     std::uint64_t stream, DType dtype) {
+                     std::uint64_t stream, DType dtype, const std::shared_ptr<Device>& device) {
     return Tensor(graph::make_random(dtype, shape, static_cast<int>(kernels::Distribution::normal), seed,
-                                     stream, mean, deviation, find_device()));
+                                     stream, mean, deviation, device ? device : find_device()));
 }
 
 }  // namespace invar

@@ -97,7 +97,14 @@ Tensor Tensor::from_host_memory(const std::byte* data, std::size_t bytes, DType 
             s->wrapped = std::move(wrapped);
             return Tensor(graph::make_leaf(dtype, shape, std::move(s)));
         }
-    return from_bytes({data, bytes}, dtype, shape, device);
+    // Copied in order with the stream's other work: whoever reads the tensor comes after it, and nobody waits here.
+    Tensor t = empty(dtype, shape, device);
+    if (bytes == 0) return t;
+    const std::shared_ptr<graph::Executor> executor = graph::Executor::of(*device);
+    const std::lock_guard lock(executor->mutex());
+    executor->stream().upload(*contiguous_memory(*t.node()), data, bytes);
+    executor->keep_until_synchronized(std::move(keep_alive));
+    return t;
 }
 
 Tensor Tensor::empty(DType dtype, const Shape& shape, const std::shared_ptr<Device>& device, bool zeroed) {

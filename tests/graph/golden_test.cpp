@@ -4,33 +4,19 @@
 #include <invar/model.h>
 
 #include <filesystem>
-#include <fstream>
 #include <sstream>
 
 #include <gtest/gtest.h>
 
-#include "base/env.h"
 #include "device/device.h"
 #include "device/services.h"
+#include "golden.h"
 
 namespace invar {
 namespace {
 
 namespace fs = std::filesystem;
 const fs::path kRoot = fs::path(INVAR_SOURCE_DIR) / "tests" / "data";
-
-void compare_with_golden(const std::string& name, const std::string& text) {
-    const fs::path file = kRoot / "schedules" / (name + ".txt");
-    if (!env_string("INVAR_UPDATE_GOLDEN").empty()) {
-        fs::create_directories(file.parent_path());
-        std::ofstream(file) << text;
-    }
-    std::ifstream in(file);
-    std::stringstream want;
-    want << in.rdbuf();
-    EXPECT_EQ(text, want.str()) << "the schedule of " << name
-                                << " changed; run with INVAR_UPDATE_GOLDEN=1 if that is meant";
-}
 
 TEST(Golden, DecodeSteps) {
     for (const char* name : {"llama", "gpt2", "mistral", "qwen2", "qwen3"}) {

@@ -50,7 +50,7 @@ public:
     DType type() const { return type_; }
     std::int64_t count() const { return count_; }
     std::size_t size() const { return static_cast<std::size_t>(count_) * size_of(type_); }
-    std::byte* data() { return raw() + kGuard; }  // aligned to 64 bytes
+    std::byte* data() { return raw() + kGuard; }
     const std::byte* data() const { return raw() + kGuard; }
     bool guards_intact() const {
         for (std::size_t i = 0; i < kGuard; ++i)
@@ -121,7 +121,7 @@ public:
         }
     }
 
-    static constexpr std::size_t kGuard = 64;
+    static constexpr std::size_t kGuard = 256;  // also the alignment, as the allocator gives it
     std::span<std::byte> with_guards() { return {raw(), kGuard * 2 + size()}; }
 
 private:

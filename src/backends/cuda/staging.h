@@ -28,7 +28,7 @@ public:
     CUresult download(std::byte* to, CUdeviceptr from, std::size_t bytes);
 
 private:
-    static constexpr std::size_t kPieces = 4, kPieceBytes = std::size_t{4} << 20,
+    static constexpr std::size_t kPieces = 4, kPieceBytes = std::size_t{8} << 20,
                                  kLeast = std::size_t{1} << 20;
     struct Piece {
         std::byte* memory = nullptr;

@@ -3,7 +3,8 @@
 // asked to run (Device::launch_log), from which golden tests of schedules are made, and it shows the rest of the
 // library what a device with its own memory and its own time does. Never chosen by "auto".
 //
-// Devices: "null" runs inline; "null:1" is deferred, work is done when it is waited for.
+// Devices: "null" runs inline; "null:1" is deferred, work is done when it is waited for; "null:cuda" takes what a CUDA
+// device takes, so that the schedules and sources of one can be looked at without it.
 // Environment: INVAR_NULL_DEFERRED=1 makes every stream made from then on deferred; INVAR_NULL_MEMORY, bytes of memory
 // that a device has (1 TiB where unset; read at every allocation); INVAR_NULL_LOG, a file to which the log is appended
 // (read when the backend is loaded).
@@ -49,8 +50,11 @@ private:
 
 class NullDevice final : public Device {
 public:
-    NullDevice(const std::string& name, bool deferred, const std::string& log_file)
-        : Device(name), shared_(std::make_shared<Shared>(name, log_file)), deferred_(deferred) {}
+    NullDevice(const std::string& name, std::string language, bool deferred, const std::string& log_file)
+        : Device(name),
+          shared_(std::make_shared<Shared>(name, log_file)),
+          language_(std::move(language)),
+          deferred_(deferred) {}
 
     DeviceProperties properties() const override {
         DeviceProperties p;
@@ -71,11 +75,11 @@ public:
         switch (feature) {
             case Feature::f64:
             case Feature::programs:
-            case Feature::native:
             case Feature::capture: return true;
+            case Feature::native: return language_ == "null";
+            case Feature::library: return language_ != "null";
             case Feature::host_visible:
             case Feature::wrap_host:
-            case Feature::library:
             case Feature::arithmetic: return false;
         }
         return false;
@@ -97,11 +101,12 @@ public:
         return std::make_shared<NullModule>(module);
     }
 
-    std::string_view kernel_language() const override { return "null"; }
+    std::string_view kernel_language() const override { return language_; }
     LaunchLog* launch_log() override { return &shared_->log; }
 
 private:
     std::shared_ptr<Shared> shared_;
+    std::string language_;
     bool deferred_;
 };
 
@@ -109,8 +114,9 @@ class NullBackend final : public Backend {
 public:
     NullBackend() {
         const std::string log_file = env_string("INVAR_NULL_LOG");
-        devices_ = {std::make_shared<NullDevice>("null", false, log_file),
-                    std::make_shared<NullDevice>("null:1", true, log_file)};
+        devices_ = {std::make_shared<NullDevice>("null", "null", false, log_file),
+                    std::make_shared<NullDevice>("null:1", "null", true, log_file),
+                    std::make_shared<NullDevice>("null:cuda", "cuda", false, log_file)};
     }
     std::string_view name() const override { return "null"; }
     std::string unavailable_reason() const override { return {}; }

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "kernels/attention/variants.h"
+#include "kernels/cuda_source.h"
 
 namespace invar::kernels {
 namespace {
@@ -45,11 +46,15 @@ void check_rows(std::int64_t tokens, std::int64_t token, std::int64_t heads, std
 
 KernelCall plan_kv_append(const Device& device, const KvAppendSpec& s) {
     KernelCall call;
-    call.module = native_module(device, module(), kFamily);
     check_cache(s.cache);
     float_storage(s.kv, kFamily, "keys and values");
     check_rows(s.tokens, s.k_token, s.cache.kv_heads, s.k_head, s.cache.head_dim);
     check_rows(s.tokens, s.v_token, s.cache.kv_heads, s.v_head, s.cache.head_dim);
+    if (is_cuda(device)) {
+        attention::plan_kv_append_cuda(s, call);
+        return call;
+    }
+    call.module = native_module(device, module(), kFamily);
     call.entry = "kv_append";
     call.config.grid.x = grid_of(s.cache.kv_heads);
     call.set_params(s);
@@ -58,7 +63,6 @@ KernelCall plan_kv_append(const Device& device, const KvAppendSpec& s) {
 
 KernelCall plan_attention(const Device& device, const AttentionSpec& s) {
     KernelCall call;
-    call.module = native_module(device, module(), kFamily);
     check_cache(s.cache);
     float_storage(s.q, kFamily, "q");
     float_storage(s.y, kFamily, "y");
@@ -75,6 +79,11 @@ KernelCall plan_attention(const Device& device, const AttentionSpec& s) {
     if (!std::isfinite(s.scale) || !std::isfinite(s.softcap) || s.softcap < 0)
         throw InvalidArgument("attention: scale " + std::to_string(s.scale) + " and softcap " +
                               std::to_string(s.softcap) + " must be finite, softcap not negative");
+    if (is_cuda(device)) {
+        attention::plan_attention_cuda(s, call);
+        return call;
+    }
+    call.module = native_module(device, module(), kFamily);
     const attention::Tiling tiling(s);
     const std::int64_t longest = std::min(s.max_length, s.cache.table_columns * kBlockTokens);
     const std::int64_t splits = ceil_div(longest, kSplit);

@@ -39,6 +39,10 @@ struct Tiling {
     }
 };
 
+// On CUDA; the specification has been checked.
+void plan_kv_append_cuda(const KvAppendSpec& spec, KernelCall& call);
+void plan_attention_cuda(const AttentionSpec& spec, KernelCall& call);
+
 void run_kv_append(const NativeLaunch& launch);
 void run_attention(const NativeLaunch& launch);
 

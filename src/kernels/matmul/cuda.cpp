@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "base/checked.h"
+#include "base/env.h"
 #include "device/routines.h"
 #include "kernels/cuda_source.h"
 #include "kernels/matmul/cuda_params.h"
@@ -137,10 +138,33 @@ LinearSpec as_linear(const MatmulSpec& s) {
     return l;
 }
 
+// How the linear kernel reads: rows of the weights that a warp forms at once, 16-byte loads in flight for each, and warps
+// that share a row.
+struct Reading {
+    int weight_rows, loads, split;
+};
+Reading reading_of(const LinearSpec& s) {
+    const int loads = s.m > 2 ? 2 : 4;
+    if (s.gate != Gate::none) return {2, s.m > 1 ? 2 : 4, 1};
+    if (const std::string forced = env_string("INVAR_LINEAR"); forced.size() == 3) {
+        bool fits = true;
+        for (std::int32_t i = 0; i < s.parts; ++i) fits = fits && s.n[i] % (forced[0] - '0') == 0;
+        if (fits) return {forced[0] - '0', forced[1] - '0', forced[2] - '0'};
+    }
+    return {1, loads, 1};
+}
+
+// Pieces of x that a thread keeps while the norm is formed; 0 where they would be too many registers.
+int norm_vectors(const LinearSpec& s) {
+    if (!s.has_norm || s.x != s.norm_weight) return 0;
+    const std::int64_t pieces = ceil_div(s.k, kLinearThreads * static_cast<std::int64_t>(16 / size_of(s.x)));
+    return pieces <= 4 ? static_cast<int>(pieces) : 0;
+}
+
 // product_order: buffers as plan_matmul has them, y behind w.
 KernelCall plan_rows(const LinearSpec& s, bool product_order) {
     const bool gated = s.gate != Gate::none;
-    const int loads = static_cast<int>(s.m) * (gated ? 2 : 1) > 2 ? 2 : 4;
+    const Reading reading = reading_of(s);
     KernelCall call;
     call.module = cuda_module("linear", {kMatmulCudaParams, kMatmulCudaLinear},
                               {{"X", cuda_type(s.x)},
@@ -156,12 +180,16 @@ KernelCall plan_rows(const LinearSpec& s, bool product_order) {
                                {"RESIDUAL", flag(s.has_residual)},
                                {"ACTIVATION", kDigits[static_cast<int>(s.gate)]},
                                {"PRODUCT_ORDER", flag(product_order)},
-                               {"UNROLL", kDigits[loads]}});
+                               {"WEIGHT_ROWS", kDigits[reading.weight_rows]},
+                               {"UNROLL", kDigits[reading.loads]},
+                               {"SPLIT", kDigits[reading.split]},
+                               {"NORM_VECTORS", kDigits[norm_vectors(s)]}});
     call.entry = "linear";
     std::int64_t rows = s.n[0];
     for (std::int32_t i = 1; i < s.parts && !gated; ++i) rows += s.n[i];
     const std::int64_t normed = s.has_norm ? s.m * s.k * static_cast<std::int64_t>(size_of(s.x)) : 0;
-    call.config = {cuda_grid(ceil_div(rows, kLinearThreads / 32)),
+    const std::int64_t of_block = kLinearThreads / 32 / reading.split * (gated ? 1 : reading.weight_rows);
+    call.config = {cuda_grid(ceil_div(rows, of_block)),
                    {static_cast<std::uint32_t>(kLinearThreads)},
                    static_cast<std::uint32_t>(normed),
                    true};

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <string>
 
+#include "kernels/cuda_source.h"
 #include "kernels/random/variants.h"
 
 namespace invar::kernels {
@@ -22,7 +23,6 @@ const Module& module() {
 
 KernelCall plan_sample(const Device& device, const SampleSpec& s) {
     KernelCall call;
-    call.module = native_module(device, module(), kFamily);
     float_storage(s.logits, kFamily, "logits");
     at_least(s.rows, 0, kFamily, "rows");
     at_least(s.vocab, 1, kFamily, "vocab");
@@ -33,6 +33,11 @@ KernelCall plan_sample(const Device& device, const SampleSpec& s) {
     strided_extent(s.rows, s.logits_row, s.vocab, kFamily);
     area(s.rows, s.history_columns, kFamily);
     area(s.rows, sizeof(SamplingRow), kFamily);
+    if (is_cuda(device)) {
+        random::plan_sample_cuda(s, call);
+        return call;
+    }
+    call.module = native_module(device, module(), kFamily);
     call.workspace_bytes =
         static_cast<std::size_t>(checked_mul<std::int64_t>(s.rows, random::RowSpace(s.vocab).bytes, kFamily));
     call.entry = "sample";
@@ -43,13 +48,17 @@ KernelCall plan_sample(const Device& device, const SampleSpec& s) {
 
 KernelCall plan_random(const Device& device, const RandomSpec& s) {
     KernelCall call;
-    call.module = native_module(device, module(), kFamily);
     float_storage(s.y, kFamily, "y");
     at_least(s.count, 0, kFamily, "count");
     area(s.count, 1, kFamily);
     if (!std::isfinite(s.low) || !std::isfinite(s.high))
         throw InvalidArgument("random: the range from " + std::to_string(s.low) + " to " +
                               std::to_string(s.high) + " must be finite");
+    if (is_cuda(device)) {
+        random::plan_random_cuda(s, call);
+        return call;
+    }
+    call.module = native_module(device, module(), kFamily);
     call.entry = "random";
     call.config.grid.x = grid_of(ceil_div(s.count, kTaskElements));
     call.set_params(s);

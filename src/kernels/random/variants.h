@@ -42,6 +42,10 @@ std::uint64_t weigh(const float* x, std::int64_t n, float largest, float tempera
 // Ids of the values that reach cut, ascending; gives how many.
 std::int64_t collect_at_least(const float* values, std::int64_t n, float cut, std::int32_t* ids);
 
+// On CUDA; the specification has been checked.
+void plan_sample_cuda(const SampleSpec& spec, KernelCall& call);
+void plan_random_cuda(const RandomSpec& spec, KernelCall& call);
+
 void run_sample(const NativeLaunch& launch);
 void run_random(const NativeLaunch& launch);
 

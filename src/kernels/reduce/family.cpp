@@ -4,6 +4,7 @@
 
 #include <string>
 
+#include "kernels/cuda_source.h"
 #include "kernels/reduce/variants.h"
 
 namespace invar::kernels {
@@ -46,7 +47,6 @@ bool result_type_fits(const ReduceSpec& s) {
 
 KernelCall plan_reduce(const Device& device, const ReduceSpec& s) {
     KernelCall call;
-    call.module = native_module(device, module(), kFamily);
     at_least(s.outer, 0, kFamily, "outer");
     at_least(s.n, 0, kFamily, "n");
     at_least(s.inner, 0, kFamily, "inner");
@@ -63,6 +63,11 @@ KernelCall plan_reduce(const Device& device, const ReduceSpec& s) {
         throw InvalidArgument(
             "reduce: an axis of length 0 has no result under this operation; only sum, prod, any "
             "and all have one");
+    if (is_cuda(device)) {
+        reduce::plan_reduce_cuda(s, call);
+        return call;
+    }
+    call.module = native_module(device, module(), kFamily);
     const reduce::Units units(s);
     if (units.chunks > 1)
         call.workspace_bytes = static_cast<std::size_t>(checked_mul<std::int64_t>(
@@ -75,7 +80,6 @@ KernelCall plan_reduce(const Device& device, const ReduceSpec& s) {
 
 KernelCall plan_row(const Device& device, const RowSpec& s) {
     KernelCall call;
-    call.module = native_module(device, module(), kFamily);
     at_least(s.rows, 0, kFamily, "rows");
     at_least(s.n, 0, kFamily, "n");
     float_storage(s.x, kFamily, "x");
@@ -92,6 +96,11 @@ KernelCall plan_row(const Device& device, const RowSpec& s) {
         throw InvalidArgument("reduce: rows of y overlap: the stride " + std::to_string(s.y_row) +
                               " is less than the row of " + std::to_string(s.n));
     area(s.rows, s.n, kFamily);
+    if (is_cuda(device)) {
+        reduce::plan_row_cuda(s, call);
+        return call;
+    }
+    call.module = native_module(device, module(), kFamily);
     call.entry = "row";
     call.config.grid.x = grid_of(ceil_div(s.rows, s.n > 0 ? ceil_div(kTaskElements, s.n) : 1));
     call.set_params(s);

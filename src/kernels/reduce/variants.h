@@ -157,5 +157,8 @@ void run(const NativeLaunch& launch, const ReduceSpec& s, Partial<A>* partials, 
 void run_reduce(const NativeLaunch& launch);        // f32, f16, bf16
 void run_reduce_typed(const NativeLaunch& launch);  // f64, integers, pred
 void run_row(const NativeLaunch& launch);
+// Fill in the call on a CUDA device; the specification has been checked.
+void plan_reduce_cuda(const ReduceSpec& spec, KernelCall& call);
+void plan_row_cuda(const RowSpec& spec, KernelCall& call);
 
 }  // namespace invar::kernels::reduce

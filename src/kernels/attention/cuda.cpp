@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+// Attention on CUDA: which kernel takes a call. Types, head_dim and the heads of a group become definitions of the source.
+#include <algorithm>
+
+#include "kernels/attention/cuda_params.h"
+#include "kernels/attention/variants.h"
+#include "kernels/cuda_source.h"
+
+namespace invar::kernels {
+
+extern const char* const kAttentionCudaParams;
+extern const char* const kAttentionCudaCache;
+extern const char* const kAttentionCudaSource;
+extern const char* const kAttentionCudaDecode;
+
+namespace attention {
+namespace {
+
+constexpr std::uint32_t kThreads = 128;
+constexpr std::int64_t kMaxDecodeTokens = 64;  // a call of more is a prompt
+constexpr std::int64_t kMaxGroup = 8;          // heads of a kv head that a block of the decode kernel takes
+constexpr std::int64_t kDecodeSplit = 64, kMaxDecodeSplits = 64;  // slots and number of splits (cuda_decode.cu)
+constexpr std::int64_t kMostBlocks = 0x7fffffff;
+
+constexpr const char* kDigits[] = {"0", "1", "2", "3", "4", "5", "6", "7", "8"};
+
+std::size_t bytes(std::int64_t elements, DType t) { return static_cast<std::size_t>(elements) * size_of(t); }
+std::size_t words(std::int64_t count) { return static_cast<std::size_t>(count) * sizeof(std::int32_t); }
+std::size_t cache_bytes(const KvLayout& c) {
+    return bytes(c.blocks * c.kv_heads * c.head_dim * kBlockTokens, c.dtype);
+}
+std::int64_t rows_extent(std::int64_t tokens, std::int64_t token, std::int64_t heads, std::int64_t head,
+                         std::int64_t dim) {
+    return extent(tokens, token, extent(heads, head, dim));
+}
+
+CacheParams cache_params(const KvLayout& c) {
+    return {c.blocks, c.table_rows, c.table_columns, static_cast<int>(c.kv_heads),
+            static_cast<int>(c.head_dim)};
+}
+
+// What the decode kernel is compiled for: 16-bit vectors of whole 16-byte pieces, few heads to a kv head.
+bool suits_decode(const AttentionSpec& s) {
+    const std::int64_t group = s.heads / s.cache.kv_heads;
+    return s.tokens > 0 && s.tokens <= kMaxDecodeTokens && s.q == s.cache.dtype && size_of(s.q) == 2 &&
+           (s.cache.head_dim == 64 || s.cache.head_dim == 128) && group <= kMaxGroup && s.mask_columns == 0 &&
+           s.cache.kv_heads <= 0xffff && s.heads <= kMostBlocks;
+}
+
+void plan_decode(const AttentionSpec& s, std::int64_t longest, AttentionParams& p, KernelCall& call) {
+    const std::int64_t group = s.heads / s.cache.kv_heads;
+    p.splits = std::clamp<std::int64_t>(ceil_div(longest, kDecodeSplit), 1, kMaxDecodeSplits);
+    const bool direct = p.splits == 1;
+    const std::int64_t padded = group <= 2 ? group : group <= 4 ? 4 : 8;
+    call.module =
+        cuda_module("attention_decode", {kAttentionCudaParams, kAttentionCudaCache, kAttentionCudaDecode},
+                    {{"KV", cuda_type(s.cache.dtype)},
+                     {"Y", cuda_type(s.y)},
+                     {"HEAD_DIM", s.cache.head_dim == 64 ? "64" : "128"},
+                     {"GROUP", kDigits[group]},
+                     {"PADDED", kDigits[padded]},
+                     {"DIRECT", direct ? "1" : "0"}});
+    call.entry = "decode";
+    call.config = {{static_cast<std::uint32_t>(p.splits), static_cast<std::uint32_t>(s.cache.kv_heads),
+                    static_cast<std::uint32_t>(s.tokens)},
+                   {kThreads},
+                   0,
+                   true};
+    if (direct) return;
+    call.next_entry = "combine";
+    call.next_config = {
+        {static_cast<std::uint32_t>(s.heads), static_cast<std::uint32_t>(s.tokens), 1},
+        {static_cast<std::uint32_t>(s.cache.head_dim)},
+        0,
+        true};
+    call.workspace_bytes = static_cast<std::size_t>(
+        checked_mul<std::int64_t>(checked_mul<std::int64_t>(s.tokens * s.heads, p.splits, "attention"),
+                                  (s.cache.head_dim + 2) * static_cast<std::int64_t>(sizeof(float)), "attention"));
+}
+
+void plan_general(const AttentionSpec& s, KernelCall& call) {
+    call.module =
+        cuda_module("attention", {kAttentionCudaParams, kAttentionCudaCache, kAttentionCudaSource},
+                    {{"APPEND", "0"},
+                     {"Q", cuda_type(s.q)},
+                     {"KV", cuda_type(s.cache.dtype)},
+                     {"Y", cuda_type(s.y)},
+                     {"MASK", s.mask_columns > 0 ? "1" : "0"}});
+    call.entry = "attention";
+    call.config = {cuda_grid(s.tokens * s.heads), {kThreads}, 0, true};
+}
+
+}  // namespace
+
+void plan_kv_append_cuda(const KvAppendSpec& s, KernelCall& call) {
+    const KvLayout& c = s.cache;
+    call.module = cuda_module("kv_append", {kAttentionCudaParams, kAttentionCudaCache, kAttentionCudaSource},
+                              {{"APPEND", "1"}, {"NEW", cuda_type(s.kv)}, {"KV", cuda_type(c.dtype)}});
+    call.entry = "kv_append";
+    const std::int64_t pieces = std::clamp<std::int64_t>(ceil_div(c.kv_heads * c.head_dim, kThreads), 1, 64);
+    call.config = {cuda_grid(s.tokens, static_cast<std::uint32_t>(pieces)), {kThreads}, 0, true};
+    call.buffer_bytes = {bytes(rows_extent(s.tokens, s.k_token, c.kv_heads, s.k_head, c.head_dim), s.kv),
+                         bytes(rows_extent(s.tokens, s.v_token, c.kv_heads, s.v_head, c.head_dim), s.kv),
+                         cache_bytes(c),
+                         cache_bytes(c),
+                         words(c.table_rows * c.table_columns),
+                         words(s.tokens),
+                         words(s.tokens)};
+    call.set_params(AppendParams{cache_params(c), s.tokens, s.k_token, s.k_head, s.v_token, s.v_head});
+}
+
+void plan_attention_cuda(const AttentionSpec& s, KernelCall& call) {
+    const KvLayout& c = s.cache;
+    const std::int64_t longest = std::min(s.max_length, c.table_columns * kBlockTokens);
+    AttentionParams p{cache_params(c), s.tokens,       s.heads, s.q_token, s.q_head, s.window,
+                      longest,         s.mask_columns, 1,       s.scale,   s.softcap};
+    if (suits_decode(s))
+        plan_decode(s, longest, p, call);
+    else
+        plan_general(s, call);
+    call.buffer_bytes = {bytes(rows_extent(s.tokens, s.q_token, s.heads, s.q_head, c.head_dim), s.q),
+                         cache_bytes(c),
+                         cache_bytes(c),
+                         words(c.table_rows * c.table_columns),
+                         words(s.tokens),
+                         words(s.tokens),
+                         bytes(s.tokens * s.heads * c.head_dim, s.y)};
+    if (s.mask_columns > 0) call.buffer_bytes[7] = words(c.table_rows * s.mask_columns);
+    call.set_params(p);
+}
+
+}  // namespace attention
+}  // namespace invar::kernels

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+// Softmax and norms over rows: a block a row. Definitions: X, Y, G (types of x, y, weight and bias), OP (0 softmax,
+// 1 log_softmax, 2 rms_norm, 3 layer_norm), WEIGHT and BIAS (0 or 1), THREADS, and PIECES: pieces of kLanes<X> elements
+// that a thread keeps in registers, 0 where rows are too long for that and are read again. Sums go over a fixed tree: a
+// thread's elements in order, then the lanes of a warp, then the warps.
+constexpr int kPiece = kLanes<X>;
+
+template <int N, class T> INLINE void load_n(const T* p, f32 (&x)[N]) {
+    if constexpr (N * sizeof(T) == 32) {
+        f32 low[N / 2], high[N / 2];
+        widen16<T>(((const uint4*)p)[0], low);
+        widen16<T>(((const uint4*)p)[1], high);
+#pragma unroll
+        for (int i = 0; i < N / 2; ++i) { x[i] = low[i]; x[N / 2 + i] = high[i]; }
+    } else if constexpr (N * sizeof(T) == 16) {
+        widen16<T>(*(const uint4*)p, x);
+    } else {
+        const uint2 v = *(const uint2*)p;
+        widen2<T>(v.x, x[0], x[1]);
+        widen2<T>(v.y, x[2], x[3]);
+    }
+}
+template <int N, class T> INLINE void store_n(T* p, const f32 (&x)[N]) {
+    if constexpr (N * sizeof(T) == 32) {
+        f32 low[N / 2], high[N / 2];
+#pragma unroll
+        for (int i = 0; i < N / 2; ++i) { low[i] = x[i]; high[i] = x[N / 2 + i]; }
+        ((uint4*)p)[0] = narrow16<T>(low);
+        ((uint4*)p)[1] = narrow16<T>(high);
+    } else if constexpr (N * sizeof(T) == 16) {
+        *(uint4*)p = narrow16<T>(x);
+    } else {
+        *(uint2*)p = make_uint2(narrow2<T>(x[0], x[1]), narrow2<T>(x[2], x[3]));
+    }
+}
+
+// What a row has in common.
+struct RowFacts {
+    f32 a = 0;  // maximum, or mean
+    f32 b = 0;  // sum of exponentials or its logarithm, or the scale
+};
+
+PRIVATE f32 result(f32 x, const RowFacts& f, f32 weight, f32 bias) {
+    if constexpr (OP == 0) return expf(x - f.a) * f.b;
+    if constexpr (OP == 1) return x - f.a - f.b;
+    if constexpr (OP == 2) return x * f.b * weight;
+    return (x - f.a) * f.b * weight + bias;
+}
+
+// each(f) calls f for all of this thread's elements of the row, in order.
+template <class Each> INLINE RowFacts row_facts(const Each& each, const RowParams& p, f32* shared) {
+    RowFacts f;
+    if constexpr (OP <= 1) {
+        f32 top = -INFINITE;
+        each([&](f32 x) { top = Largest()(top, x); });
+        f.a = block_fold(top, Largest(), shared);
+        f32 sum = 0;
+        each([&](f32 x) { sum += expf(x - f.a); });
+        sum = block_fold(sum, Sum(), shared);
+        f.b = OP == 0 ? 1.0f / sum : logf(sum);
+        return f;
+    }
+    if constexpr (OP == 3) {
+        f32 sum = 0;
+        each([&](f32 x) { sum += x; });
+        f.a = block_fold(sum, Sum(), shared) / (f32)p.n;
+    }
+    f32 squares = 0;
+    each([&](f32 x) { const f32 d = x - f.a; squares = fmaf(d, d, squares); });
+    f.b = 1.0f / sqrtf(block_fold(squares, Sum(), shared) / (f32)p.n + p.eps);
+    return f;
+}
+
+KERNEL(THREADS) row(const X* x, Y* y,
+#if WEIGHT
+    const G* weight,
+#endif
+#if BIAS
+    const G* bias,
+#endif
+    RowParams p) {
+    __shared__ f32 shared[THREADS / kWarp + 1];
+    wait_for_earlier();
+    let_next_start();
+    for (i64 r = blockIdx.x; r < p.rows; r += gridDim.x) {
+        const X* from = x + r * p.x_row;
+        Y* to = y + r * p.y_row;
+        const auto gain = [&](i64 i) -> f32 {
+#if WEIGHT
+            return widen(weight[i]) + p.added;
+#else
+            return 1.0f;
+#endif
+        };
+        const auto shift = [&](i64 i) -> f32 {
+#if BIAS
+            return widen(bias[i]);
+#else
+            return 0.0f;
+#endif
+        };
+#if PIECES > 0
+        bool whole = p.n % kPiece == 0 && aligned16(from) && ((u64)to & (kPiece * sizeof(Y) - 1) & 15) == 0;
+        if (whole) {
+            f32 kept[PIECES][kPiece];
+            const i64 pieces = p.n / kPiece;
+#pragma unroll
+            for (int j = 0; j < PIECES; ++j) {
+                const i64 piece = threadIdx.x + j * THREADS;
+                if (piece < pieces) load_n<kPiece>(from + piece * kPiece, kept[j]);
+            }
+            const RowFacts f = row_facts([&](const auto& use) {
+#pragma unroll
+                for (int j = 0; j < PIECES; ++j)
+                    if (threadIdx.x + j * THREADS < pieces)
+#pragma unroll
+                        for (int i = 0; i < kPiece; ++i) use(kept[j][i]);
+            }, p, shared);
+#pragma unroll
+            for (int j = 0; j < PIECES; ++j) {
+                const i64 piece = threadIdx.x + j * THREADS;
+                if (piece >= pieces) continue;
+#pragma unroll
+                for (int i = 0; i < kPiece; ++i)
+                    kept[j][i] = result(kept[j][i], f, gain(piece * kPiece + i), shift(piece * kPiece + i));
+                store_n<kPiece>(to + piece * kPiece, kept[j]);
+            }
+            continue;
+        }
+#endif
+        // The same elements a thread as above: bits do not depend on the alignment.
+        const RowFacts f = row_facts([&](const auto& use) {
+            for (i64 first = threadIdx.x * kPiece; first < p.n; first += THREADS * kPiece)
+                for (i64 i = first; i < first + kPiece && i < p.n; ++i) use(widen(from[i]));
+        }, p, shared);
+        for (i64 i = threadIdx.x; i < p.n; i += THREADS) to[i] = narrow<Y>(result(widen(from[i]), f, gain(i), shift(i)));
+    }
+}

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a CUDA device is given, looked at without one: golden schedules of decode steps as "null:cuda" takes them, with the
+// number of launches a token, and the compilation of every source that the models ask for, where NVRTC is present.
+#include <invar/error.h>
+#include <invar/model.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <mutex>
+#include <sstream>
+
+#include <gtest/gtest.h>
+
+#include "backends/cuda/driver.h"
+#include "base/env.h"
+#include "base/thread_pool.h"
+#include "device/device.h"
+#include "device/services.h"
+#include "golden.h"
+#include "kernels/cuda_source.h"
+
+namespace invar {
+namespace {
+
+namespace fs = std::filesystem;
+const fs::path kModels = fs::path(INVAR_SOURCE_DIR) / "tests" / "data" / "models";
+
+TEST(CudaSchedule, DecodeSteps) {
+    for (const char* name : {"llama", "gpt2", "mistral", "qwen2", "qwen3"}) {
+        const auto model = Model::load(kModels / name, {.device = "null:cuda", .dtype = DType::bf16});
+        const Session session(model, {.capacity = 64});
+        compare_with_golden(std::string("cuda-decode-") + name, session.decode_schedule());
+    }
+}
+
+// The first step launches what the schedule says; later ones are one replay of the same.
+TEST(CudaSchedule, LaunchesOfAToken) {
+    const auto model = Model::load(kModels / "llama", {.device = "null:cuda", .dtype = DType::bf16});
+    Session session(model, {.capacity = 64});
+    const std::vector<std::int32_t> prompt[] = {{1, 2, 3}};
+    const SamplingOptions greedy[] = {{}};
+    session.start(prompt, greedy);
+    LaunchLog* log = model->device()->launch_log();
+    ASSERT_NE(log, nullptr);
+    std::vector<std::size_t> launches;
+    for (int step = 0; step < 3; ++step) {
+        log->clear();
+        session.step();
+        const std::string text = log->text();
+        launches.push_back(0);
+        for (std::size_t at = 0; (at = text.find("launch ", at)) != std::string::npos; ++at) ++launches.back();
+    }
+    compare_with_golden("cuda-launches-llama", "launches of a token, 2 layers: " + std::to_string(launches[0]) + "\n");
+    EXPECT_EQ(launches[1], launches[0]);
+    EXPECT_EQ(launches[2], launches[0]);
+}
+
+TEST(CudaSource, EverySourceOfTheModelsCompiles) {
+    try {
+        cuda::nvrtc();
+    } catch (const Unsupported& e) {
+        if (!env_string("INVAR_REQUIRE_NVRTC").empty()) throw;
+        GTEST_SKIP() << e.what();
+    }
+    for (const auto& folder : fs::directory_iterator(kModels)) {
+        if (!folder.is_directory()) continue;
+        for (const DType type : {DType::bf16, DType::f32}) {
+            const auto model = Model::load(folder.path(), {.device = "null:cuda", .dtype = type});
+            const Session one(model, {.capacity = 64}), several(model, {.sequences = 3, .capacity = 512}),
+                many(model, {.sequences = 24, .capacity = 64});
+        }
+    }
+    // The shape of head that the tuned attention kernels serve.
+    const auto large = Model::random("gpt2", {.device = "null:cuda", .dtype = DType::f16, .max_context = 64});
+    const Session session(large);
+
+    struct Job {
+        const Module* module;
+        const char* architecture;
+    };
+    std::vector<Job> jobs;
+    for (const Module* module : kernels::cuda_modules())
+        for (const char* architecture : {"sm_80", "sm_90a", "sm_100"}) jobs.push_back({module, architecture});
+    ASSERT_GT(jobs.size(), 30u);
+    std::mutex mutex;
+    ThreadPool::shared().parallel_for(static_cast<std::int64_t>(jobs.size()), [&](std::int64_t i) {
+        const Job& job = jobs[static_cast<std::size_t>(i)];
+        const auto& source = std::get<SourceText>(job.module->body);
+        try {
+            const auto compiled = cuda::compile_source(job.module->name, source.text, job.architecture, source.options);
+            const std::lock_guard lock(mutex);
+            EXPECT_FALSE(compiled.cubin.empty());
+            EXPECT_EQ(compiled.log, "") << job.module->name << " for " << job.architecture;
+        } catch (const CompileFailed& e) {
+            const std::lock_guard lock(mutex);
+            ADD_FAILURE() << e.what();
+        }
+    });
+}
+
+}  // namespace
+}  // namespace invar
