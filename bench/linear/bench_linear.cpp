@@ -28,7 +28,8 @@ struct Case {
     LinearSpec spec;
 };
 
-LinearSpec linear(std::int64_t m, std::int64_t k, std::vector<std::int64_t> n, bool norm, Gate gate, bool residual) {
+LinearSpec linear(std::int64_t m, std::int64_t k, std::vector<std::int64_t> n, bool norm, Gate gate,
+                  bool residual) {
     LinearSpec s;
     s.x = s.w = s.y = s.bias = s.residual = s.norm_weight = DType::bf16;
     s.m = m;
@@ -49,7 +50,9 @@ LinearSpec linear(std::int64_t m, std::int64_t k, std::vector<std::int64_t> n, b
 class Runner {
 public:
     Runner(Device& device, std::size_t weight_bytes)
-        : device_(device), stream_(device.make_stream()), weights_(device.allocator().allocate(weight_bytes)),
+        : device_(device),
+          stream_(device.make_stream()),
+          weights_(device.allocator().allocate(weight_bytes)),
           rest_(device.allocator().allocate(std::size_t{64} << 20)) {
         fill(weights_);
         fill(rest_);
@@ -86,7 +89,8 @@ public:
         };
         play(1);
         stream_->synchronize();
-        const std::size_t count = std::max<std::size_t>(8, (std::size_t{6} << 30) / std::max<std::size_t>(total, 1));
+        const std::size_t count =
+            std::max<std::size_t>(8, (std::size_t{6} << 30) / std::max<std::size_t>(total, 1));
         launches = total = 0;
         stream_->begin_capture();
         play(std::min<std::size_t>(count, 512));
@@ -97,7 +101,8 @@ public:
             const auto begin = std::chrono::steady_clock::now();
             stream_->replay(*graph);
             stream_->synchronize();
-            seconds.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
+            seconds.push_back(
+                std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
         }
         std::sort(seconds.begin(), seconds.end());
         return seconds[seconds.size() / 2] / static_cast<double>(launches);

@@ -33,7 +33,7 @@ protected:
 };
 
 TEST_F(NullTest, LogIsTheGoldenFormOfASchedule) {
-    const auto module = inline_device->compile({"any", SourceText{"null", "whatever", {}}});
+    const auto module = inline_device->compile({"any", SourceText{"null", "matvec and empty", {}}});
     const auto stream = inline_device->make_stream();
     const auto a = inline_device->allocate_raw(1024), b = inline_device->allocate_raw(256);
     const std::byte params[12] = {};

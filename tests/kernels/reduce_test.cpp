@@ -242,6 +242,7 @@ TEST(Reduce, SameBitsOnEveryTargetAndThreadCount) {
 
 TEST(Reduce, LayoutsOfOneAxisAgree) {
     // The tree is one of positions: a column of (n, inner) gives the bits of the same row.
+    if (!on_cpu()) GTEST_SKIP() << "a property of the cpu alone";
     const std::int64_t n = 5000, inner = 3;
     Array columns(DType::f32, n * inner), row(DType::f32, n), y(DType::f32, inner), z(DType::f32, 1);
     columns.randomize(4);
@@ -269,8 +270,10 @@ TEST(Reduce, RefusesWrongSpecifications) {
 TEST(Reduce, RefusesSmallAndMissingBuffers) {
     const auto call = plan_reduce(device(), {Reduction::sum, DType::f32, DType::f32, 1, 100, 1, 0});
     Array x(DType::f32, 99), y(DType::f32, 1), full(DType::f32, 100);
-    expect_contains(message_of<LaunchFailed>([&] { run(call, {&x, &y}); }), {"reduce", "'x'", "396", "400"});
-    expect_contains(message_of<LaunchFailed>([&] { run(call, {&full}); }), {"'y'", "missing"});
+    const std::string small = message_of<LaunchFailed>([&] { run(call, {&x, &y}); });
+    expect_contains(small, {"396", "400"});
+    expect_names(small, {"reduce", "'x'"});
+    expect_names(message_of<LaunchFailed>([&] { run(call, {&full}); }), {"'y'", "missing"});
     EXPECT_TRUE(y.poisoned(0));
     auto odd = call;
     odd.params_bytes -= 1;

@@ -100,7 +100,7 @@ TEST(Session, WrongRequestsAreRefused) {
     const auto model = llama();
     EXPECT_THROW(Session(model, {.capacity = model->info().context + 1}), InvalidArgument);
     EXPECT_THROW(Session(model, {.sequences = 0}), InvalidArgument);
-    EXPECT_THROW(Session(model, {.prefill_chunk = 0}), InvalidArgument);
+    EXPECT_THROW(Session(model, {.prefill_chunk = -1}), InvalidArgument);
     Session session(model, {.capacity = 6});
     const SamplingOptions greedy[] = {{}};
     const auto start = [&](std::vector<std::int32_t> prompt) {

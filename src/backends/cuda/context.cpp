@@ -108,6 +108,15 @@ CudaBuffer::~CudaBuffer() {
     if (address_ && context_->try_enter()) context_->driver().memory_free(address_);
 }
 
+bool CudaKernel::takes(std::size_t buffers, std::size_t params) const noexcept {
+    if (parameters_.empty()) return true;
+    const std::size_t given = buffers + (params > 0);
+    if (parameters_.size() != given && parameters_.size() != given + 1) return false;
+    for (std::size_t i = 0; i < parameters_.size(); ++i)
+        if (parameters_[i] != (i == buffers && params > 0 ? params : sizeof(CUdeviceptr))) return false;
+    return true;
+}
+
 CUresult CudaKernel::allow_shared(std::uint32_t bytes) {
     if (bytes <= shared_allowed_.load(std::memory_order_relaxed)) return kSuccess;
     const CUresult result = context_.driver().function_set_attribute(function_, kFunctionMaxDynamicShared,
@@ -142,14 +151,13 @@ public:
         for (CUfunction function : functions) {
             const char* entry = nullptr;
             context_->check(driver.function_name(&entry, function), "kernels of module '" + name_ + "'");
-            int parameters = -1;
-            if (driver.function_parameter) {
-                std::size_t offset = 0, size = 0;
-                for (parameters = 0; driver.function_parameter(function, static_cast<std::size_t>(parameters),
-                                                               &offset, &size) == kSuccess;)
-                    ++parameters;
-            }
-            kernels_.push_back(std::make_unique<CudaKernel>(entry, *context_, function, parameters));
+            std::vector<std::size_t> parameters;
+            std::size_t offset = 0, size = 0;
+            while (driver.function_parameter &&
+                   driver.function_parameter(function, parameters.size(), &offset, &size) == kSuccess)
+                parameters.push_back(size);
+            kernels_.push_back(
+                std::make_unique<CudaKernel>(entry, *context_, function, std::move(parameters)));
         }
     }
 

@@ -72,20 +72,25 @@ private:
 
 class CudaKernel final : public Kernel {
 public:
-    CudaKernel(std::string name, Context& context, CUfunction function, int parameters)
-        : Kernel(std::move(name)), context_(context), function_(function), parameters_(parameters) {}
+    // parameters: bytes of each that the kernel declares; empty where the driver is too old to tell.
+    CudaKernel(std::string name, Context& context, CUfunction function, std::vector<std::size_t> parameters)
+        : Kernel(std::move(name)),
+          context_(context),
+          function_(function),
+          parameters_(std::move(parameters)) {}
     Context& context() const noexcept { return context_; }
     CUfunction function() const noexcept { return function_; }
-    // Parameters that the kernel declares: pointers in the order of the buffers, then at most one struct by value. -1
-    // where the driver is too old to tell.
-    int parameters() const noexcept { return parameters_; }
+    // Whether the kernel declares what it would be given: pointers in the order of the buffers, a struct of `params`
+    // bytes by value unless that is 0, then at most a pointer to the FaultBox. What it declares is in `parameters`.
+    bool takes(std::size_t buffers, std::size_t params) const noexcept;
+    const std::vector<std::size_t>& parameters() const noexcept { return parameters_; }
     // Lets the kernel use that much dynamic shared memory.
     CUresult allow_shared(std::uint32_t bytes);
 
 private:
     Context& context_;
     CUfunction function_;
-    int parameters_;
+    const std::vector<std::size_t> parameters_;
     std::atomic<std::uint32_t> shared_allowed_{48u << 10};
 };
 

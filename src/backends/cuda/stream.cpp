@@ -131,16 +131,14 @@ public:
             own = program->prepare(params, std::span(placed).first(count), at, written);
             if (!own) return;
             arguments[count++] = written.words.data();
-        } else if (!params.empty()) {
-            arguments[count++] = const_cast<std::byte*>(params.data());
+        } else {
+            // The driver reads as many arguments as the kernel declares.
+            if (!own->takes(buffers.size(), params.size()))
+                throw wrong_arguments(*own, buffers.size(), params.size());
+            if (!params.empty()) arguments[count++] = const_cast<std::byte*>(params.data());
         }
         CUdeviceptr faults = faults_->address();
         arguments[count++] = &faults;
-        // The driver reads as many arguments as the kernel declares.
-        if (own->parameters() > static_cast<int>(count))
-            throw InvalidArgument(name() + ": kernel '" + kernel.name() + "' takes " +
-                                  std::to_string(own->parameters()) + " arguments and is given " +
-                                  std::to_string(count));
         if (!note_launch(kernel.name())) return;
         CUresult result = own->allow_shared(at.shared_bytes);
         CUlaunchAttribute overlap{};
@@ -315,6 +313,15 @@ private:
             error_ = std::current_exception();
             throw;
         }
+    }
+
+    LaunchFailed wrong_arguments(const CudaKernel& kernel, std::size_t buffers, std::size_t params) const {
+        std::string declared;
+        for (const std::size_t bytes : kernel.parameters())
+            declared += (declared.empty() ? "" : ", ") + std::to_string(bytes);
+        return LaunchFailed(name() + ": kernel '" + kernel.name() + "' declares parameters of " + declared +
+                            " bytes and is given " + std::to_string(buffers) + " buffers and " +
+                            std::to_string(params) + " bytes of parameters");
     }
 
     // What a kernel reported poisons the stream; the record is made ready for the next stream's replays.

@@ -22,10 +22,12 @@ std::uint64_t memory_limit() {
     return static_cast<std::uint64_t>(env_int("INVAR_NULL_MEMORY", kDefaultMemory, 0, INT64_MAX));
 }
 
-// Makes a kernel for whatever name it is asked; where the entries are known, only for those.
+// Makes a kernel for whatever name it is asked; where the entries are known, only for those, and where there is a source,
+// only for names that occur in it.
 class NullModule final : public LoadedModule {
 public:
     explicit NullModule(const Module& module) : name_(module.name) {
+        if (const auto* source = std::get_if<SourceText>(&module.body)) source_ = source->text;
         const auto* native = std::get_if<NativeEntries>(&module.body);
         if (!native) return;
         closed_ = true;
@@ -38,11 +40,14 @@ public:
         if (closed_) return find_kernel(kernels_, "null", name_, entry);
         for (const auto& kernel : kernels_)
             if (kernel->name() == entry) return *kernel;
+        if (!source_.empty() && source_.find(entry) == std::string::npos)
+            throw InvalidArgument("null: the source of module '" + name_ + "' has no kernel '" +
+                                  std::string(entry) + "'");
         return *kernels_.emplace_back(std::make_unique<NullKernel>(std::string(entry)));
     }
 
 private:
-    std::string name_;
+    std::string name_, source_;
     bool closed_ = false;
     std::mutex mutex_;
     std::vector<std::unique_ptr<NullKernel>> kernels_;

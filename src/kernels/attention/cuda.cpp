@@ -19,7 +19,8 @@ namespace {
 constexpr std::uint32_t kThreads = 128;
 constexpr std::int64_t kMaxDecodeTokens = 64;  // a call of more is a prompt
 constexpr std::int64_t kMaxGroup = 8;          // heads of a kv head that a block of the decode kernel takes
-constexpr std::int64_t kDecodeSplit = 64, kMaxDecodeSplits = 64;  // slots and number of splits (cuda_decode.cu)
+constexpr std::int64_t kDecodeSplit = 64,
+                       kMaxDecodeSplits = 64;  // slots and number of splits (cuda_decode.cu)
 constexpr std::int64_t kMostBlocks = 0x7fffffff;
 
 constexpr const char* kDigits[] = {"0", "1", "2", "3", "4", "5", "6", "7", "8"};
@@ -68,24 +69,22 @@ void plan_decode(const AttentionSpec& s, std::int64_t longest, AttentionParams& 
                    true};
     if (direct) return;
     call.next_entry = "combine";
-    call.next_config = {
-        {static_cast<std::uint32_t>(s.heads), static_cast<std::uint32_t>(s.tokens), 1},
-        {static_cast<std::uint32_t>(s.cache.head_dim)},
-        0,
-        true};
-    call.workspace_bytes = static_cast<std::size_t>(
-        checked_mul<std::int64_t>(checked_mul<std::int64_t>(s.tokens * s.heads, p.splits, "attention"),
-                                  (s.cache.head_dim + 2) * static_cast<std::int64_t>(sizeof(float)), "attention"));
+    call.next_config = {{static_cast<std::uint32_t>(s.heads), static_cast<std::uint32_t>(s.tokens), 1},
+                        {static_cast<std::uint32_t>(s.cache.head_dim)},
+                        0,
+                        true};
+    call.workspace_bytes = static_cast<std::size_t>(checked_mul<std::int64_t>(
+        checked_mul<std::int64_t>(s.tokens * s.heads, p.splits, "attention"),
+        (s.cache.head_dim + 2) * static_cast<std::int64_t>(sizeof(float)), "attention"));
 }
 
 void plan_general(const AttentionSpec& s, KernelCall& call) {
-    call.module =
-        cuda_module("attention", {kAttentionCudaParams, kAttentionCudaCache, kAttentionCudaSource},
-                    {{"APPEND", "0"},
-                     {"Q", cuda_type(s.q)},
-                     {"KV", cuda_type(s.cache.dtype)},
-                     {"Y", cuda_type(s.y)},
-                     {"MASK", s.mask_columns > 0 ? "1" : "0"}});
+    call.module = cuda_module("attention", {kAttentionCudaParams, kAttentionCudaCache, kAttentionCudaSource},
+                              {{"APPEND", "0"},
+                               {"Q", cuda_type(s.q)},
+                               {"KV", cuda_type(s.cache.dtype)},
+                               {"Y", cuda_type(s.y)},
+                               {"MASK", s.mask_columns > 0 ? "1" : "0"}});
     call.entry = "attention";
     call.config = {cuda_grid(s.tokens * s.heads), {kThreads}, 0, true};
 }

@@ -20,7 +20,9 @@ constexpr std::int64_t kFillThreads = 256, kSampleThreads = 1024, kChunkThreads 
 constexpr std::int64_t kCudaChunk = 2048;  // kChunk of cuda_sample.cu
 constexpr std::int64_t kMostRows = 65535;
 
-std::size_t bytes(std::int64_t elements, std::size_t size) { return static_cast<std::size_t>(elements) * size; }
+std::size_t bytes(std::int64_t elements, std::size_t size) {
+    return static_cast<std::size_t>(elements) * size;
+}
 
 }  // namespace
 

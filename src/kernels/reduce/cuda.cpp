@@ -21,9 +21,7 @@ constexpr std::int64_t kMostBlocks = 1 << 20;
 
 constexpr const char* kNumbers[] = {"0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10"};
 const char* flag(bool on) { return on ? "1" : "0"; }
-std::size_t bytes(std::int64_t elements, DType t) {
-    return static_cast<std::size_t>(elements) * size_of(t);
-}
+std::size_t bytes(std::int64_t elements, DType t) { return static_cast<std::size_t>(elements) * size_of(t); }
 
 // What an axis of that type is accumulated in.
 DType accumulator(const ReduceSpec& s) {
@@ -51,10 +49,11 @@ void plan_reduce_cuda(const ReduceSpec& s, KernelCall& call) {
     call.config = {cuda_grid(std::min(units, kMostBlocks)), {kThreads}, 0, true};
     if (chunks > 1) {
         call.next_entry = "combine_chunks";
-        call.next_config = {cuda_grid(std::min(ceil_div(results, kThreads / 32), kMostBlocks)), {kThreads}, 0, true};
+        call.next_config = {
+            cuda_grid(std::min(ceil_div(results, kThreads / 32), kMostBlocks)), {kThreads}, 0, true};
         const std::int64_t partial = size_of(a) == 8 ? 24 : 16;
-        call.workspace_bytes = static_cast<std::size_t>(checked_mul(
-            checked_mul(results, chunks, "reduce"), partial, "reduce"));
+        call.workspace_bytes =
+            static_cast<std::size_t>(checked_mul(checked_mul(results, chunks, "reduce"), partial, "reduce"));
     }
     call.buffer_bytes = {bytes(s.outer * s.n * s.inner, s.x), bytes(results, s.y)};
     call.set_params(ReduceParams{s.outer, s.n, s.inner, chunks, s.correction});
@@ -74,7 +73,10 @@ void plan_row_cuda(const RowSpec& s, KernelCall& call) {
                                {"OP", kNumbers[static_cast<int>(s.op)]},
                                {"WEIGHT", flag(weight)},
                                {"BIAS", flag(bias)},
-                               {"THREADS", threads == 64 ? "64" : threads == 128 ? "128" : threads == 256 ? "256" : "512"},
+                               {"THREADS", threads == 64    ? "64"
+                                           : threads == 128 ? "128"
+                                           : threads == 256 ? "256"
+                                                            : "512"},
                                {"PIECES", keeps ? kNumbers[std::max<std::int64_t>(kept, 1)] : "0"}});
     call.entry = "row";
     call.config = {cuda_grid(std::min(s.rows, kMostBlocks)), {static_cast<std::uint32_t>(threads)}, 0, true};
