@@ -107,8 +107,8 @@ struct LaunchConfig {
     Dim3 grid;   // blocks
     Dim3 block;  // threads of a block
     std::uint32_t shared_bytes = 0;
-    // The kernel itself waits for the work before it, so the device may start it while that work ends. Every block of
-    // such a kernel must wait before it ends.
+    // The kernel itself waits for the work before it, so the device may start it while the kernel before it ends. Every
+    // block of such a kernel must wait before it ends.
     bool overlap = false;
     friend bool operator==(const LaunchConfig&, const LaunchConfig&) = default;
 };

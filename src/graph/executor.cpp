@@ -38,11 +38,18 @@ Executable::Executable(Executor& executor, Schedule schedule, bool keep_arena)
       captures_(keep_arena && executor.device().supports(Feature::capture) &&
                 !executor.device().supports(Feature::native)) {
     executor.prepare_kernels(schedule_);
+    std::vector<bool> constant(schedule_.values.size());
+    for (std::size_t v = 0; v < constant.size(); ++v)
+        constant[v] = schedule_.values[v].kind == Value::Kind::input;
+    for (const Step& step : schedule_.steps)
+        for (const int v : step.writes) constant[static_cast<std::size_t>(v)] = false;
     for (std::size_t i = 0; i < prepared_.size(); ++i) {
         const Step& step = schedule_.steps[i];
         Prepared& p = prepared_[i];
         p.buffers.resize(step.arguments.size() + (step.workspace >= 0 ? 1 : 0));
         p.lowest.resize(step.arguments.size(), 0);
+        for (std::size_t a = 0; a < step.arguments.size() && a < 32; ++a)
+            if (constant[static_cast<std::size_t>(step.arguments[a].value)]) p.constant |= 1u << a;
         p.symbolic = std::visit([](const auto& w) { return w.symbolic(); }, step.work);
         if (const auto* pointwise = std::get_if<PointwiseWork>(&step.work)) {
             p.kernel = &executor.program_kernel(pointwise->program, pointwise->entry);
@@ -117,6 +124,8 @@ void Executable::prepare(std::size_t index, std::span<const double> scalars,
         p.next_entry = call.next_entry;
     }
     p.config = call.config;
+    // Everything before the first step has ended when it begins, so that the inputs are as they stay.
+    if (index == 0 || (call.early_buffers & ~p.constant) != 0) p.config.overlap = false;
     p.next_config = call.next_config;
     p.least = call.buffer_bytes;
     p.workspace = call.workspace_bytes > 0;

@@ -42,6 +42,7 @@ private:
         std::vector<std::byte> params;
         std::vector<BufferRef> buffers;
         bool workspace = false;            // the call at hand takes it
+        std::uint32_t constant = 0;        // arguments (bit i: number i) that nothing in the schedule writes
         std::vector<std::int64_t> lowest;  // pointwise: least element offset of each buffer's view, in bytes
         bool symbolic = false;
     };

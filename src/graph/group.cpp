@@ -177,7 +177,8 @@ private:
         }
         label += products.size() == 1 ? "linear" : "linear x" + std::to_string(products.size());
         if (l.has_bias) label += " bias";
-        if (gated) label += " gate";
+        constexpr const char* kGates[] = {"", " silu gate", " gelu gate", " gelu_tanh gate", " relu gate"};
+        if (gated) label += kGates[static_cast<int>(l.gate)];
         std::vector<Argument> results;
         for (std::size_t i = 0; i < products.size(); ++i) {
             const Step& step = s_.steps[products[i]];

@@ -22,6 +22,9 @@ struct KernelCall {
     LaunchConfig next_config;
     // Least bytes of each buffer (workspace apart), for kernels that cannot see how large a buffer is; 0 where unknown.
     std::array<std::size_t, 12> buffer_bytes{};
+    // Buffers (bit i: number i) that an overlapping kernel reads before it waits for earlier work: weights. Whoever launches
+    // it gives up the overlap unless none of them has been written since the last launch without it.
+    std::uint32_t early_buffers = 0;
     std::size_t workspace_bytes = 0;  // a scratch buffer of this size is appended to the buffers when not 0
     std::size_t params_bytes = 0;
     alignas(16) std::array<std::byte, 512> params_data{};

@@ -197,7 +197,7 @@ private:
     void kernel_head(const std::string& suffix) {
         out_ += "extern \"C\" __global__ void __launch_bounds__(" + std::to_string(kWriterBlock) + ") " +
                 p_.name + "_" + suffix + "(" + buffer_arguments(true) + "const " + p_.name +
-                "_words p) {\n"
+                "_words p) {\n  wait_for_earlier();\n"
                 "  const u64 n = (u64)p.w[0], lanes = (u64)gridDim.x * blockDim.x;\n"
                 "  u64 i = (u64)blockIdx.x * blockDim.x + threadIdx.x;\n";
     }

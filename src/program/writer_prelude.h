@@ -105,6 +105,12 @@ typedef float f32; typedef double f64; typedef unsigned char pred;
 #define PRIVATE static __device__ __forceinline__
 #define MATH_f32(name) name##f
 #define MATH_f64(name) name
+PRIVATE void wait_for_earlier() {  // LaunchConfig::overlap
+#if __CUDA_ARCH__ >= 900
+    asm volatile("griddepcontrol.wait;" ::: "memory");
+    asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
 PRIVATE f32 bits_f32(u64 w) { return __uint_as_float((u32)w); }
 PRIVATE f64 bits_f64(u64 w) { return __longlong_as_double((i64)w); }
 PRIVATE f32 LDG_f16(u16 x) { f32 r; asm("cvt.f32.f16 %0, %1;" : "=f"(r) : "h"(x)); return r; }

@@ -117,7 +117,7 @@ TEST_F(CudaTest, LargeCopiesGoThereAndBack) {
 TEST_F(CudaTest, LaunchesThatCannotBeAreRefusedAtTheCall) {
     const auto y = device->allocate_raw(4096);
     LaunchConfig config;
-    EXPECT_THROW(stream->launch(module->kernel("scale"), config, {{y->ref()}}, {}), InvalidArgument)
+    EXPECT_THROW(stream->launch(module->kernel("scale"), config, {{y->ref()}}, {}), LaunchFailed)
         << "too few arguments";
     config.block.x = 2048;
     EXPECT_THROW(stream->launch(module->kernel("stray"), config, {{y->ref()}}, {}), InvalidArgument);

@@ -70,7 +70,8 @@ TEST(CudaSource, EverySourceOfTheModelsCompiles) {
         for (const DType type : {DType::bf16, DType::f32}) {
             const auto model = Model::load(folder.path(), {.device = "null:cuda", .dtype = type});
             const std::int64_t long_one = std::min<std::int64_t>(model->info().context, 512);
-            const Session one(model, {.capacity = 64}), several(model, {.sequences = 3, .capacity = long_one}),
+            const Session one(model, {.capacity = 64}),
+                several(model, {.sequences = 3, .capacity = long_one}),
                 many(model, {.sequences = 24, .capacity = 64});
         }
     }

@@ -12,7 +12,7 @@ namespace invar::nn {
 namespace {
 
 TEST(Rope, TablesAgreeWithDoublePrecision) {
-    const auto device = find_device("cpu");
+    const auto device = find_device();
     io::RopeConfig rope;
     rope.theta = 10000;
     const RopeTables t = make_rope_tables(rope, 8, 300, device);
@@ -26,7 +26,7 @@ TEST(Rope, TablesAgreeWithDoublePrecision) {
 }
 
 TEST(Rope, Llama3ScalesLongWavesOnly) {
-    const auto device = find_device("cpu");
+    const auto device = find_device();
     io::RopeConfig plain, scaled;
     plain.theta = scaled.theta = 500000;
     scaled.type = io::RopeType::llama3;

@@ -72,11 +72,11 @@ TEST(Faults, OutOfMemoryAtEveryAllocation) {
     const std::vector<std::int32_t> want = some_tokens();
     int recovered = 0, failed = 0;
     for (int n = 1; n <= 60; n += 3) {
-        find_device("cpu")->allocator().trim();  // so that requests go to the driver, where the fault is
+        find_device()->allocator().trim();  // so that requests go to the driver, where the fault is
         set_faults("oom@" + std::to_string(n));
         EXPECT_EQ(some_tokens(), want) << "one failure at " << n;
         ++recovered;
-        find_device("cpu")->allocator().trim();
+        find_device()->allocator().trim();
         set_faults("oom@" + std::to_string(n) + ",oom@" + std::to_string(n + 1));
         try {
             EXPECT_EQ(some_tokens(), want);

@@ -93,7 +93,10 @@ TEST(Session, StepsALayerOfALlama) {
     // Three gathers (token, cos, sin), final norm, head, sampler, two counters and three donations around the layers.
     EXPECT_LE(steps, static_cast<std::size_t>(14 * model->info().layers + 11)) << text;
     EXPECT_NE(text.find("matmul residual"), std::string::npos) << text;
-    EXPECT_NE(text.find("silu multiply"), std::string::npos) << text;
+    // A region of its own, or the activation of a product.
+    EXPECT_TRUE(text.find("silu multiply") != std::string::npos ||
+                text.find("silu gate") != std::string::npos)
+        << text;
 }
 
 TEST(Session, WrongRequestsAreRefused) {

@@ -25,7 +25,7 @@ Tensor counting(const Shape& shape) {
 }
 
 TEST(Compile, OneScheduleForEveryLength) {
-    const auto device = find_device("cpu");
+    const auto device = find_device();
     const Tensor w = counting({6, 4}), b = counting({6});
     const auto f = [&](const Tensor& x) { return silu(linear(x * 0.25, w, b)) + softmax(linear(x, w), -1); };
     const Symbol n{0, 50};
@@ -49,7 +49,7 @@ TEST(Compile, OneScheduleForEveryLength) {
 }
 
 TEST(Compile, SymbolicSlicesAndReshapes) {
-    const auto device = find_device("cpu");
+    const auto device = find_device();
     const Dim n = Symbol{0, 40};
     const InputSpec specs[] = {{DType::f32, {n, 6}}};
     const CompiledFunction g = compile(
@@ -68,7 +68,7 @@ TEST(Compile, SymbolicSlicesAndReshapes) {
 }
 
 TEST(Compile, DonationFeedsTheNextRun) {
-    const auto device = find_device("cpu");
+    const auto device = find_device();
     const InputSpec specs[] = {{DType::i32, {3}}, {DType::f32, {3}}};
     const CompiledFunction step = compile(
         [](std::span<const Tensor> in) {
@@ -90,7 +90,7 @@ TEST(Compile, DonationFeedsTheNextRun) {
 }
 
 TEST(Compile, ReplayAllocatesNothing) {
-    const auto device = find_device("cpu");
+    const auto device = find_device();
     const Tensor w = counting({32, 32});
     const InputSpec specs[] = {{DType::f32, {2, 32}}};
     const CompiledFunction f = compile(
@@ -110,7 +110,7 @@ TEST(Compile, ReplayAllocatesNothing) {
 }
 
 TEST(Compile, RepeatedEagerCodeReusesItsSchedule) {
-    const auto executor = graph::Executor::of(*find_device("cpu"));
+    const auto executor = graph::Executor::of(*find_device());
     const Tensor x = counting({8});
     (exp(x) * 3.0 + 1.0).eval();
     const auto before = executor->statistics();
@@ -125,7 +125,7 @@ TEST(Compile, RepeatedEagerCodeReusesItsSchedule) {
 }
 
 TEST(State, StaleUseThrows) {
-    const auto device = find_device("cpu");
+    const auto device = find_device();
     State s(make_kv_cache(DType::f32, 2, 1, 8, device));
     const auto ints = [](const std::vector<std::int32_t>& v, const Shape& shape) {
         return Tensor::of(v, shape);
@@ -156,7 +156,7 @@ TEST(Threads, SharedTensorsAndOneGraphFromTwoThreads) {
 
 TEST(Errors, ImpossibleRequestsAreTypedAndTheProcessGoesOn) {
     EXPECT_THROW(find_device("cuda:7"), NoDevice);
-    EXPECT_THROW(Tensor::empty(DType::f64, {std::int64_t{1} << 61, 4}, find_device("cpu")), InvalidArgument);
+    EXPECT_THROW(Tensor::empty(DType::f64, {std::int64_t{1} << 61, 4}, find_device()), InvalidArgument);
     EXPECT_EQ((counting({2}) + 1.0).to_vector<float>(), (std::vector<float>{-7, -6}));
 }
 

@@ -88,6 +88,7 @@ public:
 
     void launch(Kernel& kernel, const LaunchConfig& config, std::span<const BufferRef> buffers,
                 std::span<const std::byte> params) override {
+        const bool behind_kernel = after_kernel_;
         begin_call();
         auto* own = dynamic_cast<CudaKernel*>(&kernel);
         auto* program = own ? nullptr : dynamic_cast<CudaProgram*>(&kernel);
@@ -145,13 +146,17 @@ public:
         overlap.id = kProgrammaticStreamSerialization;
         overlap.programmatic_stream_serialization = 1;
         const CUlaunchConfig launch{
-            at.grid.x,  at.grid.y,       at.grid.z, at.block.x, at.block.y,
-            at.block.z, at.shared_bytes, handle_,   &overlap,   at.overlap && context_->overlaps() ? 1u : 0u};
+            at.grid.x,       at.grid.y,
+            at.grid.z,       at.block.x,
+            at.block.y,      at.block.z,
+            at.shared_bytes, handle_,
+            &overlap,        at.overlap && behind_kernel && context_->overlaps() ? 1u : 0u};
         if (result == kSuccess) result = driver().launch(&launch, own->function(), arguments.data(), nullptr);
         if (result == kInvalidValue)
             throw InvalidArgument(name() + ": kernel '" + kernel.name() + "' cannot be launched with " +
                                   describe(at));
         if (result != kSuccess) poison(result, "kernel '" + kernel.name() + "' with " + describe(at));
+        after_kernel_ = true;
     }
 
     void copy(BufferRef dst, BufferRef src) override {
@@ -304,6 +309,7 @@ private:
 
     // What every call starts with: the stream's own error, then the context for this thread.
     void begin_call() {
+        after_kernel_ = false;
         take_fault();
         if (error_) std::rethrow_exception(error_);
         if (context_->try_enter()) return;
@@ -399,6 +405,7 @@ private:
     std::exception_ptr error_;
     std::unique_ptr<CudaGraph> graph_;  // while capturing
     std::unique_ptr<Staging> staging_;
+    bool after_kernel_ = false;  // the last call launched a kernel of ours: the next one may overlap it
     std::shared_ptr<FaultBox> faults_;
     std::shared_ptr<FaultBox> replayed_;  // of another stream, whose graph this one replayed last
 };

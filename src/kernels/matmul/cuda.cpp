@@ -195,10 +195,14 @@ KernelCall plan_rows(const LinearSpec& s, bool product_order) {
                    true};
     std::size_t b = 0;
     const auto need = [&](std::int64_t elements, DType t) { call.buffer_bytes[b++] = bytes(elements, t); };
+    const auto need_early = [&](std::int64_t elements, DType t) {
+        call.early_buffers |= 1u << b;
+        need(elements, t);
+    };
     need(extent(s.m, s.x_row, s.k), s.x);
-    if (s.has_norm) need(s.k, s.norm_weight);
+    if (s.has_norm) need_early(s.k, s.norm_weight);
     for (std::int32_t i = 0; i < s.parts; ++i) {
-        need(extent(s.n[i], s.w_row[i], s.k), s.w);
+        need_early(extent(s.n[i], s.w_row[i], s.k), s.w);
         if (product_order) need(extent(s.m, s.y_row[0], s.n[0]), s.y);
         if (s.has_bias) need(s.n[i], s.bias);
     }
