@@ -9,6 +9,7 @@ struct bf16 { u16 bits; };
 #define PRIVATE static __device__ __forceinline__
 #define INLINE __device__ __forceinline__  // of templates
 #define KERNEL(threads) extern "C" __global__ void __launch_bounds__(threads)
+#define KERNEL_AT_LEAST(threads, blocks) extern "C" __global__ void __launch_bounds__(threads, blocks)  // on an SM
 constexpr u32 kWarp = 32;
 constexpr u32 kAllLanes = 0xffffffffu;
 #define INFINITE __int_as_float(0x7f800000)

@@ -21,6 +21,7 @@ struct Problem {
     std::int64_t window = 0;
     float softcap = 0;
     bool mask = false;
+    std::int64_t slack = 5;       // elements between the rows of q
     bool table_of_slack = false;  // more table columns and length than the tokens need
 };
 
@@ -72,7 +73,7 @@ public:
             }
     }
     // Strides with room between tokens.
-    std::int64_t q_token() const { return s.heads * s.head_dim + 5; }
+    std::int64_t q_token() const { return s.heads * s.head_dim + s.slack; }
     std::int64_t kv_token() const { return s.kv_heads * s.head_dim + 3; }
     KvLayout layout() const { return {s.cache, blocks, s.kv_heads, s.head_dim, rows, columns}; }
 
@@ -150,7 +151,8 @@ public:
         return y;
     }
 
-    void check(const Array& y) const {
+    // Against dense attention; looks at every n-th token, and at those that end a sequence.
+    void check(const Array& y, std::int64_t every = 1) const {
         std::vector<double> queries, keys, values;
         for (std::int64_t i = 0; i < q.count(); ++i) queries.push_back(q.get(i));
         for (std::int64_t i = 0; i < k.count(); ++i) {
@@ -162,6 +164,7 @@ public:
             const std::int64_t me = sequence[static_cast<std::size_t>(t)],
                                last = slot[static_cast<std::size_t>(t)];
             if (last == 0) base = t;
+            if (t % every != 0 && last + 1 != s.lengths[static_cast<std::size_t>(me)]) continue;
             for (std::int64_t h = 0; h < s.heads; ++h) {
                 const std::int64_t kv_head = h / (s.heads / s.kv_heads);
                 std::vector<double> p, out(static_cast<std::size_t>(s.head_dim), 0);
@@ -196,9 +199,12 @@ public:
                     }
                 // Scores are off by roundings of their products; so are exponentials, relatively; then the sums.
                 const double unit = 0x1p-24;
-                const double off = (2 * reach * static_cast<double>(s.head_dim + 4) +
+                // Tensor cores take the weights rounded to the cache's type.
+                const bool rounds = !on_cpu() && s.q == s.cache && size_of(s.q) == 2;
+                const double off = (rounds ? epsilon(s.cache) / 2 * size : 0) +
+                                   (2 * reach * static_cast<double>(s.head_dim + 4) +
                                     static_cast<double>(p.size()) + 20 + 4 * static_cast<double>(s.softcap)) *
-                                   unit * size;
+                                       unit * size;
                 for (std::int64_t d = 0; d < s.head_dim; ++d)
                     ASSERT_TRUE(close(y.get((t * s.heads + h) * s.head_dim + d),
                                       out[static_cast<std::size_t>(d)], epsilon(s.y) / 2,
@@ -242,6 +248,80 @@ TEST(Attention, HeadSizesAndTypes) {
             World w(s);
             w.check(w.in_chunks(0));
         }
+}
+
+// What a device has tuned kernels for: 16-bit queries and cache, heads of 64 and 128, prompts and single tokens.
+TEST(Attention, TunedShapes) {
+    int round = 0;
+    for (const std::int64_t dim : {64, 128})
+        for (const auto& [heads, kv_heads] :
+             {std::pair{1, 1}, {4, 2}, {3, 1}, {4, 1}, {5, 1}, {8, 1}, {10, 1}}) {
+            Problem s;
+            s.cache = s.q = s.kv = s.y = round % 2 ? DType::f16 : DType::bf16;
+            s.head_dim = dim;
+            s.heads = heads;
+            s.kv_heads = kv_heads;
+            s.lengths = {70, 3, 129, 64};
+            s.slack = round % 2 ? 8 : 5;
+            s.window = round % 3 == 1 ? 50 : 0;
+            s.softcap = round % 5 == 2 ? 20.0f : 0.0f;
+            ++round;
+            World w(s);
+            Array y = w.in_chunks(0);
+            // The last token of each sequence again, by itself.
+            w.step({69}, y);
+            w.step({72, 201, 265}, y);
+            w.check(y, 3);
+            World pieces(s);
+            pieces.check(pieces.in_chunks(15), 5);  // few tokens in a call
+        }
+}
+
+TEST(Attention, TunedShapesOverManySplits) {
+    for (const auto& [window, dim] : {std::pair{0, 64}, {0, 128}, {700, 64}}) {
+        Problem s;
+        s.cache = s.q = s.kv = s.y = DType::bf16;
+        s.head_dim = dim;
+        s.heads = 2;
+        s.kv_heads = 1;
+        s.lengths = {4300, 257, 65};
+        s.window = window;
+        World w(s);
+        Array y = w.in_chunks(0);
+        for (const std::int64_t t : {64, 4096, 4299}) w.step({t}, y);
+        w.step({4160, 4300 + 256, 4300 + 257 + 64}, y);
+        w.check(y, 64);
+    }
+}
+
+TEST(Attention, TunedShapesKeepTokensApart) {
+    // Infinite and NaN values of a token reach neither earlier tokens of its sequence nor others; nor does padding.
+    for (const std::int64_t n : {0, 1}) {
+        Problem s;
+        s.cache = s.q = s.kv = s.y = DType::bf16;
+        s.head_dim = 64;
+        s.lengths = {100, 20};
+        World w(s);
+        const Array clean = w.in_chunks(n);
+        for (std::int64_t i = 60 * w.kv_token(); i < 61 * w.kv_token(); ++i)
+            w.v.set(i, i % 2 ? NAN : INFINITY);
+        const Array y = w.in_chunks(n);
+        const std::int64_t row = s.heads * s.head_dim;
+        for (std::int64_t i = 0; i < 120 * row; ++i)
+            if (i / row < 60 || i / row >= 100)
+                ASSERT_EQ(y.get(i), clean.get(i)) << i / row;
+            else
+                ASSERT_FALSE(std::isfinite(y.get(i))) << i / row;
+        World padded(s);
+        std::vector<std::int64_t> tokens = {-1};
+        for (std::int64_t t = 0; t < 120; ++t) {
+            if (t % 7 == 3) tokens.push_back(-1);
+            tokens.push_back(t);
+        }
+        Array z = padded.result();
+        padded.step(tokens, z);
+        padded.check(z);
+    }
 }
 
 TEST(Attention, GroupsOfHeads) {

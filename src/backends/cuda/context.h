@@ -84,14 +84,15 @@ public:
     // bytes by value unless that is 0, then at most a pointer to the FaultBox. What it declares is in `parameters`.
     bool takes(std::size_t buffers, std::size_t params) const noexcept;
     const std::vector<std::size_t>& parameters() const noexcept { return parameters_; }
-    // Lets the kernel use that much dynamic shared memory.
+    // Lets the kernel use that much dynamic shared memory; what it declares itself counts to the same 48 KiB beyond which
+    // that must be said, so it always is.
     CUresult allow_shared(std::uint32_t bytes);
 
 private:
     Context& context_;
     CUfunction function_;
     const std::vector<std::size_t> parameters_;
-    std::atomic<std::uint32_t> shared_allowed_{48u << 10};
+    std::atomic<std::uint32_t> shared_allowed_{0};
 };
 
 // A pointwise program: its launch says the index space (program/pointwise.h), so grid and block of the call play no part.

@@ -12,13 +12,16 @@ extern const char* const kAttentionCudaParams;
 extern const char* const kAttentionCudaCache;
 extern const char* const kAttentionCudaSource;
 extern const char* const kAttentionCudaDecode;
+extern const char* const kAttentionCudaPrefill;
 
 namespace attention {
 namespace {
 
 constexpr std::uint32_t kThreads = 128;
 constexpr std::int64_t kMaxDecodeTokens = 64;  // a call of more is a prompt
-constexpr std::int64_t kMaxGroup = 8;          // heads of a kv head that a block of the decode kernel takes
+constexpr std::int64_t kMaxGroup = 8;          // heads of a kv head that a block of the tuned kernels takes
+constexpr std::int64_t kPrefillRows = 128, kPrefillTile = 64;  // kRows and kTile of cuda_prefill.cu
+constexpr std::int64_t kMaxGridY = 65535;
 constexpr std::int64_t kDecodeSplit = 64,
                        kMaxDecodeSplits = 64;  // slots and number of splits (cuda_decode.cu)
 constexpr std::int64_t kMostBlocks = 0x7fffffff;
@@ -40,12 +43,15 @@ CacheParams cache_params(const KvLayout& c) {
             static_cast<int>(c.head_dim)};
 }
 
-// What the decode kernel is compiled for: 16-bit vectors of whole 16-byte pieces, few heads to a kv head.
-bool suits_decode(const AttentionSpec& s) {
-    const std::int64_t group = s.heads / s.cache.kv_heads;
-    return s.tokens > 0 && s.tokens <= kMaxDecodeTokens && s.q == s.cache.dtype && size_of(s.q) == 2 &&
-           (s.cache.head_dim == 64 || s.cache.head_dim == 128) && group <= kMaxGroup && s.mask_columns == 0 &&
-           s.cache.kv_heads <= 0xffff && s.heads <= kMostBlocks;
+// What the tuned kernels are compiled for: 16-bit vectors of whole 16-byte pieces, few heads to a kv head.
+bool suits_tuned(const AttentionSpec& s) {
+    return s.tokens > 0 && s.q == s.cache.dtype && size_of(s.q) == 2 &&
+           (s.cache.head_dim == 64 || s.cache.head_dim == 128) && s.heads / s.cache.kv_heads <= kMaxGroup &&
+           s.mask_columns == 0 && s.cache.kv_heads <= kMaxGridY && s.heads <= kMostBlocks;
+}
+bool suits_prefill(const AttentionSpec& s, std::int64_t longest) {
+    return s.y == s.q && s.scale > 0 && ceil_div(s.tokens, kPrefillRows / kMaxGroup) <= kMaxGridY &&
+           longest < INT32_MAX;
 }
 
 void plan_decode(const AttentionSpec& s, std::int64_t longest, AttentionParams& p, KernelCall& call) {
@@ -76,6 +82,24 @@ void plan_decode(const AttentionSpec& s, std::int64_t longest, AttentionParams& 
     call.workspace_bytes = static_cast<std::size_t>(checked_mul<std::int64_t>(
         checked_mul<std::int64_t>(s.tokens * s.heads, p.splits, "attention"),
         (s.cache.head_dim + 2) * static_cast<std::int64_t>(sizeof(float)), "attention"));
+}
+
+void plan_prefill(const AttentionSpec& s, KernelCall& call) {
+    const std::int64_t group = s.heads / s.cache.kv_heads;
+    call.module =
+        cuda_module("attention_prefill", {kAttentionCudaParams, kAttentionCudaCache, kAttentionCudaPrefill},
+                    {{"KV", cuda_type(s.cache.dtype)},
+                     {"HEAD_DIM", s.cache.head_dim == 64 ? "64" : "128"},
+                     {"GROUP", kDigits[group]},
+                     {"SOFTCAP", s.softcap > 0 ? "1" : "0"}});
+    call.entry = "prefill";
+    // q, and two tiles each of k and v.
+    const std::int64_t shared = (kPrefillRows + 4 * kPrefillTile) * s.cache.head_dim * 2;
+    call.config = {{static_cast<std::uint32_t>(s.cache.kv_heads),
+                    static_cast<std::uint32_t>(ceil_div(s.tokens, kPrefillRows / group)), 1},
+                   {kThreads},
+                   static_cast<std::uint32_t>(shared),
+                   true};
 }
 
 void plan_general(const AttentionSpec& s, KernelCall& call) {
@@ -113,8 +137,10 @@ void plan_attention_cuda(const AttentionSpec& s, KernelCall& call) {
     const std::int64_t longest = std::min(s.max_length, c.table_columns * kBlockTokens);
     AttentionParams p{cache_params(c), s.tokens,       s.heads, s.q_token, s.q_head, s.window,
                       longest,         s.mask_columns, 1,       s.scale,   s.softcap};
-    if (suits_decode(s))
+    if (suits_tuned(s) && s.tokens <= kMaxDecodeTokens)
         plan_decode(s, longest, p, call);
+    else if (suits_tuned(s) && suits_prefill(s, longest))
+        plan_prefill(s, call);
     else
         plan_general(s, call);
     call.buffer_bytes = {bytes(rows_extent(s.tokens, s.q_token, s.heads, s.q_head, c.head_dim), s.q),

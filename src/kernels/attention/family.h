@@ -16,7 +16,9 @@
 // multiply-adds over head_dim; in a split the exponentials are summed over 16 lanes by slot modulo 16, folded pairwise,
 // and the values are added slot by slot; splits are combined in order. So the result of a token depends on its slots
 // alone, not on the batch or on how prompts are chunked. The bits are the same on every target with fused
-// multiply-add; SSE4 has none and rounds twice.
+// multiply-add; SSE4 has none and rounds twice. Other devices have kernels for single tokens and for prompts, each of
+// them with these properties (src/kernels/attention/cuda_*.cu): there the bits of a token also depend on which of the two
+// its call takes, by the number of its tokens.
 #pragma once
 
 #include <cstdint>
