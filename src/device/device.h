@@ -42,6 +42,7 @@ enum class Feature {
     programs,      // compile() takes ProgramText
     native,        // compile() takes NativeEntries
     library,       // compile() takes LibraryRoutine, if it knows the name
+    clusters,      // blocks of a cluster of up to 8 share their memory
     capture,       // streams capture and replay faster than step by step
     arithmetic,    // kernels compute; the null device only counts them
 };

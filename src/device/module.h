@@ -22,6 +22,8 @@ struct SourceText {
     std::string language;
     std::string text;
     std::vector<std::string> options;
+    int oldest =
+        0;  // device that compiles it, where the language has such numbers: compute capability times 10
 };
 
 // Compiled code in a format that the device names ("cubin", ...).

@@ -49,7 +49,10 @@ public:
         for (const Node* n : graph_.nodes) emit(*n);
         for (const auto& [output, input] : options_.donations) emit_donation(output, input);
         schedule_.donations = options_.donations;
-        if (options_.fuse) group_products(schedule_, device_);
+        if (options_.fuse) {
+            group_products(schedule_, device_);
+            group_decode(schedule_, device_);
+        }
         for (std::size_t i = 0; i < schedule_.steps.size(); ++i) note_lifetimes(static_cast<int>(i));
         plan_memory(schedule_);
         return std::move(schedule_);
@@ -213,6 +216,7 @@ private:
         }
         Step step = b.finish(label);
         note_gate(r, step);
+        note_rotary(r, step);
         schedule_.steps.push_back(std::move(step));
     }
 
@@ -248,6 +252,66 @@ private:
             if (is({whole(&root), value_of(root)})) found.result = i;
         }
         if (found.gate < 3 && found.up < 3 && found.result < 3) work.gated = found;
+    }
+
+    static bool same(const Located& a, const Located& b) {
+        if (a.value != b.value || !(a.view.shape == b.view.shape) || !(a.view.offset == b.view.offset))
+            return false;
+        for (int i = 0; i < a.view.shape.rank(); ++i)
+            if (!(a.view.stride(i) == b.view.stride(i))) return false;
+        return true;
+    }
+
+    // Marks a step that rotates heads, which a kernel of attention can take along (graph/group.h).
+    void note_rotary(const Region& r, Step& step) {
+        const Node& root = *r.root;
+        if (root.op != Op::cat || root.inputs.size() != 2 || root.shape.rank() != 3 ||
+            root.attributes.ints[0] != 2 || !(root.inputs[0]->shape == root.inputs[1]->shape))
+            return;
+        const auto uncast = [](const NodePtr& n) { return n->op == Op::cast ? n->inputs[0].get() : n.get(); };
+        const Node *low = uncast(root.inputs[0]), *high = uncast(root.inputs[1]);
+        if (low->op != Op::subtract || high->op != Op::add || low->dtype != DType::f32 ||
+            high->dtype != DType::f32)
+            return;
+        const Node* products[] = {low->inputs[0].get(), low->inputs[1].get(), high->inputs[0].get(),
+                                  high->inputs[1].get()};
+        for (const Node* p : products)
+            if (p->op != Op::multiply || p->dtype != DType::f32) return;
+        // first * cos, second * sin, second * cos, first * sin
+        const Node *first = products[0]->inputs[0].get(), *cos = products[0]->inputs[1].get(),
+                   *second = products[1]->inputs[0].get(), *sin = products[1]->inputs[1].get();
+        for (const Node* p : products)
+            if (p->inputs[0]->op == Op::constant || p->inputs[1]->op == Op::constant) return;
+        const Located x = locate(first), other = locate(second), c = locate(cos), s = locate(sin);
+        const auto is_product = [&](const Node* p, const Located& a, const Located& b) {
+            return same(locate(p->inputs[0]), a) && same(locate(p->inputs[1]), b);
+        };
+        if (!is_product(products[2], other, c) || !is_product(products[3], x, s)) return;
+        const Shape& shape = root.inputs[0]->shape;
+        if (!shape[1].is_constant() || !shape[2].is_constant() || !(x.view.shape == shape) ||
+            !(other.view.shape == shape) || x.value != other.value || x.view.base->dtype != root.dtype ||
+            !(other.view.offset == x.view.offset + shape[2]) || !(x.view.stride(2) == Dim(1)))
+            return;
+        for (int i = 0; i < 3; ++i)
+            if (!(x.view.stride(i) == other.view.stride(i))) return;
+        for (const Located& t : {c, s})
+            if (t.view.base->dtype != DType::f32 || !(t.view.shape == shape) ||
+                !(t.view.stride(0) == shape[2] || shape[0] == Dim(1)) ||
+                !(t.view.stride(1) == Dim(0) || shape[1] == Dim(1)) || !(t.view.stride(2) == Dim(1)))
+                return;
+        auto& work = std::get<PointwiseWork>(step.work);
+        const std::size_t none = step.arguments.size();
+        const auto find = [&](const Located& l) {
+            for (std::size_t i = 0; i < none; ++i)
+                if (step.arguments[i].value == l.value && step.arguments[i].offset == argument(l).offset)
+                    return i;
+            return none;
+        };
+        const PointwiseWork::Rotary found{
+            find(x),  find(c),          find(s),          find({whole(&root), value_of(root)}),
+            shape[0], x.view.stride(1), shape[1].value(), shape[2].value()};
+        if (found.x < none && found.cos < none && found.sin < none && found.result < none)
+            work.rotary = found;
     }
 
     void emit_donation(int output, int input) {

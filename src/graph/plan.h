@@ -27,6 +27,9 @@ inline kernels::KernelCall plan(const Device& d, const kernels::KvAppendSpec& s)
 inline kernels::KernelCall plan(const Device& d, const kernels::AttentionSpec& s) {
     return kernels::plan_attention(d, s);
 }
+inline kernels::KernelCall plan(const Device& d, const kernels::DecodeSpec& s) {
+    return kernels::plan_decode(d, s);
+}
 inline kernels::KernelCall plan(const Device& d, const kernels::SampleSpec& s) {
     return kernels::plan_sample(d, s);
 }

@@ -67,6 +67,10 @@ struct Sizes {
         using S = kernels::AttentionSpec;
         return sizes(w, {{"tokens", &S::tokens}, {"heads", &S::heads}, {"window", &S::window}});
     }
+    std::string operator()(const Sized<kernels::DecodeSpec>& w) const {
+        const kernels::AttentionSpec& a = w.spec.attention;
+        return "heads=" + std::to_string(a.heads) + " window=" + std::to_string(a.window);
+    }
     std::string operator()(const Sized<kernels::SampleSpec>& w) const {
         using S = kernels::SampleSpec;
         return sizes(w, {{"rows", &S::rows}, {"vocab", &S::vocab}});

@@ -76,13 +76,22 @@ struct PointwiseWork {
         std::size_t gate, up, result;
     };
     std::optional<Gated> gated;
+    // Set where the program rotates the heads of x (tokens, heads, 2 * half) by cos and sin (tokens, half) in f32:
+    // (first * cos - second * sin, second * cos + first * sin), into an array of x's type. Numbers of arguments, result
+    // being the first half of it; strides in elements.
+    struct Rotary {
+        std::size_t x, cos, sin, result;
+        Dim tokens, x_head;
+        std::int64_t heads, half;
+    };
+    std::optional<Rotary> rotary;
     bool symbolic() const;
 };
 
 using Work = std::variant<PointwiseWork, Sized<kernels::MatmulSpec>, Sized<kernels::LinearSpec>,
                           Sized<kernels::ReduceSpec>, Sized<kernels::RowSpec>, Sized<kernels::GatherSpec>,
                           Sized<kernels::KvAppendSpec>, Sized<kernels::AttentionSpec>,
-                          Sized<kernels::SampleSpec>, Sized<kernels::RandomSpec>>;
+                          Sized<kernels::DecodeSpec>, Sized<kernels::SampleSpec>, Sized<kernels::RandomSpec>>;
 
 struct Step {
     std::string label;  // "region 3: silu multiply", "matmul + residual"

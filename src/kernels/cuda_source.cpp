@@ -42,8 +42,8 @@ const char* cuda_type(DType type) {
     return "f32";
 }
 
-const Module* cuda_module(const char* name, std::initializer_list<const char*> parts,
-                          Definitions definitions) {
+const Module* cuda_module(const char* name, std::initializer_list<const char*> parts, Definitions definitions,
+                          int oldest) {
     std::string title = name, head;
     for (const auto& [key, value] : definitions) {
         title += std::string(" ") + value;
@@ -55,7 +55,7 @@ const Module* cuda_module(const char* name, std::initializer_list<const char*> p
     if (!module) {
         std::string text = head + kCudaPrelude;
         for (const char* part : parts) text += part;
-        module = std::make_unique<Module>(Module{title, SourceText{"cuda", std::move(text), {}}});
+        module = std::make_unique<Module>(Module{title, SourceText{"cuda", std::move(text), {}, oldest}});
     }
     return module.get();
 }

@@ -20,9 +20,10 @@ inline bool is_cuda(const Device& device) { return device.kernel_language() == "
 const char* cuda_type(DType type);
 
 using Definitions = std::initializer_list<std::pair<const char*, const char*>>;
-// The module of these definitions, made on first sight and kept for good. parts: texts of the family, in order.
-const Module* cuda_module(const char* name, std::initializer_list<const char*> parts,
-                          Definitions definitions);
+// The module of these definitions, made on first sight and kept for good. parts: texts of the family, in order. oldest:
+// least compute capability, times 10.
+const Module* cuda_module(const char* name, std::initializer_list<const char*> parts, Definitions definitions,
+                          int oldest = 80);
 
 // Every module made so far: what a process can ask a compiler for.
 INVAR_API std::vector<const Module*> cuda_modules();

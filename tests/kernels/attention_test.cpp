@@ -221,17 +221,18 @@ public:
     Array q{DType::f32, 0}, k{DType::f32, 0}, v{DType::f32, 0};
     Array k_, v_, table_, mask_;
 
+    static void copy(const Array& from, std::int64_t i, Array& to, std::int64_t j, std::int64_t n) {
+        const std::size_t size = size_of(from.type());
+        std::memcpy(to.data() + static_cast<std::size_t>(j) * size,
+                    from.data() + static_cast<std::size_t>(i) * size, static_cast<std::size_t>(n) * size);
+    }
+
 private:
     // A key or value as the cache stores it.
     double stored(const Array& from, std::int64_t i) const {
         Array one(s.cache, 1);
         one.set(0, from.get(i));
         return one.get(0);
-    }
-    static void copy(const Array& from, std::int64_t i, Array& to, std::int64_t j, std::int64_t n) {
-        const std::size_t size = size_of(from.type());
-        std::memcpy(to.data() + static_cast<std::size_t>(j) * size,
-                    from.data() + static_cast<std::size_t>(i) * size, static_cast<std::size_t>(n) * size);
     }
 };
 
@@ -274,6 +275,74 @@ TEST(Attention, TunedShapes) {
             w.check(y, 3);
             World pieces(s);
             pieces.check(pieces.in_chunks(15), 5);  // few tokens in a call
+        }
+}
+
+// One launch that rotates, appends and attends gives the bits of the three operators.
+TEST(Attention, DecodeDoesWhatTheOperatorsDo) {
+    int round = 0;
+    for (const std::int64_t length : {1, 16, 64, 65, 130, 513, 700, 4097})
+        for (const auto& [heads, kv_heads, dim] :
+             {std::tuple{4, 1, 128}, {8, 2, 64}, {3, 3, 64}, {8, 1, 128}}) {
+            Problem s;
+            s.cache = s.q = s.kv = s.y = ++round % 3 ? DType::bf16 : DType::f16;
+            s.heads = heads;
+            s.kv_heads = kv_heads;
+            s.head_dim = dim;
+            s.lengths = {length};
+            s.window = round % 5 == 4 ? 40 : 0;
+            s.table_of_slack = round % 4 == 3;
+            World before(s);
+            Array y = before.result();
+            if (length > 1) {
+                std::vector<std::int64_t> earlier(static_cast<std::size_t>(length - 1));
+                std::iota(earlier.begin(), earlier.end(), 0);
+                before.step(earlier, y);
+            }
+            World fused = before;
+            const std::int64_t t = length - 1, half = s.head_dim / 2;
+            Array q(s.q, before.q_token()), k(s.kv, before.kv_token()), v(s.kv, before.kv_token());
+            World::copy(before.q, t * before.q_token(), q, 0, before.q_token());
+            World::copy(before.k, t * before.kv_token(), k, 0, before.kv_token());
+            World::copy(before.v, t * before.kv_token(), v, 0, before.kv_token());
+            Array table = fused.table_, sequence = Array::of<int>(DType::i32, {0}),
+                  slot = Array::of<int>(DType::i32, {static_cast<int>(t)}), cos(DType::f32, half),
+                  sin(DType::f32, half), out(s.y, s.heads * s.head_dim);
+            for (std::int64_t d = 0; d < half; ++d) {
+                const double angle = static_cast<double>(t) * std::pow(1e4, -static_cast<double>(d) / half);
+                cos.set(d, std::cos(angle));
+                sin.set(d, std::sin(angle));
+            }
+            DecodeSpec spec;
+            spec.attention = before.spec(1);
+            spec.k_head = spec.v_head = s.head_dim;
+            spec.rotary = round % 2 == 1;
+            if (!fuses_decode(device(), spec)) {
+                EXPECT_THROW(plan_decode(device(), spec), Unsupported);
+                return;
+            }
+            std::vector<Array*> arrays = {&q, &fused.k_, &fused.v_, &table, &sequence, &slot, &out, &k, &v};
+            if (spec.rotary) arrays.insert(arrays.end(), {&cos, &sin});
+            run(plan_decode(device(), spec), arrays);
+
+            const auto rotate = [&](Array& x, std::int64_t at, std::int64_t count) {
+                for (std::int64_t h = 0; h < count && spec.rotary; ++h)
+                    for (std::int64_t d = 0; d < half; ++d) {
+                        const std::int64_t i = at + h * s.head_dim + d;
+                        const auto a = static_cast<float>(x.get(i)), b = static_cast<float>(x.get(i + half)),
+                                   c = static_cast<float>(cos.get(d)), n = static_cast<float>(sin.get(d));
+                        const float ac = a * c, bn = b * n, bc = b * c, an = a * n;
+                        x.set(i, ac - bn);
+                        x.set(i + half, bc + an);
+                    }
+            };
+            rotate(before.q, t * before.q_token(), s.heads);
+            rotate(before.k, t * before.kv_token(), s.kv_heads);
+            before.step({t}, y);
+            for (std::int64_t i = 0; i < out.count(); ++i)
+                ASSERT_EQ(out.get(i), y.get(t * out.count() + i)) << length << " " << i;
+            EXPECT_TRUE(fused.k_.same_bits(before.k_)) << length;
+            EXPECT_TRUE(fused.v_.same_bits(before.v_)) << length;
         }
 }
 

@@ -76,6 +76,7 @@ public:
             case Feature::native:
             case Feature::capture:
             case Feature::arithmetic: return true;
+            case Feature::clusters:
             case Feature::library: return false;
         }
         return false;

@@ -33,6 +33,7 @@ public:
         description_ = text;
         const int major = attribute(kComputeMajor), minor = attribute(kComputeMinor);
         // The 'a' features (tensor cores of a warp group) exist from 9.0 on and bind a cubin to its device, as ours are.
+        clusters_ = major == 9 || major == 10;  // later desktop devices run clusters of one block only
         architecture_ = "sm_" + std::to_string(major) + std::to_string(minor) + (major >= 9 ? "a" : "");
     }
 
@@ -64,6 +65,7 @@ public:
             case Feature::capture:
             case Feature::arithmetic: return true;
             case Feature::library: return have_gemm();
+            case Feature::clusters: return clusters_;
             case Feature::host_visible:
             case Feature::wrap_host:
             case Feature::native: return false;
@@ -174,6 +176,7 @@ private:
     const Driver& driver_;
     CUdevice device_ = 0;
     std::string description_, architecture_;
+    bool clusters_ = false;
     mutable std::mutex context_mutex_;
     std::shared_ptr<Context> context_;
     std::atomic<int> starts_{0};  // contexts so far

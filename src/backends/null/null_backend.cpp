@@ -82,6 +82,7 @@ public:
             case Feature::programs:
             case Feature::capture: return true;
             case Feature::native: return language_ == "null";
+            case Feature::clusters:
             case Feature::library: return language_ != "null";
             case Feature::host_visible:
             case Feature::wrap_host:

@@ -22,8 +22,8 @@ constexpr std::int64_t kMaxDecodeTokens = 64;  // a call of more is a prompt
 constexpr std::int64_t kMaxGroup = 8;          // heads of a kv head that a block of the tuned kernels takes
 constexpr std::int64_t kPrefillRows = 128, kPrefillTile = 64;  // kRows and kTile of cuda_prefill.cu
 constexpr std::int64_t kMaxGridY = 65535;
-constexpr std::int64_t kDecodeSplit = 64,
-                       kMaxDecodeSplits = 64;  // slots and number of splits (cuda_decode.cu)
+// Of cuda_decode.cu: splits of kLeast to kLong slots, at most kFew of them up to kFew * kLong slots, kMany thereafter.
+constexpr std::int64_t kLeast = 64, kLong = 512, kFew = 8, kMany = 64;
 constexpr std::int64_t kMostBlocks = 0x7fffffff;
 
 constexpr const char* kDigits[] = {"0", "1", "2", "3", "4", "5", "6", "7", "8"};
@@ -54,10 +54,16 @@ bool suits_prefill(const AttentionSpec& s, std::int64_t longest) {
            longest < INT32_MAX;
 }
 
-void plan_decode(const AttentionSpec& s, std::int64_t longest, AttentionParams& p, KernelCall& call) {
+// decode: what else the kernel does, or null.
+void plan_tokens(const Device& device, const AttentionSpec& s, const DecodeSpec* decode, std::int64_t longest,
+                 AttentionParams& p, KernelCall& call) {
     const std::int64_t group = s.heads / s.cache.kv_heads;
-    p.splits = std::clamp<std::int64_t>(ceil_div(longest, kDecodeSplit), 1, kMaxDecodeSplits);
-    const bool direct = p.splits == 1;
+    const bool few = longest <= kFew * kLong;
+    p.splits = few ? std::clamp<std::int64_t>(ceil_div(longest, kLeast), 1, kFew)
+                   : std::clamp<std::int64_t>(ceil_div(longest, kLong), kFew, kMany);
+    const bool cluster = p.splits > 1 && few && device.supports(Feature::clusters);
+    if (cluster) p.splits = kFew;
+    const int merge = p.splits == 1 ? 0 : cluster ? 2 : 1;
     const std::int64_t padded = group <= 2 ? group : group <= 4 ? 4 : 8;
     call.module =
         cuda_module("attention_decode", {kAttentionCudaParams, kAttentionCudaCache, kAttentionCudaDecode},
@@ -66,14 +72,17 @@ void plan_decode(const AttentionSpec& s, std::int64_t longest, AttentionParams& 
                      {"HEAD_DIM", s.cache.head_dim == 64 ? "64" : "128"},
                      {"GROUP", kDigits[group]},
                      {"PADDED", kDigits[padded]},
-                     {"DIRECT", direct ? "1" : "0"}});
+                     {"MERGE", kDigits[merge]},
+                     {"APPEND", decode ? "1" : "0"},
+                     {"ROTARY", decode && decode->rotary ? "1" : "0"}},
+                    merge == 2 ? 90 : 80);
     call.entry = "decode";
     call.config = {{static_cast<std::uint32_t>(p.splits), static_cast<std::uint32_t>(s.cache.kv_heads),
                     static_cast<std::uint32_t>(s.tokens)},
                    {kThreads},
                    0,
                    true};
-    if (direct) return;
+    if (merge != 1) return;
     call.next_entry = "combine";
     call.next_config = {{static_cast<std::uint32_t>(s.heads), static_cast<std::uint32_t>(s.tokens), 1},
                         {static_cast<std::uint32_t>(s.cache.head_dim)},
@@ -113,6 +122,38 @@ void plan_general(const AttentionSpec& s, KernelCall& call) {
     call.config = {cuda_grid(s.tokens * s.heads), {kThreads}, 0, true};
 }
 
+std::int64_t longest_of(const AttentionSpec& s) {
+    return std::min(s.max_length, s.cache.table_columns * kBlockTokens);
+}
+
+AttentionParams attention_params(const AttentionSpec& s) {
+    AttentionParams p{};
+    p.cache = cache_params(s.cache);
+    p.tokens = s.tokens;
+    p.heads = s.heads;
+    p.q_token = s.q_token;
+    p.q_head = s.q_head;
+    p.window = s.window;
+    p.longest = longest_of(s);
+    p.mask_columns = s.mask_columns;
+    p.splits = 1;
+    p.scale = s.scale;
+    p.softcap = s.softcap;
+    return p;
+}
+
+// Of q to y.
+void set_buffer_bytes(const AttentionSpec& s, KernelCall& call) {
+    const KvLayout& c = s.cache;
+    call.buffer_bytes = {bytes(rows_extent(s.tokens, s.q_token, s.heads, s.q_head, c.head_dim), s.q),
+                         cache_bytes(c),
+                         cache_bytes(c),
+                         words(c.table_rows * c.table_columns),
+                         words(s.tokens),
+                         words(s.tokens),
+                         bytes(s.tokens * s.heads * c.head_dim, s.y)};
+}
+
 }  // namespace
 
 void plan_kv_append_cuda(const KvAppendSpec& s, KernelCall& call) {
@@ -132,25 +173,33 @@ void plan_kv_append_cuda(const KvAppendSpec& s, KernelCall& call) {
     call.set_params(AppendParams{cache_params(c), s.tokens, s.k_token, s.k_head, s.v_token, s.v_head});
 }
 
-void plan_attention_cuda(const AttentionSpec& s, KernelCall& call) {
-    const KvLayout& c = s.cache;
-    const std::int64_t longest = std::min(s.max_length, c.table_columns * kBlockTokens);
-    AttentionParams p{cache_params(c), s.tokens,       s.heads, s.q_token, s.q_head, s.window,
-                      longest,         s.mask_columns, 1,       s.scale,   s.softcap};
+void plan_attention_cuda(const Device& device, const AttentionSpec& s, KernelCall& call) {
+    const std::int64_t longest = longest_of(s);
+    AttentionParams p = attention_params(s);
     if (suits_tuned(s) && s.tokens <= kMaxDecodeTokens)
-        plan_decode(s, longest, p, call);
+        plan_tokens(device, s, nullptr, longest, p, call);
     else if (suits_tuned(s) && suits_prefill(s, longest))
         plan_prefill(s, call);
     else
         plan_general(s, call);
-    call.buffer_bytes = {bytes(rows_extent(s.tokens, s.q_token, s.heads, s.q_head, c.head_dim), s.q),
-                         cache_bytes(c),
-                         cache_bytes(c),
-                         words(c.table_rows * c.table_columns),
-                         words(s.tokens),
-                         words(s.tokens),
-                         bytes(s.tokens * s.heads * c.head_dim, s.y)};
-    if (s.mask_columns > 0) call.buffer_bytes[7] = words(c.table_rows * s.mask_columns);
+    set_buffer_bytes(s, call);
+    if (s.mask_columns > 0) call.buffer_bytes[7] = words(s.cache.table_rows * s.mask_columns);
+    call.set_params(p);
+}
+
+bool fuses_decode_cuda(const DecodeSpec& s) { return s.attention.tokens == 1 && suits_tuned(s.attention); }
+
+void plan_decode_cuda(const Device& device, const DecodeSpec& s, KernelCall& call) {
+    const AttentionSpec& a = s.attention;
+    const KvLayout& c = a.cache;
+    AttentionParams p = attention_params(a);
+    p.k_head = s.k_head;
+    p.v_head = s.v_head;
+    plan_tokens(device, a, &s, longest_of(a), p, call);
+    set_buffer_bytes(a, call);
+    call.buffer_bytes[7] = bytes(extent(c.kv_heads, s.k_head, c.head_dim), a.q);
+    call.buffer_bytes[8] = bytes(extent(c.kv_heads, s.v_head, c.head_dim), a.q);
+    if (s.rotary) call.buffer_bytes[9] = call.buffer_bytes[10] = bytes(c.head_dim / 2, DType::f32);
     call.set_params(p);
 }
 

@@ -18,7 +18,8 @@ struct AttentionParams {
     long long tokens, heads;
     long long q_token, q_head;  // strides in elements
     long long window, longest, mask_columns;
-    long long splits;  // of the grid, in the decode kernel
+    long long splits;          // of the grid, in the decode kernel
+    long long k_head, v_head;  // of the token that the decode kernel appends
     float scale, softcap;
 };
 

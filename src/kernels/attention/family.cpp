@@ -42,6 +42,25 @@ void check_rows(std::int64_t tokens, std::int64_t token, std::int64_t heads, std
     strided_extent(tokens, token, strided_extent(heads, head, dim, kFamily), kFamily);
 }
 
+void check_attention(const AttentionSpec& s) {
+    check_cache(s.cache);
+    float_storage(s.q, kFamily, "q");
+    float_storage(s.y, kFamily, "y");
+    at_least(s.heads, 1, kFamily, "heads");
+    check_rows(s.tokens, s.q_token, s.heads, s.q_head, s.cache.head_dim);
+    area(area(s.tokens, s.heads, kFamily), s.cache.head_dim, kFamily);
+    if (s.heads % s.cache.kv_heads != 0)
+        throw InvalidArgument("attention: " + std::to_string(s.heads) + " heads cannot share " +
+                              std::to_string(s.cache.kv_heads) + " kv heads evenly");
+    at_least(s.window, 0, kFamily, "window");
+    at_least(s.max_length, 0, kFamily, "max_length");
+    at_least(s.mask_columns, 0, kFamily, "mask_columns");
+    area(s.cache.table_rows, s.mask_columns, kFamily);
+    if (!std::isfinite(s.scale) || !std::isfinite(s.softcap) || s.softcap < 0)
+        throw InvalidArgument("attention: scale " + std::to_string(s.scale) + " and softcap " +
+                              std::to_string(s.softcap) + " must be finite, softcap not negative");
+}
+
 }  // namespace
 
 KernelCall plan_kv_append(const Device& device, const KvAppendSpec& s) {
@@ -63,24 +82,9 @@ KernelCall plan_kv_append(const Device& device, const KvAppendSpec& s) {
 
 KernelCall plan_attention(const Device& device, const AttentionSpec& s) {
     KernelCall call;
-    check_cache(s.cache);
-    float_storage(s.q, kFamily, "q");
-    float_storage(s.y, kFamily, "y");
-    at_least(s.heads, 1, kFamily, "heads");
-    check_rows(s.tokens, s.q_token, s.heads, s.q_head, s.cache.head_dim);
-    area(area(s.tokens, s.heads, kFamily), s.cache.head_dim, kFamily);
-    if (s.heads % s.cache.kv_heads != 0)
-        throw InvalidArgument("attention: " + std::to_string(s.heads) + " heads cannot share " +
-                              std::to_string(s.cache.kv_heads) + " kv heads evenly");
-    at_least(s.window, 0, kFamily, "window");
-    at_least(s.max_length, 0, kFamily, "max_length");
-    at_least(s.mask_columns, 0, kFamily, "mask_columns");
-    area(s.cache.table_rows, s.mask_columns, kFamily);
-    if (!std::isfinite(s.scale) || !std::isfinite(s.softcap) || s.softcap < 0)
-        throw InvalidArgument("attention: scale " + std::to_string(s.scale) + " and softcap " +
-                              std::to_string(s.softcap) + " must be finite, softcap not negative");
+    check_attention(s);
     if (is_cuda(device)) {
-        attention::plan_attention_cuda(s, call);
+        attention::plan_attention_cuda(device, s, call);
         return call;
     }
     call.module = native_module(device, module(), kFamily);
@@ -97,6 +101,22 @@ KernelCall plan_attention(const Device& device, const AttentionSpec& s) {
     call.config.grid.x = grid_of(tiling.tasks);
     call.config.grid.y = grid_of(call.workspace_bytes ? splits : 1);
     call.set_params(s);
+    return call;
+}
+
+bool fuses_decode(const Device& device, const DecodeSpec& s) {
+    return is_cuda(device) && attention::fuses_decode_cuda(s);
+}
+
+KernelCall plan_decode(const Device& device, const DecodeSpec& s) {
+    check_attention(s.attention);
+    const KvLayout& c = s.attention.cache;
+    check_rows(1, 0, c.kv_heads, s.k_head, c.head_dim);
+    check_rows(1, 0, c.kv_heads, s.v_head, c.head_dim);
+    if (!fuses_decode(device, s))
+        throw Unsupported("attention: " + device.name() + " has no kernel that appends, rotates and attends");
+    KernelCall call;
+    attention::plan_decode_cuda(device, s, call);
     return call;
 }
 

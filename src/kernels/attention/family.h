@@ -65,4 +65,19 @@ struct AttentionSpec {
 // y (tokens, heads, head_dim) contiguous, key_mask if there is one, then the workspace if there is one.
 INVAR_API KernelCall plan_attention(const Device& device, const AttentionSpec& spec);
 
+// Attention of a call of one token that is appended on the way, and rotated before that where `rotary` is set: q and k
+// are then x = (first half, second half) of each head, and become (first * cos - second * sin, second * cos + first * sin)
+// in f32, rounded to their type; the result is that of the operators one by one. q, the new rows and the cache have one
+// type.
+struct DecodeSpec {
+    AttentionSpec attention;              // tokens is 1, no key mask
+    std::int64_t k_head = 0, v_head = 0;  // strides of the heads of the new row, in elements
+    bool rotary = false;
+};
+// Whether the device has a kernel for it.
+INVAR_API bool fuses_decode(const Device& device, const DecodeSpec& spec);
+// Buffers: q (heads, head_dim), cache K, cache V, block table, sequence, slot, y, k (kv_heads, head_dim), v, then cos and
+// sin (head_dim / 2) f32 where rotary, then the workspace if there is one. Throws Unsupported where fuses_decode is false.
+INVAR_API KernelCall plan_decode(const Device& device, const DecodeSpec& spec);
+
 }  // namespace invar::kernels

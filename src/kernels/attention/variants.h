@@ -41,7 +41,9 @@ struct Tiling {
 
 // On CUDA; the specification has been checked.
 void plan_kv_append_cuda(const KvAppendSpec& spec, KernelCall& call);
-void plan_attention_cuda(const AttentionSpec& spec, KernelCall& call);
+void plan_attention_cuda(const Device& device, const AttentionSpec& spec, KernelCall& call);
+bool fuses_decode_cuda(const DecodeSpec& spec);
+void plan_decode_cuda(const Device& device, const DecodeSpec& spec, KernelCall& call);
 
 void run_kv_append(const NativeLaunch& launch);
 void run_attention(const NativeLaunch& launch);
