@@ -22,6 +22,15 @@ namespace {
 // Schedules of eager code that are kept; a decode loop needs two, a training step some dozens.
 constexpr std::size_t kMaxSchedules = 512;
 
+// Ends a capture that an error cut short; that error is the one that tells.
+void abandon_capture(Stream& stream) noexcept {
+    try {
+        (void)stream.end_capture();
+    } catch (const std::exception& e) {
+        log(LogLevel::kDebug, std::string("after a failed capture: ") + e.what());
+    }
+}
+
 bool debug_graph() {
     static const bool on = env_string("INVAR_DEBUG").find("graph") != std::string::npos;
     return on;
@@ -183,10 +192,7 @@ void Executable::run(std::span<const BufferRef> inputs, std::span<const BufferRe
             try {
                 launch_steps(inputs, outputs, scalars, symbols, arena);
             } catch (...) {
-                try {
-                    (void)stream.end_capture();
-                } catch (...) {  // the first error is the one that tells
-                }
+                abandon_capture(stream);
                 throw;
             }
             graph_ = stream.end_capture();

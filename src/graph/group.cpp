@@ -12,7 +12,6 @@
 namespace invar::graph {
 namespace {
 
-using kernels::Gate;
 using kernels::LinearSpec;
 using kernels::MatmulSpec;
 

@@ -37,10 +37,13 @@ PRIVATE void fetch(u32 to, const void* from, bool wanted) {
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" :: "r"(to), "l"(from), "r"(wanted ? 16 : 0) : "memory");
 }
 PRIVATE f32 power_of_two(f32 x) { f32 r; asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(x)); return r; }
-// Whether one of the 16-bit numbers of a word is infinite or NaN.
-PRIVATE bool unbounded(u32 w) {
-    constexpr u32 kExponent = sizeof(KV) == 2 && Convert<KV, f16>::same ? 0x7c00u : 0x7f80u;
-    return (w & kExponent) == kExponent || (w >> 16 & kExponent) == kExponent;
+// Whether one of the two numbers of a word is infinite or NaN; the word with such numbers made 0.
+constexpr u32 kExponent = Convert<KV, f16>::same ? 0x7c00u : 0x7f80u;
+PRIVATE bool unbounded(u32 w) { return (w & kExponent) == kExponent || (w >> 16 & kExponent) == kExponent; }
+PRIVATE u32 bounded(u32 w) {
+    if ((w & kExponent) == kExponent) w &= 0xffff0000u;
+    if ((w >> 16 & kExponent) == kExponent) w &= 0xffffu;
+    return w;
 }
 
 KERNEL_AT_LEAST(kThreads, 2) prefill(const KV* q, const KV* keys, const KV* values, const i32* table, const i32* sequence,
@@ -243,7 +246,8 @@ KERNEL_AT_LEAST(kThreads, 2) prefill(const KV* q, const KV* keys, const KV* valu
                     }
                 }
 
-            // An infinite or NaN value times a weight of 0 would reach rows that do not attend to it.
+            // An infinite or NaN value times a weight of 0 would reach rows that do not attend to it: such values are left
+            // out of the product, and added to the rows that do. The keys have been used: their place takes a copy.
             bool wild = false;
             if (masked) {
                 for (int e = threadIdx.x; e < kStage; e += kThreads) {
@@ -251,58 +255,53 @@ KERNEL_AT_LEAST(kThreads, 2) prefill(const KV* q, const KV* keys, const KV* valu
                     wild = wild || unbounded(v.x) || unbounded(v.y) || unbounded(v.z) || unbounded(v.w);
                 }
                 wild = __syncthreads_or(wild);
+                if (wild) {
+                    for (int e = threadIdx.x; e < kStage; e += kThreads) {
+                        const uint4 v = v_tile[e];
+                        k_tile[e] = v;
+                        v_tile[e] = make_uint4(bounded(v.x), bounded(v.y), bounded(v.z), bounded(v.w));
+                    }
+                    __syncthreads();
+                }
             }
-            if (!wild) {
 #pragma unroll
-                for (int s = 0; s < kTile / 16; ++s) {
-                    u32 a[2][4];
+            for (int s = 0; s < kTile / 16; ++s) {
+                u32 a[2][4];
+#pragma unroll
+                for (int m = 0; m < 2; ++m) {
+                    a[m][0] = weights[m][2 * s][0];
+                    a[m][1] = weights[m][2 * s][1];
+                    a[m][2] = weights[m][2 * s + 1][0];
+                    a[m][3] = weights[m][2 * s + 1][1];
+                }
+#pragma unroll
+                for (int n = 0; n < HEAD_DIM / 16; ++n) {
+                    u32 b[4];
+                    load_transposed(b, shared_address(v_tile + place(s * 16 + lane % 16, n * 2 + lane / 16, kPieces)));
 #pragma unroll
                     for (int m = 0; m < 2; ++m) {
-                        a[m][0] = weights[m][2 * s][0];
-                        a[m][1] = weights[m][2 * s][1];
-                        a[m][2] = weights[m][2 * s + 1][0];
-                        a[m][3] = weights[m][2 * s + 1][1];
-                    }
-#pragma unroll
-                    for (int n = 0; n < HEAD_DIM / 16; ++n) {
-                        u32 b[4];
-                        load_transposed(b, shared_address(v_tile + place(s * 16 + lane % 16, n * 2 + lane / 16, kPieces)));
-#pragma unroll
-                        for (int m = 0; m < 2; ++m) {
-                            multiply_add<KV>(sums[m][2 * n], a[m], b[0], b[1]);
-                            multiply_add<KV>(sums[m][2 * n + 1], a[m], b[2], b[3]);
-                        }
+                        multiply_add<KV>(sums[m][2 * n], a[m], b[0], b[1]);
+                        multiply_add<KV>(sums[m][2 * n + 1], a[m], b[2], b[3]);
                     }
                 }
-            } else {
-                // The weights go where the keys were; every warp reads its own rows.
-                u32* spread = (u32*)k_tile + warp * 32 * (kTile / 2);
-#pragma unroll
-                for (int m = 0; m < 2; ++m)
-#pragma unroll
-                    for (int h = 0; h < 2; ++h)
-#pragma unroll
-                        for (int n = 0; n < kTile / 8; ++n)
-                            spread[(m * 16 + h * 8 + lane / 4) * (kTile / 2) + n * 4 + lane % 4] = weights[m][n][h];
-                __syncwarp();
+            }
+            if (wild) {
 #pragma unroll
                 for (int m = 0; m < 2; ++m)
 #pragma unroll
                     for (int h = 0; h < 2; ++h) {
-                        const int r = m * 16 + h * 8 + lane / 4, last_slot = last_of_row[warp * 32 + r];
+                        const int last_slot = last_of_row[warp * 32 + m * 16 + h * 8 + lane / 4];
                         const int low = last_slot < 0 ? 0 : (int)first_slot(last_slot, p.window);
 #pragma unroll 1
                         for (int s = 0; s < kTile; ++s) {
                             if (tile * kTile + s > last_slot || tile * kTile + s < low) continue;
-                            f32 w[2];
-                            widen2<KV>(spread[r * (kTile / 2) + s / 2], w[0], w[1]);
-                            const f32 weight = s % 2 ? w[1] : w[0];
 #pragma unroll
                             for (int n = 0; n < HEAD_DIM / 8; ++n) {
-                                f32 v0, v1;
-                                widen2<KV>(((const u32*)(v_tile + place(s, n, kPieces)))[lane % 4], v0, v1);
-                                sums[m][n][h * 2] = fmaf(weight, v0, sums[m][n][h * 2]);
-                                sums[m][n][h * 2 + 1] = fmaf(weight, v1, sums[m][n][h * 2 + 1]);
+                                const u32 v = ((const u32*)(k_tile + place(s, n, kPieces)))[lane % 4];
+                                f32 first, second;
+                                widen2<KV>(v, first, second);
+                                if (unbounded(v & 0xffffu)) sums[m][n][h * 2] += first;
+                                if (unbounded(v & 0xffff0000u)) sums[m][n][h * 2 + 1] += second;
                             }
                         }
                     }

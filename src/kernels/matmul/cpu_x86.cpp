@@ -165,7 +165,8 @@ INVAR_AVX512_BF16 void pack_tile_row(const MatmulSpec& s, const Operands& o, Ind
 // `rows` rows of w by `count` k as tiles (step, pair of tiles, 16 rows, 64 bytes), zeros where w ends: for
 // the edges of w. Whole tiles are read where they lie, which measured faster than copying them first.
 INVAR_AVX512_BF16 void copy_left(const std::byte* w, Index stride, Index rows, Index count, std::byte* out) {
-    const Index whole = rows == 32 ? count / 32 : 0, steps = (count + 31) / 32;
+    // A product over no k still has one step, of zeros.
+    const Index whole = rows == 32 ? count / 32 : 0, steps = (std::max<Index>(count, 1) + 31) / 32;
     for (Index step = 0; step < whole; ++step, out += 2 * kTileBytes, w += 64) {
 #pragma GCC unroll 8
         for (Index r = 0; r < 32; ++r) _mm512_store_si512(out + r * 64, _mm512_loadu_si512(w + r * stride));

@@ -4,7 +4,6 @@
 #include <algorithm>
 
 #include "base/checked.h"
-#include "base/env.h"
 #include "device/routines.h"
 #include "kernels/cuda_source.h"
 #include "kernels/matmul/cuda_params.h"
@@ -20,7 +19,8 @@ extern const char* const kMatmulCudaTile;
 namespace matmul {
 namespace {
 
-constexpr std::int64_t kLinearRows = 8;       // the kernel is compiled for each number of rows up to this
+constexpr std::int64_t kLinearRows = 8;  // the kernel is compiled for each number of rows up to this
+constexpr std::int64_t kLinearRowsBesideLibrary = 3;
 constexpr std::int64_t kLinearThreads = 256;  // of a block; a warp takes a row of the weights
 constexpr std::int64_t kTile = 64;
 // The normed rows of x that a block of the linear kernel keeps in shared memory, bytes.
@@ -139,19 +139,24 @@ LinearSpec as_linear(const MatmulSpec& s) {
 }
 
 // How the linear kernel reads: rows of the weights that a warp forms at once, 16-byte loads in flight for each, and warps
-// that share a row.
+// that share a row. Measured on an H200 (docs/performance.md): one wave of about half the warps that it holds, each with
+// four loads in flight, reads fastest; long products are cut into rows alone.
 struct Reading {
     int weight_rows, loads, split;
 };
+constexpr std::int64_t kWarpsOfWave = 4096;
 Reading reading_of(const LinearSpec& s) {
-    const int loads = s.m > 2 ? 2 : 4;
     if (s.gate != Gate::none) return {2, s.m > 1 ? 2 : 4, 1};
-    if (const std::string forced = env_string("INVAR_LINEAR"); forced.size() == 3) {
-        bool fits = true;
-        for (std::int32_t i = 0; i < s.parts; ++i) fits = fits && s.n[i] % (forced[0] - '0') == 0;
-        if (fits) return {forced[0] - '0', forced[1] - '0', forced[2] - '0'};
+    if (s.m > 2) return {1, 2, 1};
+    std::int64_t rows = 0;
+    bool even = true;
+    for (std::int32_t i = 0; i < s.parts; ++i) {
+        rows += s.n[i];
+        even = even && s.n[i] % 2 == 0;
     }
-    return {1, loads, 1};
+    if (rows > 2 * kWarpsOfWave || s.k < 1024) return {1, 4, 1};
+    if (!even) return {1, 4, rows < kWarpsOfWave ? 2 : 1};
+    return {2, 2, rows < kWarpsOfWave ? 4 : 2};
 }
 
 // Pieces of x that a thread keeps while the norm is formed; 0 where they would be too many registers.
@@ -225,11 +230,16 @@ KernelCall plan_rows(const LinearSpec& s, bool product_order) {
 
 }  // namespace
 
-bool fuses_linear_cuda(const LinearSpec& s) {
+bool fuses_linear_cuda(const Device& device, const LinearSpec& s) {
     const auto storage = [](DType t) { return t == DType::f32 || t == DType::f16 || t == DType::bf16; };
     for (const DType t : {s.x, s.w, s.y, s.bias, s.residual, s.norm_weight})
         if (!storage(t)) return false;
-    if (s.m < 1 || s.m > kLinearRows || s.k < 1 || s.parts < 1 || s.parts > kMaxLinearParts) return false;
+    // Tensor cores win as soon as a weight meets a few rows, where the library takes the shape.
+    bool library = device.supports(Feature::library) && size_of(s.w) == 2 && s.x == s.w && s.k % 8 == 0;
+    for (std::int32_t i = 0; i < s.parts; ++i) library = library && s.n[i] % 8 == 0;
+    if (s.m < 1 || s.m > (library ? kLinearRowsBesideLibrary : kLinearRows) || s.k < 1 || s.parts < 1 ||
+        s.parts > kMaxLinearParts)
+        return false;
     if (s.gate != Gate::none && (s.parts != 2 || s.n[0] != s.n[1])) return false;
     if (s.has_residual && (s.parts != 1 || s.gate != Gate::none)) return false;
     std::int64_t rows = 0;
@@ -245,7 +255,7 @@ bool fuses_linear_cuda(const LinearSpec& s) {
 KernelCall plan_linear_cuda(const LinearSpec& s) { return plan_rows(s, false); }
 
 KernelCall plan_cuda(const Device& device, const MatmulSpec& s) {
-    if (s.batch == 1 && s.w_transposed && fuses_linear_cuda(as_linear(s)))
+    if (s.batch == 1 && s.w_transposed && fuses_linear_cuda(device, as_linear(s)))
         return plan_rows(as_linear(s), true);
     if (device.supports(Feature::library) && suits_library(s)) return plan_library(s);
     return plan_tile(s);

@@ -194,7 +194,7 @@ KernelCall plan_matmul(const Device& device, const MatmulSpec& spec) {
 }
 
 bool fuses_linear(const Device& device, const LinearSpec& spec) {
-    return is_cuda(device) && matmul::fuses_linear_cuda(spec);
+    return is_cuda(device) && matmul::fuses_linear_cuda(device, spec);
 }
 
 KernelCall plan_linear(const Device& device, const LinearSpec& spec) {

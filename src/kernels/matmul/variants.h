@@ -69,7 +69,7 @@ void check_spec(const MatmulSpec& spec);
 // The calls on a CUDA device; the specification has been checked.
 KernelCall plan_cuda(const Device& device, const MatmulSpec& spec);
 KernelCall plan_linear_cuda(const LinearSpec& spec);
-bool fuses_linear_cuda(const LinearSpec& spec);
+bool fuses_linear_cuda(const Device& device, const LinearSpec& spec);
 
 // Stores sums[0, count) as y[b, i, j0 + ...] after adding bias and residual; sums are overwritten.
 using FinishFunction = void (*)(const MatmulSpec& s, const Operands& o, std::int64_t b, std::int64_t i,
