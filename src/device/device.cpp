@@ -23,6 +23,7 @@ Event::~Event() = default;
 Kernel::~Kernel() = default;
 LoadedModule::~LoadedModule() = default;
 CapturedGraph::~CapturedGraph() = default;
+void Stream::record_into(std::unique_ptr<Event>& event) { event = record(); }
 Stream::~Stream() = default;
 Backend::~Backend() = default;
 BandwidthService::~BandwidthService() = default;

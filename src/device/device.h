@@ -135,6 +135,9 @@ public:
     virtual void fill(BufferRef dst, std::uint8_t value) = 0;
     // Never throws the stream's own error: an event recorded behind a failure carries it to whoever waits.
     virtual std::unique_ptr<Event> record() = 0;
+    // The same into what an earlier record of this stream gave (or null), which nobody waits for any more; allocates
+    // nothing where the backend can move an event.
+    virtual void record_into(std::unique_ptr<Event>& event);
     // Later work of this stream starts after the event; a failed event poisons this stream too.
     virtual void wait(const Event& event) = 0;
     virtual void synchronize() = 0;  // waits for all work; throws the error that poisoned the stream

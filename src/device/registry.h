@@ -16,7 +16,7 @@
 
 namespace invar {
 
-inline constexpr int kSeamVersion = 2;
+inline constexpr int kSeamVersion = 3;
 
 struct BackendEntry {
     int seam_version;

@@ -277,6 +277,26 @@ void Executor::synchronize() {
     }
 }
 
+void Executor::mark(std::unique_ptr<Event>& point) {
+    const std::lock_guard lock(mutex_);
+    stream_->record_into(point);
+}
+
+void Executor::read_behind(const Event& point, const BufferRef& from, std::byte* out) {
+    const std::lock_guard lock(mutex_);
+    try {
+        if (!reader_) reader_ = device_.make_stream();
+        reader_->wait(point);
+        reader_->download(out, from, from.size);
+        reader_->synchronize();
+        point.wait();
+    } catch (...) {
+        reader_.reset();
+        synchronize();  // throws where the stream is poisoned, and replaces it
+        throw;
+    }
+}
+
 void Executor::prepare_kernels(const Schedule& schedule) {
     if (device_.supports(Feature::native)) return;  // nothing takes long to compile there
     const std::lock_guard lock(mutex_);

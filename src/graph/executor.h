@@ -93,6 +93,11 @@ public:
     void synchronize();
     // Host memory that the stream may still read.
     void keep_until_synchronized(std::shared_ptr<const void> memory);
+    // A point in the stream's work, behind which memory can be read while later work runs.
+    void mark(std::unique_ptr<Event>& point);
+    // The bytes of `from` as they were at the point, unless later work writes them; waits for the point alone. Throws the
+    // error of the work before it.
+    void read_behind(const Event& point, const BufferRef& from, std::byte* out);
     // Counts the streams that there have been: what was captured on an earlier one is captured anew.
     std::uint64_t stream_number() const noexcept { return stream_number_; }
 
@@ -115,7 +120,7 @@ private:
     };
     Device& device_;
     std::recursive_mutex mutex_;
-    std::unique_ptr<Stream> stream_;
+    std::unique_ptr<Stream> stream_, reader_;
     std::uint64_t stream_number_ = 1;
     std::vector<std::shared_ptr<const void>> kept_;
     std::unordered_map<const Module*, std::shared_ptr<LoadedModule>> modules_;

@@ -321,7 +321,47 @@ private:
             throw InvalidArgument("compile: output " + std::to_string(output) +
                                   " cannot take the memory of input " + std::to_string(input) +
                                   ": shape or dtype differ");
-        emit_copy(locate(from), {whole(to), values_.at(to)});
+        const Located made = locate(from);
+        if (made.view.contiguous() && made.view.offset == Dim(0) && made.view.base == from &&
+            write_in_place(made.value, values_.at(to)))
+            return;
+        emit_copy(made, {whole(to), values_.at(to)});
+    }
+
+    // Lets the step that makes a scratch value write it to an input's memory at once; false where that memory is still
+    // needed from there on. A pointwise step may read each element before it writes it.
+    bool write_in_place(int made, int input) {
+        if (schedule_.values[static_cast<std::size_t>(made)].kind != Value::Kind::scratch) return false;
+        std::optional<std::size_t> writer;
+        for (std::size_t i = 0; i < schedule_.steps.size(); ++i) {
+            const Step& step = schedule_.steps[i];
+            const auto writes = [&](int value) {
+                return std::find(step.writes.begin(), step.writes.end(), value) != step.writes.end();
+            };
+            bool reads = false, in_order = true;
+            for (std::size_t a = 0; a < step.arguments.size(); ++a) {
+                if (step.arguments[a].value != input) continue;
+                const auto* work = std::get_if<PointwiseWork>(&step.work);
+                reads = true;
+                in_order =
+                    in_order && work && !work->buffers[a].strided && step.arguments[a].offset == Dim(0);
+            }
+            if (writes(input) || (writer && reads)) return false;
+            if (!writes(made)) continue;
+            if (writer || (reads && !in_order)) return false;
+            for (std::size_t a = 0; a < step.arguments.size() && reads; ++a) {
+                const auto& work = std::get<PointwiseWork>(step.work);
+                if (step.arguments[a].value == made && work.buffers[a].strided) return false;
+            }
+            writer = i;
+        }
+        if (!writer) return false;
+        for (Step& step : schedule_.steps) {
+            for (Argument& a : step.arguments)
+                if (a.value == made) a.value = input;
+            std::replace(step.writes.begin(), step.writes.end(), made, input);
+        }
+        return true;
     }
 
     void emit(const Node& n) {

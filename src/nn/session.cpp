@@ -6,9 +6,11 @@
 #include <invar/ops.h>
 
 #include <algorithm>
+#include <array>
 
 #include "device/device.h"
 #include "nn/model_impl.h"
+#include "tensor/checkpoint.h"
 
 namespace invar {
 namespace {
@@ -31,6 +33,12 @@ struct Session::Impl {
     CompiledFunction prefill, prefill_last, decode;
     std::int64_t length = 0;  // of the longest sequence
     bool started = false;
+    // One sequence on an accelerator: the next step is started before the token of the last one is read, so that the
+    // device does not wait for the host. Tokens are then read from the sampler's history, where they stay.
+    const bool runs_ahead;
+    bool ahead = false;                // the next step has been started
+    std::int64_t steps = 0;            // that were started
+    std::array<Checkpoint, 2> behind;  // of the last two steps
 
     Impl(std::shared_ptr<const Model> owner, const Model::Impl& impl, const SessionOptions& o,
          std::int64_t size)
@@ -39,7 +47,9 @@ struct Session::Impl {
           sequences(o.sequences),
           capacity(size),
           chunk(std::min(o.prefill_chunk > 0 ? o.prefill_chunk : suitable_chunk(*impl.device), size)),
-          cache(impl, o.sequences, size) {
+          cache(impl, o.sequences, size),
+          runs_ahead(o.sequences == 1 && !impl.device->supports(Feature::native)),
+          behind{Checkpoint(impl.device), Checkpoint(impl.device)} {
         const auto ints = [&](std::int64_t n) { return Tensor::empty(DType::i32, {n}, m.device, true); };
         chunk_tokens = ints(chunk);
         chunk_slots = ints(chunk);
@@ -92,6 +102,25 @@ struct Session::Impl {
                 return std::vector<Tensor>{next, in[1] + 1.0, in[2] + 1.0};
             },
             specs, m.device, {.donations = {{0, 0}, {1, 1}, {2, 2}}});
+    }
+
+    void start_step() {
+        decode.run(decode_inputs, no_outputs);
+        behind[static_cast<std::size_t>(steps++ % 2)].set();
+    }
+    void step_ahead(std::span<std::int32_t> next) {
+        started = false;  // after an error the state is that of some later step
+        if (!ahead) start_step();
+        ahead = false;
+        const Checkpoint& done = behind[static_cast<std::size_t>((steps - 1) % 2)];
+        if (length + 1 < capacity) {
+            start_step();
+            ahead = true;
+        }
+        // The sampler's memory is a length, then the tokens.
+        done.read(sampler_memory, static_cast<std::size_t>(length + 2) * sizeof(std::int32_t),
+                  std::as_writable_bytes(next));
+        started = true;
     }
 
     static void put(const Tensor& t, std::span<const std::int32_t> values) { t.write(std::as_bytes(values)); }
@@ -179,6 +208,7 @@ std::vector<std::int32_t> Session::start(std::span<const std::vector<std::int32_
         slots[r] = static_cast<std::int32_t>(all.size()) - 1;
     }
     s.started = true;
+    s.ahead = false;
     s.length = longest;
     if (!single) {
         Impl::put(s.decode_inputs[0], tokens);
@@ -207,8 +237,12 @@ void Session::step(std::span<std::int32_t> next) {
     if (s.length >= s.capacity)
         throw InvalidArgument("step: the context of " + std::to_string(s.capacity) +
                               " tokens is full; start a session with a larger capacity");
-    s.decode.run(s.decode_inputs, s.no_outputs);
-    s.decode_inputs[0].read(std::as_writable_bytes(next));
+    if (s.runs_ahead) {
+        s.step_ahead(next);
+    } else {
+        s.decode.run(s.decode_inputs, s.no_outputs);
+        s.decode_inputs[0].read(std::as_writable_bytes(next));
+    }
     ++s.length;
 }
 

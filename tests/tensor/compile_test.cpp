@@ -89,6 +89,36 @@ TEST(Compile, DonationFeedsTheNextRun) {
                  InvalidArgument);
 }
 
+TEST(Compile, DonationsThatCannotBeWrittenInPlace) {
+    const auto device = find_device();
+    const InputSpec specs[] = {{DType::f32, {4}}, {DType::f32, {4}}};
+    const auto run = [&](const auto& function, std::vector<std::pair<int, int>> donations) {
+        const CompiledFunction f = compile(function, specs, device, {.donations = std::move(donations)});
+        const Tensor a = Tensor::of(std::vector<float>{1, 2, 3, 4}, {4}),
+                     b = Tensor::of(std::vector<float>{10, 20, 30, 40}, {4});
+        const Tensor in[] = {a, b}, out[2];
+        f.run(in, out);
+        return std::pair{a.to_vector<float>(), b.to_vector<float>()};
+    };
+    // Each is made from what the other one's memory holds.
+    const auto crossed = run(
+        [](std::span<const Tensor> in) {
+            return std::vector<Tensor>{in[0] + in[1], in[0] * in[1]};
+        },
+        {{0, 1}, {1, 0}});
+    EXPECT_EQ(crossed.first, (std::vector<float>{10, 40, 90, 160}));
+    EXPECT_EQ(crossed.second, (std::vector<float>{11, 22, 33, 44}));
+    // Read in another order than it is written; and read again after it was made.
+    const auto turned = run(
+        [](std::span<const Tensor> in) {
+            return std::vector<Tensor>{in[0].reshape({2, 2}).permute({1, 0}).reshape({4}) + 1.0,
+                                       softmax(in[1], 0) + in[0]};
+        },
+        {{0, 0}, {1, 1}});
+    EXPECT_EQ(turned.first, (std::vector<float>{2, 4, 3, 5}));
+    EXPECT_NEAR(turned.second[3], 5, 1e-4);
+}
+
 TEST(Compile, ReplayAllocatesNothing) {
     const auto device = find_device();
     const Tensor w = counting({32, 32});

@@ -40,6 +40,10 @@ public:
         if (const std::exception_ptr fault = faults_->error()) std::rethrow_exception(fault);
     }
     CUevent handle() const noexcept { return handle_; }
+    // Whether it can be recorded anew on the stream that has this context and this box.
+    bool moves_with(const Context& context, const FaultBox& faults) const noexcept {
+        return handle_ && !error_ && context_.get() == &context && faults_.get() == &faults;
+    }
     const std::exception_ptr& error() const noexcept { return error_; }
 
 private:
@@ -229,6 +233,14 @@ public:
             }
         }
         return std::make_unique<CudaEvent>(context_, faults_, handle, error_);
+    }
+
+    void record_into(std::unique_ptr<Event>& event) override {
+        const auto* own = dynamic_cast<const CudaEvent*>(event.get());
+        if (own && !error_ && !graph_ && own->moves_with(*context_, *faults_) && context_->try_enter() &&
+            driver().event_record(own->handle(), handle_) == kSuccess)
+            return;
+        event = record();
     }
 
     void wait(const Event& event) override {

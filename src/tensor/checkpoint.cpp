@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tensor/checkpoint.h"
+
+#include <invar/error.h>
+
+#include <string>
+
+#include "graph/executor.h"
+#include "tensor/evaluate.h"
+
+namespace invar {
+
+Checkpoint::Checkpoint(std::shared_ptr<Device> device) : device_(std::move(device)) {}
+Checkpoint::~Checkpoint() = default;
+Checkpoint::Checkpoint(Checkpoint&&) noexcept = default;
+Checkpoint& Checkpoint::operator=(Checkpoint&&) noexcept = default;
+
+void Checkpoint::set() { graph::Executor::of(*device_)->mark(event_); }
+
+void Checkpoint::read(const Tensor& tensor, std::size_t offset, std::span<std::byte> out) const {
+    const std::optional<BufferRef> memory = contiguous_memory(*tensor.node());
+    if (!event_ || !memory || offset > memory->size || out.size() > memory->size - offset)
+        throw InvalidArgument("checkpoint: " + std::to_string(out.size()) + " bytes from byte " +
+                              std::to_string(offset) + " on are not there to be read");
+    BufferRef from = *memory;
+    from.offset += offset;
+    from.size = out.size();
+    graph::Executor::of(*device_)->read_behind(*event_, from, out.data());
+}
+
+}  // namespace invar
