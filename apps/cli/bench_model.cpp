@@ -161,14 +161,14 @@ Result measure(const BenchModelArguments& arguments, const std::shared_ptr<Model
         session.start(prompts, greedy);
         const double prefill = seconds_since(begin);
         progress.update(done += static_cast<std::uint64_t>(arguments.prompt), total);
-        double decode = 0;
+        // All of the loop: a session may work on the next step while this thread does something else.
+        const auto decode_begin = Clock::now();
         for (std::int64_t step = 0; step < arguments.generate; ++step) {
-            const auto step_begin = Clock::now();
-            session.step(next);
-            decode += seconds_since(step_begin);
+            session.step(next, step + 1 < arguments.generate);
             check_interrupted();
             progress.update(++done, total);
         }
+        const double decode = seconds_since(decode_begin);
         if (repetition == 0) continue;  // warm-up
         result.prefill.add(prefill);
         result.decode.add(decode / static_cast<double>(arguments.generate));

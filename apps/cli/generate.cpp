@@ -226,7 +226,7 @@ std::string_view generate(Session& session, const std::vector<std::int32_t>& pro
         if (static_cast<std::int64_t>(writer.tokens.size()) >= count) return "length";
         if (interrupted()) return "interrupted";
         const auto begin = Clock::now();
-        session.step({&token, 1});
+        session.step({&token, 1}, static_cast<std::int64_t>(writer.tokens.size()) + 1 < count);
         speed.decode_seconds += seconds_since(begin);
         ++speed.decode_steps;
     }

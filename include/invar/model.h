@@ -116,8 +116,9 @@ public:
         const std::function<void(std::int64_t done, std::int64_t total)>& progress = {});
     // The next token of each sequence. Throws InvalidArgument when the capacity is used up.
     std::vector<std::int32_t> step();
-    // As step, into next (one a sequence), without any allocation.
-    void step(std::span<std::int32_t> next);
+    // As step, into next (one a sequence), without any allocation. more: another step is likely to follow; a session of
+    // one sequence on an accelerator then starts it at once, so that the device does not wait for the host.
+    void step(std::span<std::int32_t> next, bool more = true);
     std::int64_t length() const noexcept;  // tokens of the longest sequence so far
     std::int64_t capacity() const noexcept;
     std::int64_t prefill_chunk() const noexcept;

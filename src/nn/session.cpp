@@ -108,12 +108,12 @@ struct Session::Impl {
         decode.run(decode_inputs, no_outputs);
         behind[static_cast<std::size_t>(steps++ % 2)].set();
     }
-    void step_ahead(std::span<std::int32_t> next) {
+    void step_ahead(std::span<std::int32_t> next, bool more) {
         started = false;  // after an error the state is that of some later step
         if (!ahead) start_step();
         ahead = false;
         const Checkpoint& done = behind[static_cast<std::size_t>((steps - 1) % 2)];
-        if (length + 1 < capacity) {
+        if (more && length + 1 < capacity) {
             start_step();
             ahead = true;
         }
@@ -227,7 +227,7 @@ std::vector<std::int32_t> Session::start(std::span<const std::vector<std::int32_
     return tokens;
 }
 
-void Session::step(std::span<std::int32_t> next) {
+void Session::step(std::span<std::int32_t> next, bool more) {
     Impl& s = *impl_;
     if (!s.started)
         throw InvalidArgument("step: the session has not been started; call start with a prompt first");
@@ -238,7 +238,7 @@ void Session::step(std::span<std::int32_t> next) {
         throw InvalidArgument("step: the context of " + std::to_string(s.capacity) +
                               " tokens is full; start a session with a larger capacity");
     if (s.runs_ahead) {
-        s.step_ahead(next);
+        s.step_ahead(next, more);
     } else {
         s.decode.run(s.decode_inputs, s.no_outputs);
         s.decode_inputs[0].read(std::as_writable_bytes(next));

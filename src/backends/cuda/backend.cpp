@@ -194,8 +194,16 @@ public:
     std::string_view name() const override { return "cuda"; }
     std::string unavailable_reason() const override { return reason_; }
     std::vector<std::shared_ptr<Device>> devices() override { return devices_; }
-    // Never chosen by itself before the kernel families have their CUDA variants: no model could run there.
-    int rank() const override { return 0; }
+    // Before the cpu, where kernels can be compiled.
+    int rank() const override {
+        if (devices_.empty()) return 0;
+        try {
+            nvrtc();
+            return 100;
+        } catch (const Unsupported&) {
+            return 0;
+        }
+    }
 
 private:
     std::string reason_;

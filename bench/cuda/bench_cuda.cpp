@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: Apache-2.0
+// Host costs of the cuda module beside the driver's own calls, copies to the device beside the pinned rate of the link, and
+// what kernels cost to compile and to load again. Run it with an empty INVAR_CACHE_DIR.
+//   bench_cuda
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstring>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include <invar/device.h>
+#include <invar/error.h>
+#include <invar/model.h>
+
+#include "backends/cuda/driver.h"
+#include "device/allocator.h"
+#include "device/device.h"
+#include "kernels/cuda_source.h"
+
+namespace {
+
+using namespace invar;
+using Clock = std::chrono::steady_clock;
+
+double seconds(const std::function<void()>& f) {
+    const auto begin = Clock::now();
+    f();
+    return std::chrono::duration<double>(Clock::now() - begin).count();
+}
+double median(std::vector<double> v) {
+    std::sort(v.begin(), v.end());
+    return v[v.size() / 2];
+}
+double median_of(int times, const std::function<double()>& f) {
+    std::vector<double> all;
+    for (int i = 0; i < times; ++i) all.push_back(f());
+    return median(all);
+}
+void check(cuda::CUresult result, const char* what) {
+    if (result != 0) throw LaunchFailed(std::string(what) + ": driver error " + std::to_string(result));
+}
+
+constexpr const char* kSource =
+    "extern \"C\" __global__ void nothing(const float*, const float*, float*, const long long) {}\n";
+
+// Microseconds of host time a launch, the stream being waited for between batches that its queue holds.
+void launches(Device& device, const cuda::Driver& driver, cuda::CUstream raw) {
+    constexpr int kBatch = 200, kBatches = 100;
+    const std::string driver_line = device.properties().driver;
+    const std::string architecture = driver_line.substr(driver_line.rfind("sm_"));
+    const cuda::Compiled compiled = cuda::compile_source("nothing", kSource, architecture, {});
+    cuda::CUmodule module = nullptr;
+    cuda::CUfunction function = nullptr;
+    check(driver.module_load(&module, compiled.cubin.data()), "loading a module");
+    check(driver.module_functions(&function, 1, module), "its kernel");
+    cuda::CUdeviceptr memory = 0;
+    check(driver.memory_allocate(&memory, 4096), "memory");
+    cuda::CUlaunchAttribute attribute{};
+    attribute.id = cuda::kProgrammaticStreamSerialization;
+    attribute.programmatic_stream_serialization = 1;
+    const cuda::CUlaunchConfig config{1, 1, 1, 32, 1, 1, 0, raw, &attribute, 1};
+    std::int64_t scalar = 1;
+    void* arguments[] = {&memory, &memory, &memory, &scalar};
+
+    const auto loaded = device.compile({"nothing", SourceText{"cuda", kSource, {}}});
+    Kernel& kernel = loaded->kernel("nothing");
+    const auto stream = device.make_stream();
+    const Allocation own = device.allocator().allocate(4096);
+    const BufferRef buffers[] = {own.ref(), own.ref(), own.ref()};
+    const LaunchConfig ours{{1}, {32}, 0, true};
+    const std::span<const std::byte> params = std::as_bytes(std::span(&scalar, 1));
+
+    std::vector<double> of_driver, of_ours;
+    for (int b = 0; b < kBatches; ++b) {
+        of_driver.push_back(seconds([&] {
+            for (int i = 0; i < kBatch; ++i) driver.launch(&config, function, arguments, nullptr);
+        }));
+        driver.stream_synchronize(raw);
+        of_ours.push_back(seconds([&] {
+            for (int i = 0; i < kBatch; ++i) stream->launch(kernel, ours, buffers, params);
+        }));
+        stream->synchronize();
+    }
+    const double theirs = median(of_driver) / kBatch * 1e6, mine = median(of_ours) / kBatch * 1e6;
+    std::printf("launch of a loaded kernel: cuLaunchKernelEx %.2f us, Stream::launch %.2f us, %.2f us more\n", theirs,
+                mine, mine - theirs);
+    driver.memory_free(memory);
+    driver.module_unload(module);
+}
+
+void allocations(Device& device) {
+    constexpr int kTimes = 100000;
+    for (int warm = 0; warm < 2; ++warm) {
+        const double s = seconds([&] {
+            for (int i = 0; i < kTimes; ++i) (void)device.allocator().allocate(1 << 20);
+        });
+        if (warm) std::printf("allocation from the cache and its release: %.0f ns\n", s / kTimes * 1e9);
+    }
+}
+
+void copies(Device& device, const cuda::Driver& driver, cuda::CUstream raw) {
+    constexpr std::size_t kPinned = std::size_t{1} << 30, kOrdinary = std::size_t{4} << 30;
+    const Allocation memory = device.allocator().allocate(kOrdinary);
+    cuda::CUdeviceptr own = 0;
+    check(driver.memory_allocate(&own, kPinned), "memory");
+    void* pinned = nullptr;
+    check(driver.host_allocate(&pinned, kPinned, 0), "pinned memory");
+    std::memset(pinned, 1, kPinned);
+    const double link = kPinned / median_of(5, [&] {
+        return seconds([&] {
+            driver.copy_to_device(own, pinned, kPinned, raw);
+            driver.stream_synchronize(raw);
+        });
+    });
+    const double back = kPinned / median_of(5, [&] {
+        return seconds([&] {
+            driver.copy_to_host(pinned, own, kPinned, raw);
+            driver.stream_synchronize(raw);
+        });
+    });
+    driver.host_free(pinned);
+    driver.memory_free(own);
+    std::vector<std::byte> ordinary(kOrdinary, std::byte{3});
+    const auto stream = device.make_stream();
+    const double up = kOrdinary / median_of(5, [&] {
+        return seconds([&] {
+            stream->upload(memory.ref(), ordinary.data(), kOrdinary);
+            stream->synchronize();
+        });
+    });
+    const double down = kOrdinary / median_of(5, [&] {
+        return seconds([&] {
+            stream->download(ordinary.data(), memory.ref(), kOrdinary);
+            stream->synchronize();
+        });
+    });
+    std::printf("1 GiB pinned to the device: %.1f GB/s; back: %.1f GB/s\n", link / 1e9, back / 1e9);
+    std::printf("4 GiB of ordinary memory to the device: %.1f GB/s, %.0f%% of pinned; back: %.1f GB/s, %.0f%%\n",
+                up / 1e9, 100 * up / link, down / 1e9, 100 * down / back);
+}
+
+// Every kernel source that sessions of these shapes ask for, compiled and then loaded from the disk cache.
+void compilation() {
+    const auto one = Model::random("llama-8b", {.device = "null:cuda", .dtype = DType::bf16});
+    const Session a(one, {.capacity = 640}), b(one, {.sequences = 32, .capacity = 640});
+    const auto two = Model::random("gpt2", {.device = "null:cuda", .dtype = DType::f16});
+    const Session c(two);
+    const auto device = find_device("cuda");
+    std::vector<double> cold, warm;
+    std::string slowest;
+    for (const Module* module : kernels::cuda_modules()) {
+        const double first = seconds([&] { (void)device->compile(*module); });
+        if (cold.empty() || first > *std::max_element(cold.begin(), cold.end())) slowest = module->name;
+        cold.push_back(first);
+        warm.push_back(median_of(5, [&] { return seconds([&] { (void)device->compile(*module); }); }));
+    }
+    std::printf("%zu kernel modules: compilation median %.0f ms, slowest %.0f ms (%s); from the disk cache median %.2f ms, "
+                "slowest %.2f ms\n",
+                cold.size(), median(cold) * 1e3, *std::max_element(cold.begin(), cold.end()) * 1e3, slowest.c_str(),
+                median(warm) * 1e3, *std::max_element(warm.begin(), warm.end()) * 1e3);
+}
+
+int run() {
+    const auto device = find_device("cuda");
+    const DeviceProperties p = device->properties();
+    std::printf("%s, %s\n", p.description.c_str(), p.driver.c_str());
+    device->make_stream()->synchronize();  // the context
+    std::string why;
+    const std::unique_ptr<cuda::Driver> driver = cuda::open_driver(why);
+    if (!driver) throw NoDevice(why);
+    cuda::CUdevice number = 0;
+    cuda::CUcontext context = nullptr;
+    cuda::CUstream raw = nullptr;
+    check(driver->device_get(&number, 0), "the device");
+    check(driver->context_retain(&context, number), "its context");
+    check(driver->context_set(context), "its context");
+    check(driver->stream_create(&raw, 1), "a stream");
+    launches(*device, *driver, raw);
+    allocations(*device);
+    copies(*device, *driver, raw);
+    driver->stream_destroy(raw);
+    driver->context_release(number);
+    compilation();
+    return 0;
+}
+
+}  // namespace
+
+int main() {
+    try {
+        return run();
+    } catch (const std::exception& e) {
+        std::fprintf(stderr, "bench_cuda: %s\n", e.what());
+        return 1;
+    }
+}
