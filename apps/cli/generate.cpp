@@ -20,6 +20,8 @@ namespace invar::cli {
 
 namespace {
 
+using Clock = std::chrono::steady_clock;
+
 constexpr std::int64_t kDefaultMaxTokens = 128;
 
 // Passes text on except for what may be the beginning of a stop text, until one is found.
@@ -95,6 +97,7 @@ private:
 };
 
 struct Speed {
+    double load_seconds = 0;
     double prefill_seconds = 0;
     double decode_seconds = 0;
     std::int64_t decode_steps = 0;
@@ -176,7 +179,8 @@ std::string describe(const Speed& speed, std::size_t prompt, std::size_t generat
 }
 
 nlohmann::ordered_json to_json(const Speed& speed) {
-    nlohmann::ordered_json json = {{"prompt_tokens_per_second", speed.prompt_rate}};
+    nlohmann::ordered_json json = {{"load_seconds", speed.load_seconds},
+                                   {"prompt_tokens_per_second", speed.prompt_rate}};
     if (speed.decode_rate > 0) {
         json["decode_tokens_per_second"] = speed.decode_rate;
         json["gigabytes_per_second"] = speed.bytes_per_second / 1e9;
@@ -188,12 +192,12 @@ nlohmann::ordered_json to_json(const Speed& speed) {
     return json;
 }
 
-void describe_run(const Model& model, const SamplingOptions& sampling) {
+void describe_run(const Model& model, const SamplingOptions& sampling, double load_seconds) {
     const ModelInfo& info = model.info();
     note(info.architecture + ", " + format("%.1f", static_cast<double>(info.parameters) / 1e6) +
          " million parameters, " + format_bytes(info.weight_bytes) + " of weights in " +
          std::string(dtype_name(info.dtype)) + ", on " + model.device()->name() + " (" +
-         model.device()->properties().description + ")");
+         model.device()->properties().description + ")" + format(", loaded in %.2f s", load_seconds));
     if (sampling.temperature == 0) {
         note("greedy");
     } else {
@@ -208,7 +212,6 @@ std::string_view generate(Session& session, const std::vector<std::int32_t>& pro
                           const SamplingOptions& sampling, std::int64_t count,
                           const std::vector<std::int64_t>& stop_ids, bool verbose, Writer& writer,
                           Speed& speed) {
-    using Clock = std::chrono::steady_clock;
     std::int32_t token = 0;
     {
         Progress progress("reading the prompt", verbose);
@@ -219,15 +222,16 @@ std::string_view generate(Session& session, const std::vector<std::int32_t>& pro
         })[0];
         speed.prefill_seconds = seconds_since(begin);
     }
+    // The whole loop is timed: while a token is written the device may be at work on the next one.
+    const auto begin = Clock::now();
     while (true) {
+        speed.decode_seconds = seconds_since(begin);
         writer.push(token);
         if (std::find(stop_ids.begin(), stop_ids.end(), token) != stop_ids.end()) return "stop";
         if (writer.stopped()) return "stop_text";
         if (static_cast<std::int64_t>(writer.tokens.size()) >= count) return "length";
         if (interrupted()) return "interrupted";
-        const auto begin = Clock::now();
         session.step({&token, 1}, static_cast<std::int64_t>(writer.tokens.size()) + 1 < count);
-        speed.decode_seconds += seconds_since(begin);
         ++speed.decode_steps;
     }
 }
@@ -266,18 +270,20 @@ int run_generate(const GenerateArguments& arguments) {
         .device = arguments.device, .dtype = {}, .max_context = prompt_length + count, .progress = {}};
     if (arguments.dtype) load.dtype = parse_dtype(*arguments.dtype);
     std::shared_ptr<Model> model;
+    Speed speed;
     {
         Progress progress("loading the weights", arguments.verbose);
         load.progress = [&](std::uint64_t done, std::uint64_t total) {
             progress.update(done, total);
             check_interrupted();
         };
+        const auto begin = Clock::now();
         model = Model::load(arguments.model, load);
+        speed.load_seconds = seconds_since(begin);
     }
-    if (arguments.verbose) describe_run(*model, sampling);
+    if (arguments.verbose) describe_run(*model, sampling, speed.load_seconds);
 
     Session session(model, {.sequences = 1, .capacity = prompt_length + count});
-    Speed speed;
     const std::vector<std::int64_t> stop_ids =
         arguments.ignore_eos ? std::vector<std::int64_t>{} : model->info().stop_ids;
     const std::string_view reason =

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// Checkpoints: a mark on a device's stream, and a download that waits for it alone.
 #include "tensor/checkpoint.h"
 
 #include <invar/error.h>

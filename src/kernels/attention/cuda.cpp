@@ -22,8 +22,8 @@ constexpr std::int64_t kMaxDecodeTokens = 64;  // a call of more is a prompt
 constexpr std::int64_t kMaxGroup = 8;          // heads of a kv head that a block of the tuned kernels takes
 constexpr std::int64_t kPrefillRows = 128, kPrefillTile = 64;  // kRows and kTile of cuda_prefill.cu
 constexpr std::int64_t kMaxGridY = 65535;
+constexpr std::int64_t kMaxClusters = 32;  // of a launch: more of them wait for places that are free together
 // Of cuda_decode.cu: splits of kLeast to kLong slots, at most kFew of them up to kFew * kLong slots, kMany thereafter.
-constexpr std::int64_t kMaxClusters = 32;
 constexpr std::int64_t kLeast = 64, kLong = 512, kFew = 8, kMany = 64;
 constexpr std::int64_t kMostBlocks = 0x7fffffff;
 
@@ -62,7 +62,7 @@ void plan_tokens(const Device& device, const AttentionSpec& s, const DecodeSpec*
     const bool few = longest <= kFew * kLong;
     p.splits = few ? std::clamp<std::int64_t>(ceil_div(longest, kLeast), 1, kFew)
                    : std::clamp<std::int64_t>(ceil_div(longest, kLong), kFew, kMany);
-    // Clusters save a launch where the call is small; many of them wait for places that are free together.
+    // Clusters save a launch where the call is small.
     const bool cluster = p.splits > 1 && few && s.tokens * s.cache.kv_heads <= kMaxClusters &&
                          device.supports(Feature::clusters);
     if (cluster) p.splits = kFew;

@@ -240,8 +240,11 @@ extern "C" __global__ void CLUSTER __launch_bounds__(kThreads) decode(ARGUMENTS)
             const f32 old = top[j] == -INFINITE ? 0.0f : exp2f(top[j] - joint);
             total[j] = total[j] * old + sum;
             top[j] = joint;
-            shared_scores[warp][token][g] = e;
-            if (token == 0) shared_scale[warp][g] = old;
+            if (PADDED == 1) __syncwarp();  // both halves of the warp have read the score that one writes over
+            if (PADDED > 1 || lane < 16) {
+                shared_scores[warp][token][g] = e;
+                if (token == 0) shared_scale[warp][g] = old;
+            }
         }
         __syncwarp();
 #pragma unroll

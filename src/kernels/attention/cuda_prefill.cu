@@ -4,7 +4,9 @@
 // 1). The scale is positive.
 //
 // A block takes 128 rows: kTokens tokens with all heads of a group. It walks over the slots of their sequence in tiles of
-// 64 counted from slot 0, the next tile on its way while one is worked on; a warp has 32 rows. A row's bits depend on its own slots alone: tiles that it does not attend to leave its state as it is.
+// 64 counted from slot 0, the next tile on its way while one is worked on; a warp has 32 rows. A row's bits depend on its
+// own slots alone: tiles that it does not attend to leave its state as it is.
+// Loops are unrolled where registers are indexed and no further: this is the slowest kernel to compile.
 // Where tokens of several sequences meet in a block, their runs are worked on one after the other, the other rows masked.
 constexpr u32 kThreads = 128;
 constexpr int kRows = 128, kTile = 64, kTokens = kRows / GROUP;
@@ -72,6 +74,7 @@ KERNEL_AT_LEAST(kThreads, 2) prefill(const KV* q, const KV* keys, const KV* valu
         sequences[t] = sound ? (i32)row : -1;
     }
     const bool aligned = aligned16(q) && p.q_token % 8 == 0 && p.q_head % 8 == 0;
+#pragma unroll 2
     for (int e = threadIdx.x; e < kRows * kPieces; e += kThreads) {
         const int r = e / kPieces, piece = e % kPieces, t = r / GROUP;
         uint4 v = make_uint4(0, 0, 0, 0);
@@ -101,6 +104,7 @@ KERNEL_AT_LEAST(kThreads, 2) prefill(const KV* q, const KV* keys, const KV* valu
 #pragma unroll
         for (int h = 0; h < 2; ++h) { top[m][h] = -INFINITE; total[m][h] = 0; }
     }
+    bool wild = false;  // whether values were left out
     const f32 scale = (SOFTCAP ? 1.0f : p.scale) * 1.44269504088896341f;  // to powers of two
 
     for (int begin = 0, end; begin < count; begin = end) {
@@ -148,17 +152,15 @@ KERNEL_AT_LEAST(kThreads, 2) prefill(const KV* q, const KV* keys, const KV* valu
             asm volatile("cp.async.commit_group;" ::: "memory");
         };
         find_ids(first_tile);
-        ask_for(first_tile, 0);
-        find_ids(first_tile + 1);
-
-        for (int tile = first_tile; tile <= last_tile; ++tile) {
-            const int stage = (tile - first_tile) % 2;
+        for (int tile = first_tile - 1; tile <= last_tile; ++tile) {  // the first only asks for the next
+            const int stage = (tile - first_tile) & 1;
             asm volatile("cp.async.wait_group 0;" ::: "memory");
             __syncthreads();
             if (tile < last_tile) {
                 ask_for(tile + 1, 1 - stage);
                 find_ids(tile + 2);
             }
+            if (tile < first_tile) continue;
             uint4* k_tile = memory + kRows * kPieces + stage * 2 * kStage;
             uint4* v_tile = k_tile + kStage;
 
@@ -169,7 +171,7 @@ KERNEL_AT_LEAST(kThreads, 2) prefill(const KV* q, const KV* keys, const KV* valu
                 for (int n = 0; n < kTile / 8; ++n)
 #pragma unroll
                     for (int k = 0; k < 4; ++k) score[m][n][k] = 0;
-#pragma unroll
+#pragma unroll 2
             for (int d = 0; d < HEAD_DIM / 16; ++d) {
                 u32 a[2][4];
 #pragma unroll
@@ -204,14 +206,15 @@ KERNEL_AT_LEAST(kThreads, 2) prefill(const KV* q, const KV* keys, const KV* valu
 #pragma unroll
                     for (int h = 0; h < 2; ++h) {
                         const int last_slot = last_of_row[warp * 32 + m * 16 + h * 8 + lane / 4];
-                        const int low = last_slot < 0 ? 0 : (int)first_slot(last_slot, p.window);
+                        // Slots low to last_slot, counted from the lane's first; a row outside the run has none.
+                        const int low = last_slot < 0 ? 0x7fffffff : (int)first_slot(last_slot, p.window);
+                        const int at = tile * kTile + (int)lane % 4 * 2 - low;
+                        const u32 seen = last_slot < 0 ? 0 : (u32)(last_slot - low) + 1;
 #pragma unroll
                         for (int n = 0; n < kTile / 8; ++n)
 #pragma unroll
-                            for (int k = 0; k < 2; ++k) {
-                                const int s = tile * kTile + n * 8 + lane % 4 * 2 + k;
-                                if (s > last_slot || s < low) score[m][n][h * 2 + k] = -INFINITE;
-                            }
+                            for (int k = 0; k < 2; ++k)
+                                if ((u32)(at + n * 8 + k) >= seen) score[m][n][h * 2 + k] = -INFINITE;
                     }
             }
 
@@ -247,18 +250,19 @@ KERNEL_AT_LEAST(kThreads, 2) prefill(const KV* q, const KV* keys, const KV* valu
                 }
 
             // An infinite or NaN value times a weight of 0 would reach rows that do not attend to it: such values are left
-            // out of the product, and added to the rows that do. The keys have been used: their place takes a copy.
-            bool wild = false;
+            // out of the product here, and put into the rows that do attend to them at the end.
             if (masked) {
+                bool found = false;
+#pragma unroll 2
                 for (int e = threadIdx.x; e < kStage; e += kThreads) {
                     const uint4 v = v_tile[e];
-                    wild = wild || unbounded(v.x) || unbounded(v.y) || unbounded(v.z) || unbounded(v.w);
+                    found = found || unbounded(v.x) || unbounded(v.y) || unbounded(v.z) || unbounded(v.w);
                 }
-                wild = __syncthreads_or(wild);
-                if (wild) {
+                if (__syncthreads_or(found)) {
+                    wild = true;
+#pragma unroll 1
                     for (int e = threadIdx.x; e < kStage; e += kThreads) {
                         const uint4 v = v_tile[e];
-                        k_tile[e] = v;
                         v_tile[e] = make_uint4(bounded(v.x), bounded(v.y), bounded(v.z), bounded(v.w));
                     }
                     __syncthreads();
@@ -285,27 +289,6 @@ KERNEL_AT_LEAST(kThreads, 2) prefill(const KV* q, const KV* keys, const KV* valu
                     }
                 }
             }
-            if (wild) {
-#pragma unroll
-                for (int m = 0; m < 2; ++m)
-#pragma unroll
-                    for (int h = 0; h < 2; ++h) {
-                        const int last_slot = last_of_row[warp * 32 + m * 16 + h * 8 + lane / 4];
-                        const int low = last_slot < 0 ? 0 : (int)first_slot(last_slot, p.window);
-#pragma unroll 1
-                        for (int s = 0; s < kTile; ++s) {
-                            if (tile * kTile + s > last_slot || tile * kTile + s < low) continue;
-#pragma unroll
-                            for (int n = 0; n < HEAD_DIM / 8; ++n) {
-                                const u32 v = ((const u32*)(k_tile + place(s, n, kPieces)))[lane % 4];
-                                f32 first, second;
-                                widen2<KV>(v, first, second);
-                                if (unbounded(v & 0xffffu)) sums[m][n][h * 2] += first;
-                                if (unbounded(v & 0xffff0000u)) sums[m][n][h * 2 + 1] += second;
-                            }
-                        }
-                    }
-            }
         }
         __syncthreads();  // before the next run asks for its first tile
     }
@@ -326,6 +309,29 @@ KERNEL_AT_LEAST(kThreads, 2) prefill(const KV* q, const KV* keys, const KV* valu
                 ((u32*)(q_tile + place(r, n, kPieces)))[lane % 4] = narrow2<KV>(sums[m][n][h * 2] * inverse, sums[m][n][h * 2 + 1] * inverse);
         }
     __syncwarp();
+    if (wild) {
+        const int r = warp * 32 + lane, t = r / GROUP;
+        const bool attends = t < count && sequences[t] >= 0;
+        const i64 last = attends ? slots[t] : -1;
+#pragma unroll 1
+        for (i64 s = attends ? first_slot(last, p.window) : 0; s <= last; ++s) {
+            const i64 id = find_block(c, table, sequences[t], s / kBlockTokens, faults);
+            if (id < 0) break;
+            const KV* v = values + ((id * c.kv_heads + kv_head) * kBlockTokens + s % kBlockTokens) * HEAD_DIM;
+#pragma unroll 1
+            for (int k = 0; k < HEAD_DIM / 2; ++k) {
+                const u32 w = ((const u32*)v)[k];
+                if (!unbounded(w)) continue;
+                u32* at = (u32*)(q_tile + place(r, k / 4, kPieces)) + k % 4;
+                f32 first, second, x, y;
+                widen2<KV>(w, first, second);
+                widen2<KV>(*at, x, y);
+                *at = narrow2<KV>(unbounded(w & 0xffffu) ? x + first : x, unbounded(w & 0xffff0000u) ? y + second : y);
+            }
+        }
+        __syncwarp();
+    }
+#pragma unroll 2
     for (int e = lane; e < 32 * kPieces; e += kWarp) {
         const int r = warp * 32 + e / kPieces, piece = e % kPieces, t = r / GROUP;
         if (t >= count) continue;
