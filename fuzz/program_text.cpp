@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Any text as kernel programs and as an operator body. What assembles must print to a text that assembles to
-// the same text, and must run over small buffers without touching anything outside them: it ends or is
-// refused.
+// the same text, and must run over small buffers without touching anything outside them: it ends, is refused, or
+// runs out of steps.
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -14,6 +14,7 @@
 
 #include "base/thread_pool.h"
 #include "program/builder.h"
+#include "program/grid_interpreter.h"
 #include "program/interpreter.h"
 #include "program/pointwise.h"
 
@@ -71,6 +72,33 @@ void run(const Program& program, Numbers& numbers) {
     } catch (const InvalidArgument&) {}
 }
 
+void run_grid(const Program& program, Numbers& numbers) {
+    constexpr std::uint64_t kSteps = 2000;
+    const GridProgram compiled(program);
+    GridDims grid{1 + static_cast<std::uint32_t>(numbers.next(2)), 1, 1};
+    GridDims block{1 + static_cast<std::uint32_t>(numbers.next(40)), 1 + static_cast<std::uint32_t>(numbers.next(2)), 1};
+    if (program.block[0] != 0) block = program.block;
+    std::vector<std::unique_ptr<std::byte[]>> memory;
+    std::vector<NativeBuffer> buffers;
+    std::vector<std::uint64_t> scalars;
+    for (const Parameter& p : program.parameters) {
+        if (!p.buffer) {
+            scalars.push_back(value_bits(p.dtype, static_cast<double>(numbers.next(100))));
+            continue;
+        }
+        const std::size_t bytes = numbers.next(100) * size_of(p.dtype);
+        memory.push_back(std::make_unique<std::byte[]>(bytes));
+        for (std::size_t i = 0; i < bytes; ++i) memory.back()[i] = static_cast<std::byte>(numbers.next(256));
+        buffers.push_back({memory.back().get(), bytes});
+    }
+    std::byte params[kMaxGridParamsBytes];
+    const std::size_t n = write_grid_params(params, 7, scalars);
+    static ThreadPool pool(1);
+    try {
+        compiled.run(grid, block, buffers, std::span(params, n), pool, kSteps);
+    } catch (const LaunchFailed&) {}
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
@@ -81,7 +109,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         for (const Program& program : assemble_module(text)) {
             const std::string printed = to_text(program);
             if (to_text(assemble(printed)) != printed) std::abort();
-            run(program, numbers);
+            if (program.is_grid())
+                run_grid(program, numbers);
+            else
+                run(program, numbers);
         }
     } catch (const FormatError&) {}
     try {

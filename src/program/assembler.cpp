@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "device/module.h"
+#include "program/labels.h"
 #include "program/number.h"
 #include "program/program.h"
 #include "program/scanner.h"
@@ -37,16 +38,23 @@ public:
                     if (done.size() == kMaxPrograms)
                         scan_.fail_at_mark("more than 1024 programs in one text");
                     begin_program(names);
-                } else if (directive == "param") {
-                    if (!open_) scan_.fail_at_mark("'.param' before '.program'");
-                    parameter();
-                } else {
+                } else if (directive != "param" && directive != "shared" && directive != "block") {
                     scan_.fail_at_mark("unknown directive '." + std::string(directive) +
-                                       "'; there are .program and .param");
+                                       "'; there are .program, .param, .shared and .block");
+                } else if (!open_) {
+                    scan_.fail_at_mark("'." + std::string(directive) + "' before '.program'");
+                } else if (!statements_.empty()) {
+                    scan_.fail_at_mark("parameters stand before the first instruction, as all directives do");
+                } else if (directive == "param") {
+                    parameter();
+                } else if (directive == "shared") {
+                    shared_array();
+                } else {
+                    block();
                 }
             } else {
                 if (!open_) scan_.fail("an instruction before '.program'; begin with '.program NAME'");
-                instruction();
+                statement();
             }
             scan_.end_statement();
         }
@@ -60,6 +68,9 @@ private:
         program_ = {};
         registers_.clear();
         parameters_.clear();
+        shared_.clear();
+        statements_.clear();
+        enclosing_.clear();
         const std::string_view name = scan_.word();
         if (name.empty()) scan_.fail_at_mark("expected the program's name");
         program_.name = name;
@@ -70,19 +81,23 @@ private:
 
     Program finish() {
         open_ = false;
+        const Place end = scan_.place();
+        for (const Piece& piece : structure(statements_)) {
+            scan_.go_to(piece.place);
+            control_or_statement(piece);
+        }
+        scan_.go_to(end);
         Program p = std::exchange(program_, {});
         verify(p);
         return p;
     }
 
     void parameter() {
-        if (!program_.instructions.empty())
-            scan_.fail_at_mark("parameters stand before the first instruction");
         const std::string name(scan_.word());
         if (name.empty()) scan_.fail_at_mark("expected the parameter's name");
         if (program_.parameters.size() >= std::size_t{kMaxProgramBuffers} + kMaxProgramScalars)
             scan_.fail_at_mark("too many parameters");
-        if (!parameters_.emplace(name, static_cast<int>(program_.parameters.size())).second)
+        if (!parameters_.emplace(name, static_cast<int>(program_.parameters.size())).second || shared_.contains(name))
             scan_.fail_at_mark("a second parameter '" + name + "'");
         scan_.expect(':', "after the parameter's name");
         Parameter p;
@@ -102,20 +117,192 @@ private:
         program_.parameters.push_back(std::move(p));
     }
 
-    // The buffer and index of "[name + index]".
+    // The positive whole number that stands here.
+    std::uint64_t size(const char* what) {
+        const std::string_view text = scan_.number();
+        std::uint64_t value = 0;
+        std::string error;
+        if (text.empty() || !parse_immediate(text, DType::u32, value, error) || value == 0)
+            scan_.fail_at_mark(std::string("expected ") + what + ", a whole number from 1 on");
+        return value;
+    }
+
+    void shared_array() {
+        SharedArray a;
+        a.name = scan_.word();
+        if (a.name.empty()) scan_.fail_at_mark("expected the shared array's name");
+        if (program_.shared.size() >= std::size_t{kMaxSharedArrays}) scan_.fail_at_mark("too many shared arrays");
+        if (!shared_.emplace(a.name, static_cast<int>(program_.shared.size())).second || parameters_.contains(a.name))
+            scan_.fail_at_mark("a second parameter '" + a.name + "'");
+        scan_.expect(':', "after the array's name");
+        const std::string_view type = scan_.word();
+        if (const auto t = type_of_name(type)) {
+            a.dtype = *t;
+        } else {
+            scan_.fail_at_mark("unknown type '" + std::string(type) + "'");
+        }
+        scan_.expect('[', "before the number of elements");
+        a.count = static_cast<std::int64_t>(size("the number of elements"));
+        scan_.expect(']', "after the number of elements");
+        program_.shared.push_back(std::move(a));
+    }
+
+    void block() {
+        if (program_.block[0] != 0) scan_.fail_at_mark("a second .block");
+        program_.block = {1, 1, 1};
+        for (std::size_t d = 0; d < 3; ++d) {
+            program_.block[d] = static_cast<std::uint32_t>(size("the lanes of a block"));
+            if (!scan_.accept(',')) break;
+        }
+    }
+
+    // Takes note of a statement; what it means is found when all of the program are known.
+    void statement() {
+        if (statements_.size() >= std::size_t{4} * kMaxProgramInstructions)
+            scan_.fail("more than " + std::to_string(4 * kMaxProgramInstructions) + " statements");
+        Statement s;
+        s.place = scan_.place();
+        if (scan_.accept('@')) {
+            s.negated = scan_.accept('!');
+            s.condition = scan_.word();
+        }
+        const std::string word(scan_.word());
+        if (word == "BRA") {
+            s.kind = Statement::Kind::branch;
+            s.name = scan_.word();
+            if (s.name.empty()) scan_.fail("expected a label");
+        } else if (s.condition.empty() && !word.empty() && scan_.accept(':')) {
+            s.kind = Statement::Kind::label;
+            s.name = word;
+            statements_.push_back(std::move(s));
+            // An instruction may follow on the same line.
+            if (!scan_.at_end_of_statement()) statement();
+            return;
+        } else {
+            if (s.condition.empty()) s.kind = marker(word);
+            scan_.skip_statement();
+        }
+        statements_.push_back(std::move(s));
+    }
+
+    static Statement::Kind marker(const std::string& word) {
+        static const std::map<std::string, Statement::Kind> kMarkers = {
+            {"IF", Statement::Kind::begin_if},
+            {"ELSE", Statement::Kind::begin_else},
+            {"ENDIF", Statement::Kind::end_if},
+            {"LOOP", Statement::Kind::begin_loop},
+            {"ENDLOOP", Statement::Kind::end_loop}};
+        const auto found = kMarkers.find(word);
+        return found == kMarkers.end() ? Statement::Kind::plain : found->second;
+    }
+
+    void control_or_statement(const Piece& piece) {
+        const auto control = [&](Opcode opcode) {
+            Instruction i;
+            i.opcode = opcode;
+            i.line = scan_.line();
+            return i;
+        };
+        switch (piece.kind) {
+            case Piece::Kind::statement: instruction(); return scan_.end_statement();
+            case Piece::Kind::begin_if: return append(control(Opcode::IF), condition(piece.condition, piece.negated));
+            case Piece::Kind::begin_else: return append(control(Opcode::ELSE));
+            case Piece::Kind::end_if: return append(control(Opcode::ENDIF));
+            case Piece::Kind::begin_loop: return append(control(Opcode::LOOP));
+            case Piece::Kind::end_loop: return append(control(Opcode::ENDLOOP));
+            case Piece::Kind::leave:
+            case Piece::Kind::again: {
+                const Opcode opcode = piece.kind == Piece::Kind::leave ? Opcode::BREAK : Opcode::CONTINUE;
+                return append(control(opcode), piece.condition.empty()
+                                                   ? Operand{}
+                                                   : condition(piece.condition, piece.negated));
+            }
+        }
+    }
+
+    // A pred register, or a new one that is its opposite; an empty name is false.
+    Operand condition(const std::string& name, bool negated) {
+        if (name.empty()) return {Operand::Kind::immediate, 0};
+        const auto r = registers_.find(name);
+        if (r == registers_.end()) scan_.fail_at_mark("the condition '" + name + "' has not been written");
+        if (program_.registers[static_cast<std::size_t>(r->second)] != DType::pred)
+            scan_.fail_at_mark("the condition '" + name + "' is no pred");
+        const Operand p{Operand::Kind::reg, static_cast<std::uint64_t>(r->second)};
+        if (!negated) return p;
+        Instruction i;
+        i.opcode = Opcode::NOT;
+        i.type = DType::pred;
+        i.line = scan_.line();
+        i.src[0] = p;
+        i.dst = static_cast<std::int32_t>(program_.registers.size());
+        program_.registers.push_back(DType::pred);
+        append(i);
+        return {Operand::Kind::reg, static_cast<std::uint64_t>(i.dst)};
+    }
+
+    // Adds an instruction, and opens or ends the scope that it opens or ends.
+    void append(Instruction i, Operand first = {}) {
+        if (first.kind != Operand::Kind::none) i.src[0] = first;
+        if (program_.instructions.size() >= static_cast<std::size_t>(kMaxProgramInstructions))
+            scan_.fail_at_mark("more than " + std::to_string(kMaxProgramInstructions) + " instructions");
+        if ((i.opcode == Opcode::ELSE || i.opcode == Opcode::ENDIF || i.opcode == Opcode::ENDLOOP) &&
+            !enclosing_.empty()) {
+            registers_ = enclosing_.back();
+            if (i.opcode != Opcode::ELSE) enclosing_.pop_back();
+        }
+        if (i.opcode == Opcode::IF || i.opcode == Opcode::LOOP) {
+            if (enclosing_.size() >= std::size_t{kMaxNesting}) scan_.fail_at_mark("IF and LOOP nested too deeply");
+            enclosing_.push_back(registers_);
+        }
+        program_.instructions.push_back(i);
+    }
+
+    // The register that an instruction writes: a new one, or inside IF and LOOP the one of that name.
+    std::int32_t destination(const std::string& name, DType type) {
+        if (const auto r = registers_.find(name); r != registers_.end() && !enclosing_.empty()) {
+            const bool outer = enclosing_.back().contains(name) && enclosing_.back().at(name) == r->second;
+            if (program_.registers[static_cast<std::size_t>(r->second)] == type) return r->second;
+            if (outer)
+                scan_.fail_at_mark("'" + name + "' is " +
+                                   std::string(dtype_name(program_.registers[static_cast<std::size_t>(r->second)])) +
+                                   " outside this IF or LOOP and cannot become " + std::string(dtype_name(type)));
+        }
+        const auto made = static_cast<std::int32_t>(program_.registers.size());
+        program_.registers.push_back(type);
+        registers_[name] = made;
+        return made;
+    }
+
+    // The place and index of "[name + index]".
     void address(Instruction& i) {
         scan_.expect('[', "before the address");
         const std::string name(scan_.word());
+        if (const auto a = shared_.find(name); a != shared_.end() && i.opcode != Opcode::LDG && i.opcode != Opcode::STG) {
+            const SharedArray& array = program_.shared[static_cast<std::size_t>(a->second)];
+            if (array.dtype != i.type) wrong_type(name, array.dtype, i.type);
+            i.buffer = a->second;
+            i.shared = true;
+            return index(i);
+        }
         const auto found = parameters_.find(name);
         if (found == parameters_.end()) scan_.fail_at_mark("'" + name + "' is no parameter");
+        if (i.opcode == Opcode::LDS || i.opcode == Opcode::STS)
+            scan_.fail_at_mark("'" + name + "' is no shared array; parameters are for LDG and STG");
         Parameter& p = program_.parameters[static_cast<std::size_t>(found->second)];
         if (!p.buffer) scan_.fail_at_mark("'" + name + "' is a scalar, it has no address");
-        if (p.dtype != i.type)
-            scan_.fail_at_mark("'" + name + "' holds " + std::string(dtype_name(p.dtype)) +
-                               ", the instruction names " + std::string(dtype_name(i.type)));
+        if (p.dtype != i.type) wrong_type(name, p.dtype, i.type);
         i.buffer = found->second;
-        const auto bit = i.opcode == Opcode::LDG ? Access::read : Access::write;
+        const auto bit = i.opcode == Opcode::LDG   ? Access::read
+                         : i.opcode == Opcode::STG ? Access::write
+                                                   : Access::read_write;
         p.access = static_cast<Access>(static_cast<int>(p.access) | static_cast<int>(bit));
+        index(i);
+    }
+    [[noreturn]] void wrong_type(const std::string& name, DType holds, DType named) const {
+        scan_.fail_at_mark("'" + name + "' holds " + std::string(dtype_name(holds)) + ", the instruction names " +
+                           std::string(dtype_name(named)));
+    }
+    void index(Instruction& i) {
         scan_.expect('+', "between buffer and index");
         if (const std::string_view n = scan_.number(); !n.empty()) {
             i.address.kind = Operand::Kind::immediate;
@@ -148,6 +335,7 @@ private:
             return {Operand::Kind::scalar, static_cast<std::uint64_t>(p->second)};
         }
         if (name == "gid") return {Operand::Kind::gid, 0};
+        if (const auto special = special_of(name)) return {Operand::Kind::special, static_cast<std::uint64_t>(*special)};
         const char first = name[0];
         const bool number = first == '-' || first == '.' || (first >= '0' && first <= '9') || name == "inf" ||
                             name == "nan" || name == "true" || name == "false";
@@ -159,65 +347,125 @@ private:
         return o;
     }
 
-    void instruction() {
-        Instruction i;
-        i.line = scan_.line();
+    // The special register whose name begins with the word just read; takes the rest of it.
+    std::optional<Special> special_of(const std::string& word) {
+        std::string name = word;
+        if (word == "thread" || word == "block" || word == "block_dim" || word == "grid_dim")
+            name += "." + std::string(scan_.suffix());
+        for (int k = 0; k < kSpecialCount; ++k)
+            if (special_name(static_cast<Special>(k)) == name) return static_cast<Special>(k);
+        return std::nullopt;
+    }
+
+    // The row whose name begins here, and the type behind it.
+    const InstructionInfo* named_instruction(Instruction& i) {
         std::string name(scan_.word());
         if (name.empty()) scan_.fail("expected an instruction");
-        if (program_.instructions.size() >= static_cast<std::size_t>(kMaxProgramInstructions))
-            scan_.fail_at_mark("more than " + std::to_string(kMaxProgramInstructions) + " instructions");
-        if (name == "SET") name += "." + std::string(scan_.suffix());
+        std::string_view part;
         const InstructionInfo* row = find_instruction(name);
-        if (row == nullptr) scan_.fail_at_mark("unknown instruction '" + name + "'");
+        for (part = scan_.suffix(); !part.empty(); part = scan_.suffix()) {
+            const std::string longer = name + "." + std::string(part);
+            const InstructionInfo* next = find_instruction(longer);
+            if (row != nullptr && next == nullptr) break;
+            name = longer;
+            row = next;
+        }
+        if (row == nullptr) {
+            // A type at the end is no part of a name of one word.
+            if (const auto dot = name.rfind('.');
+                dot != std::string::npos && name != "SET." + name.substr(dot + 1) && type_of_name(name.substr(dot + 1)))
+                name.resize(dot);
+            scan_.fail_at_mark("unknown instruction '" + name + "'");
+        }
         i.opcode = row->opcode;
-        const std::string_view suffix = scan_.suffix();
-        if (suffix.empty()) scan_.fail_at_mark(name + " needs a type, as in " + name + ".f32");
-        const auto type = type_of_name(suffix);
-        if (!type) scan_.fail_at_mark("unknown type '" + std::string(suffix) + "'");
+        if (row->types == 0) {
+            if (!part.empty()) scan_.fail_at_mark(name + " takes no type");
+            return row;
+        }
+        if (part.empty()) scan_.fail_at_mark(name + " needs a type, as in " + name + ".f32");
+        const auto type = type_of_name(part);
+        if (!type) scan_.fail_at_mark("unknown type '" + std::string(part) + "'");
         if ((row->types & type_bit(*type)) == 0)
             scan_.fail_at_mark(
-                name + " does not work on " + std::string(suffix) +
+                name + " does not work on " + std::string(part) +
                 (compute_type(*type) != *type ? ", a storage type; load, compute in f32, store" : ""));
         i.type = *type;
+        return row;
+    }
 
-        std::string target;
-        if (i.opcode == Opcode::STG) {
-            address(i);
-        } else {
-            target = scan_.word();
-            if (target.empty()) scan_.fail("expected a register");
-            if (parameters_.contains(target))
-                scan_.fail_at_mark("'" + target + "' is a parameter, it cannot be written");
-            if (target == "gid" || target == "inf" || target == "nan" || target == "true" ||
-                target == "false")
-                scan_.fail_at_mark("'" + target + "' is a reserved word, it cannot be written");
+    std::string target() {
+        const std::string name(scan_.word());
+        if (name.empty()) scan_.fail("expected a register");
+        if (parameters_.contains(name) || shared_.contains(name))
+            scan_.fail_at_mark("'" + name + "' is a parameter, it cannot be written");
+        if (name == "gid" || name == "inf" || name == "nan" || name == "true" || name == "false")
+            scan_.fail_at_mark("'" + name + "' is a reserved word, it cannot be written");
+        return name;
+    }
+
+    void instruction() {
+        Operand guard;
+        if (scan_.accept('@')) {
+            const bool negated = scan_.accept('!');
+            const std::string name(scan_.word());
+            if (name.empty()) scan_.fail("expected a pred register after '@'");
+            guard = condition(name, negated);
         }
-        if (i.opcode == Opcode::LDG) {
-            scan_.expect(',', "before the address");
+        Instruction i;
+        i.line = scan_.line();
+        const InstructionInfo* row = named_instruction(i);
+        const bool guarded = guard.kind != Operand::Kind::none;
+        if (i.opcode >= Opcode::BREAK) return append(i, guard);
+        if (guarded && is_control(i.opcode)) scan_.fail_at_mark("'@' before " + std::string(row->name));
+        if (guarded) {
+            Instruction open;
+            open.opcode = Opcode::IF;
+            open.line = i.line;
+            append(open, guard);
+        }
+        plain(i, *row);
+        if (guarded) {
+            Instruction close;
+            close.opcode = Opcode::ENDIF;
+            close.line = i.line;
+            append(close);
+        }
+    }
+
+    void plain(Instruction& i, const InstructionInfo& row) {
+        const bool result = writes_register(i.opcode);
+        std::string name;
+        bool first = true;
+        if (result) {
+            name = target();
+            first = false;
+        }
+        if (has_address(i.opcode)) {
+            if (!first) scan_.expect(',', "before the address");
+            first = false;
             address(i);
         }
-        for (int k = 0; k < row->operands; ++k) {
-            scan_.expect(
-                ',',
-                ("before operand " + std::to_string(k + 1) + " of " + std::to_string(row->operands)).c_str());
-            const DType t = i.opcode == Opcode::SEL && k == 0 ? DType::pred : compute_type(i.type);
-            i.src[k] = operand(t);
+        for (int k = 0; k < row.operands; ++k) {
+            if (!first)
+                scan_.expect(',', ("before operand " + std::to_string(k + 1) + " of " + std::to_string(row.operands))
+                                      .c_str());
+            first = false;
+            i.src[k] = operand(operand_type(i.opcode, i.type, k));
             if (i.opcode == Opcode::CVT && i.src[k].kind == Operand::Kind::immediate)
                 scan_.fail_at_mark("CVT of an immediate; write the immediate at the type that is needed");
         }
-        if (i.opcode != Opcode::STG) {
-            i.dst = static_cast<std::int32_t>(program_.registers.size());
-            program_.registers.push_back(is_set(i.opcode) ? DType::pred : compute_type(i.type));
-            registers_[target] = i.dst;
-        }
-        program_.instructions.push_back(i);
+        if (result) i.dst = destination(name, result_type(i.opcode, i.type));
+        append(i);
     }
 
+    using Names = std::map<std::string, int>;
     Scanner scan_;
     Program program_;
     bool open_ = false;
-    std::map<std::string, int> registers_;   // name -> number of the last write
-    std::map<std::string, int> parameters_;  // name -> index
+    std::vector<Statement> statements_;  // of the open program
+    Names registers_;                    // name -> number of the last write
+    Names parameters_, shared_;          // name -> index
+    std::vector<Names> enclosing_;       // registers where each open IF and LOOP began
 };
 
 }  // namespace

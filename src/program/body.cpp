@@ -74,8 +74,8 @@ private:
         if (name == "SET") name += "." + std::string(scan_.suffix());
         const InstructionInfo* row = find_instruction(name);
         if (row == nullptr) scan_.fail_at_mark("unknown instruction '" + name + "'");
-        if (row->opcode == Opcode::LDG || row->opcode == Opcode::STG)
-            scan_.fail_at_mark("an operator's body has no loads and stores");
+        if (row->opcode == Opcode::LDG || row->opcode == Opcode::STG || !is_pointwise(row->opcode))
+            scan_.fail_at_mark("an operator's body has arithmetic alone");
         BodyInstruction i;
         i.opcode = row->opcode;
         if (const std::string_view suffix = scan_.suffix(); !suffix.empty()) {

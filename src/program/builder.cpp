@@ -161,6 +161,7 @@ Reg ProgramBuilder::emit(Opcode opcode, DType at, std::span<const Reg> operands)
                           ": " + why);
     };
     if (opcode == Opcode::LDG || opcode == Opcode::STG) refuse("use load and store");
+    if (!is_pointwise(opcode)) refuse(std::string(info(opcode).name) + " is for grid programs");
     if ((row.types & type_bit(at)) == 0) refuse("does not work on this type");
     if (operands.size() != static_cast<std::size_t>(row.operands))
         refuse("takes " + std::to_string(row.operands) + " operands, got " + std::to_string(operands.size()));
@@ -168,7 +169,7 @@ Reg ProgramBuilder::emit(Opcode opcode, DType at, std::span<const Reg> operands)
     i.opcode = opcode;
     i.type = at;
     for (std::size_t k = 0; k < operands.size(); ++k) {
-        const DType wanted = opcode == Opcode::SEL && k == 0 ? DType::pred : at;
+        const DType wanted = operand_type(opcode, at, k);
         if (opcode == Opcode::CVT) {
             if (value(operands[k]).operand.kind == Operand::Kind::immediate) refuse("of an immediate");
         } else if (type(operands[k]) != wanted) {
@@ -177,7 +178,7 @@ Reg ProgramBuilder::emit(Opcode opcode, DType at, std::span<const Reg> operands)
         }
         i.src[k] = value(operands[k]).operand;
     }
-    return append(i, is_set(opcode) ? DType::pred : at);
+    return append(i, result_type(opcode, at));
 }
 
 Reg ProgramBuilder::inline_body(const Body& body, DType at, std::span<const Reg> inputs,
@@ -195,7 +196,7 @@ Reg ProgramBuilder::inline_body(const Body& body, DType at, std::span<const Reg>
         for (std::size_t k = 0; k < i.src.size(); ++k) {
             const BodyOperand& o = i.src[k];
             const auto index = static_cast<std::size_t>(o.index);
-            const DType wanted = i.opcode == Opcode::SEL && k == 0 ? DType::pred : type_here;
+            const DType wanted = operand_type(i.opcode, type_here, k);
             switch (o.kind) {
                 case BodyOperand::Kind::input: operands.push_back(inputs[index]); break;
                 case BodyOperand::Kind::scalar: operands.push_back(scalars[index]); break;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The instruction table: one row an instruction, and the only list of instructions there is. Assembler,
-// verifier, printer, interpreter, tests and the writers for other targets are driven by it.
+// verifier, printer, interpreters, tests and the writers for other targets are driven by it. docs/isa.md is made from it.
 //
 // Edge semantics, the same on every target:
 //  - Integers wrap around. DIV truncates towards zero, REM has the sign of the dividend; x DIV 0 = 0, x REM 0
@@ -21,6 +21,12 @@
 //    byte that is not 0 as 1.
 //  - Functions of f32 are within max_ulp of the correctly rounded result and give the same bits on every
 //    vector width.
+//  - A warp is 32 lanes that follow each other in a block. SHFL from a lane outside the warp or the block gives the lane's
+//    own value. RED over a warp combines lanes that are 16, 8, 4, 2 and 1 apart, the lower one on the left, leaving out lanes
+//    that the block does not have, and gives what lane 0 then holds to all; over a block, the warps' results from the
+//    first to the last.
+//  - Shared memory begins as zeros. ATOM gives what was there before. MIN and MAX of floats by ATOM order -0 below +0 and give
+//    NaN where there is one, so that the order of lanes does not matter.
 #pragma once
 
 #include <cstdint>
@@ -39,9 +45,16 @@ enum class Opcode : std::uint8_t {
     AND, OR, XOR, NOT, SHL, SHR,
     SET_EQ, SET_NE, SET_LT, SET_LE, SET_GT, SET_GE, SEL,
     EXP, EXP2, LOG, LOG2, LOG10, SQRT, RSQRT, SIN, COS, TAN, TANH, ERF, SIGMOID, RELU,
+    // Of grid programs alone:
+    LDS, STS, ATOM_ADD, ATOM_MIN, ATOM_MAX, ATOM_AND, ATOM_OR, ATOM_XOR, ATOM_EXCH, ATOM_CAS,
+    SHFL_IDX, SHFL_UP, SHFL_DOWN, SHFL_XOR,
+    RED_ADD_WARP, RED_MUL_WARP, RED_MIN_WARP, RED_MAX_WARP, RED_ADD_BLOCK, RED_MUL_BLOCK, RED_MIN_BLOCK, RED_MAX_BLOCK,
+    BAR_SYNC, MEMBAR, IF, ELSE, ENDIF, LOOP, ENDLOOP, BREAK, CONTINUE, EXIT,
 };
 // clang-format on
-inline constexpr int kOpcodeCount = static_cast<int>(Opcode::RELU) + 1;
+inline constexpr int kPointwiseOpcodeCount = static_cast<int>(Opcode::RELU) + 1;
+inline constexpr int kOpcodeCount = static_cast<int>(Opcode::EXIT) + 1;
+inline constexpr std::uint32_t kWarpLanes = 32;
 
 // Sets of element types, one bit a DType.
 using TypeSet = std::uint16_t;
@@ -60,7 +73,7 @@ struct InstructionInfo {
     Opcode opcode;
     std::string_view name;       // as written before the type suffix: "ADD", "SET.lt"
     int operands;                // sources; the address of LDG and STG not counted
-    TypeSet types;               // types that the suffix may name
+    TypeSet types;               // types that the suffix may name; none: the instruction has no suffix
     std::string_view semantics;  // one line
     int cost;                    // rough f32 vector operations an element, for the router
     double max_ulp;  // bound for f32 against the correctly rounded result; 0: exact or correctly rounded
@@ -73,5 +86,32 @@ INVAR_API const InstructionInfo& info(Opcode opcode);
 INVAR_API const InstructionInfo* find_instruction(std::string_view name);
 
 constexpr bool is_set(Opcode o) { return o >= Opcode::SET_EQ && o <= Opcode::SET_GE; }
+// What a program of one index space (ISA-1) may hold; the rest makes a grid program of it.
+constexpr bool is_pointwise(Opcode o) { return o <= Opcode::RELU; }
+constexpr bool is_atomic(Opcode o) { return o >= Opcode::ATOM_ADD && o <= Opcode::ATOM_CAS; }
+constexpr bool is_shuffle(Opcode o) { return o >= Opcode::SHFL_IDX && o <= Opcode::SHFL_XOR; }
+constexpr bool is_warp_reduction(Opcode o) { return o >= Opcode::RED_ADD_WARP && o <= Opcode::RED_MAX_WARP; }
+constexpr bool is_block_reduction(Opcode o) { return o >= Opcode::RED_ADD_BLOCK && o <= Opcode::RED_MAX_BLOCK; }
+// IF, LOOP and what belongs to them.
+constexpr bool is_control(Opcode o) { return o >= Opcode::IF; }
+// Those that all lanes of a block must come to together.
+constexpr bool is_collective(Opcode o) {
+    return is_shuffle(o) || is_warp_reduction(o) || is_block_reduction(o) || o == Opcode::BAR_SYNC;
+}
+constexpr bool has_address(Opcode o) {
+    return o == Opcode::LDG || o == Opcode::STG || o == Opcode::LDS || o == Opcode::STS || is_atomic(o);
+}
+constexpr bool writes_register(Opcode o) {
+    return o != Opcode::STG && o != Opcode::STS && o < Opcode::BAR_SYNC;
+}
+// BREAK, CONTINUE and EXIT may be given a condition; IF must have one.
+constexpr bool takes_condition(Opcode o) { return o == Opcode::IF || o >= Opcode::BREAK; }
+// The type that operand k of the instruction must have, type being its suffix; CVT takes any.
+constexpr DType operand_type(Opcode o, DType type, int k) {
+    if ((o == Opcode::SEL && k == 0) || is_control(o)) return DType::pred;
+    if (is_shuffle(o) && k == 1) return DType::u32;
+    return compute_type(type);
+}
+constexpr DType result_type(Opcode o, DType type) { return is_set(o) ? DType::pred : compute_type(type); }
 
 }  // namespace invar

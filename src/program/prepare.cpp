@@ -221,7 +221,7 @@ private:
         KernelKey key{i.opcode, i.type, i.type};
         int sources[3] = {0, 0, 0};
         for (int k = 0; k < info(i.opcode).operands; ++k) {
-            const DType type = i.opcode == Opcode::SEL && k == 0 ? DType::pred : i.type;
+            const DType type = operand_type(i.opcode, i.type, k);
             sources[k] = entry_of(i.src[k], type);
         }
         if (i.opcode == Opcode::CVT)

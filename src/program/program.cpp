@@ -2,6 +2,9 @@
 // The program itself and its canonical text.
 #include "program/program.h"
 
+#include <iterator>
+#include <utility>
+
 #include "program/number.h"
 
 namespace invar {
@@ -13,12 +16,20 @@ std::string print_operand(const Program& p, const Operand& o, DType type) {
         case Operand::Kind::scalar: return p.parameters[static_cast<std::size_t>(o.value)].name;
         case Operand::Kind::immediate: return print_immediate(o.value, type);
         case Operand::Kind::gid: return "gid";
+        case Operand::Kind::special: return std::string(special_name(static_cast<Special>(o.value)));
         case Operand::Kind::none: break;
     }
     return "?";
 }
 
+constexpr std::string_view kSpecialNames[] = {
+    "thread.x",    "thread.y",   "thread.z",   "block.x",    "block.y", "block.z", "block_dim.x", "block_dim.y",
+    "block_dim.z", "grid_dim.x", "grid_dim.y", "grid_dim.z", "lane",    "warp",    "count"};
+static_assert(std::size(kSpecialNames) == kSpecialCount);
+
 }  // namespace
+
+std::string_view special_name(Special s) { return kSpecialNames[static_cast<std::size_t>(s)]; }
 
 std::vector<int> Program::buffers() const {
     std::vector<int> out;
@@ -40,6 +51,23 @@ int Program::cost() const {
     return sum;
 }
 
+bool Program::is_grid() const {
+    if (!shared.empty() || block[0] != 0) return true;
+    for (const Instruction& i : instructions) {
+        if (!is_pointwise(i.opcode)) return true;
+        for (const Operand& o : i.src)
+            if (o.kind == Operand::Kind::special) return true;
+    }
+    return false;
+}
+
+std::int64_t Program::shared_bytes() const {
+    std::int64_t bytes = 0;
+    for (const SharedArray& a : shared)
+        bytes += (a.count * static_cast<std::int64_t>(size_of(a.dtype)) + 15) / 16 * 16;
+    return bytes;
+}
+
 std::string to_text(const Program& program) {
     std::string out = ".program " + program.name + "\n";
     for (const Parameter& p : program.parameters) {
@@ -47,24 +75,41 @@ std::string to_text(const Program& program) {
         if (p.buffer) out += p.strided ? "* strided" : "*";
         out += '\n';
     }
+    for (const SharedArray& a : program.shared)
+        out += ".shared " + a.name + ": " + std::string(dtype_name(a.dtype)) + "[" + std::to_string(a.count) + "]\n";
+    if (program.block[0] != 0) {
+        out += ".block " + std::to_string(program.block[0]);
+        if (program.block[1] * program.block[2] > 1) out += ", " + std::to_string(program.block[1]);
+        if (program.block[2] > 1) out += ", " + std::to_string(program.block[2]);
+        out += '\n';
+    }
+    std::size_t depth = 0;
     for (const Instruction& i : program.instructions) {
         const InstructionInfo& row = info(i.opcode);
-        out += std::string(row.name) + "." + std::string(dtype_name(i.type)) + " ";
+        const bool closes = i.opcode == Opcode::ELSE || i.opcode == Opcode::ENDIF || i.opcode == Opcode::ENDLOOP;
+        if (closes && depth > 0) --depth;
+        out.append(2 * depth, ' ');
+        if (i.opcode == Opcode::IF || i.opcode == Opcode::LOOP || i.opcode == Opcode::ELSE) ++depth;
+        const int operands = operand_count(i);
+        if (i.opcode >= Opcode::BREAK && operands > 0)
+            out += "@" + print_operand(program, i.src[0], DType::pred) + " ";
+        out += row.name;
+        if (row.types != 0) out += "." + std::string(dtype_name(i.type));
+        std::string separator = " ";
+        const auto add = [&](const std::string& word) {
+            out += std::exchange(separator, ", ") + word;
+        };
         const auto address = [&] {
-            return "[" + program.parameters[static_cast<std::size_t>(i.buffer)].name + " + " +
+            const auto b = static_cast<std::size_t>(i.buffer);
+            return "[" + (i.shared ? program.shared[b].name : program.parameters[b].name) + " + " +
                    print_operand(program, i.address, DType::i64) + "]";
         };
-        if (i.opcode == Opcode::STG) {
-            out += address() + ", " + print_operand(program, i.src[0], compute_type(i.type)) + "\n";
-            continue;
-        }
-        out += "r" + std::to_string(i.dst);
-        if (i.opcode == Opcode::LDG) out += ", " + address();
-        for (int k = 0; k < row.operands; ++k) {
+        if (i.dst >= 0) add("r" + std::to_string(i.dst));
+        if (has_address(i.opcode)) add(address());
+        if (i.opcode < Opcode::BREAK)
             // A conversion's source has a type of its own; the verifier allows no immediate there.
-            const DType type = i.opcode == Opcode::SEL && k == 0 ? DType::pred : i.type;
-            out += ", " + print_operand(program, i.src[k], type);
-        }
+            for (int k = 0; k < operands; ++k)
+                add(print_operand(program, i.src[k], operand_type(i.opcode, i.type, k)));
         out += '\n';
     }
     return out;

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Kernel programs (ISA-1): a typed, straight-line program that is run once for each index of an index space.
-// This file has the program itself, its text form (assembler and printer) and the verifier; instructions.h
-// says what each instruction means, builder.h makes programs from C++, interpreter.h runs them on the CPU.
+// Kernel programs (ISA-1), in two forms. A *pointwise* program is straight-line and run once for each index of an index
+// space. A *grid* program is run by every lane of a grid of blocks and may branch, loop, share memory and meet at
+// barriers; what makes a program one is that it does any of this, or names its block. This file has the program itself,
+// its text form (assembler and printer) and the verifier; instructions.h says what each instruction means, builder.h makes
+// programs from C++, interpreter.h and grid_interpreter.h run them on the CPU.
 //
 // Text form. One instruction a line, or several separated by ';'. '//' starts a comment.
 //
@@ -20,8 +22,35 @@
 // type. An address is [buffer + gid], [buffer + register] (of an integer type, in elements from the buffer's
 // start, strides play no part, checked at run time) or [buffer + constant]. CVT names the type that it makes;
 // the source has the type of its register. MOV of i32, u32, i64 or u64 also takes gid.
+//
+// What grid programs have besides:
+//
+//   .program sums
+//   .param a: f32*
+//   .param n: u32
+//   .param out: f32*
+//   .shared tile: f32[256]    // of the block, zeros in the beginning
+//   .block 256                // lanes of a block, up to three numbers; without it a launch may choose
+//   MOV.u32 i, thread.x       // also thread.y, block.x, block_dim.x, grid_dim.x, lane, warp, gid, count
+//   MOV.f32 sum, 0
+//   LOOP
+//     SET.ge.u32 p, i, n
+//     @p BREAK                // @p or @!p before an instruction: for lanes with (without) p alone
+//     LDG.f32 x, [a + i]
+//     ADD.f32 sum, sum, x     // inside IF or LOOP a name that is known is written to, elsewhere it is made anew
+//     ADD.u32 i, i, 256
+//   ENDLOOP
+//   RED.add.block.f32 all, sum
+//   IF p                      // a name that is made inside IF or LOOP ends with it
+//     STG.f32 [out + 0], all
+//   ENDIF
+//
+// "top:" is a label and "BRA top" goes there; labels become IF and LOOP where they can (labels.h) and are refused where
+// not. thread, block and the sizes are 3-D; gid counts lanes through the grid, x first; count is the launch's element count.
+// Every access is checked against the buffer's size: one outside is the launch's error and touches nothing.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -39,6 +68,10 @@ inline constexpr int kMaxProgramBuffers = 16;
 inline constexpr int kMaxProgramScalars = 64;
 inline constexpr int kMaxProgramInstructions = 1024;
 inline constexpr std::size_t kMaxProgramNameLength = 64;
+inline constexpr int kMaxSharedArrays = 16;
+inline constexpr std::int64_t kMaxSharedBytes = 32 * 1024 - 512;  // every device has 32 KiB; reductions take some
+inline constexpr int kMaxNesting = 32;
+inline constexpr std::uint32_t kMaxBlockLanes = 1024;
 
 // How a program uses a buffer; found from its instructions.
 enum class Access : std::uint8_t { none = 0, read = 1, write = 2, read_write = 3 };
@@ -51,28 +84,56 @@ struct Parameter {
     Access access = Access::none;
 };
 
+// What a lane of a grid knows of itself, beside gid.
+// clang-format off
+enum class Special : std::uint8_t {
+    thread_x, thread_y, thread_z, block_x, block_y, block_z, block_dim_x, block_dim_y, block_dim_z,
+    grid_dim_x, grid_dim_y, grid_dim_z, lane, warp, count,
+};
+// clang-format on
+inline constexpr int kSpecialCount = static_cast<int>(Special::count) + 1;
+INVAR_API std::string_view special_name(Special s);
+// The same for all lanes of a block.
+constexpr bool is_uniform(Special s) {
+    return s == Special::count || (s >= Special::block_x && s <= Special::grid_dim_z);
+}
+
+struct SharedArray {
+    std::string name;
+    DType dtype = DType::f32;
+    std::int64_t count = 0;
+};
+
 struct Operand {
-    enum class Kind : std::uint8_t { none, reg, scalar, immediate, gid };
+    enum class Kind : std::uint8_t { none, reg, scalar, immediate, gid, special };
     Kind kind = Kind::none;
-    std::uint64_t value =
-        0;  // register number, parameter index, or the bits of an immediate at the type it is used at
+    std::uint64_t value = 0;  // register number, parameter index, Special, or the bits of an immediate at its type
     friend bool operator==(const Operand&, const Operand&) = default;
 };
 
 struct Instruction {
     Opcode opcode = Opcode::MOV;
     DType type = DType::f32;   // the suffix
-    std::int32_t dst = -1;     // register written; -1 for STG
-    std::int32_t buffer = -1;  // LDG, STG: index of the parameter
-    Operand address;           // LDG, STG: gid, a register, or an immediate (elements, i64)
+    std::int32_t dst = -1;     // register written; -1: none
+    std::int32_t buffer = -1;  // of an address: index of the parameter, or of the shared array
+    bool shared = false;       // the address is of a shared array
+    Operand address;           // gid, a register, or an immediate (elements, i64)
     Operand src[3];
     std::int32_t line = 0;  // where it stood in the text, for messages; 0: not from text
 };
 
-// Each register is written once: instruction after instruction, in order, registers[r] being its type.
+// The operands that an instruction has: those of its row, and the condition where it was given one.
+inline int operand_count(const Instruction& i) {
+    return i.opcode >= Opcode::BREAK ? i.src[0].kind != Operand::Kind::none : info(i.opcode).operands;
+}
+
+// Registers are made instruction after instruction, in order, registers[r] being their type. In a pointwise program each is
+// written once; inside IF and LOOP one that is in scope may be written again.
 struct INVAR_API Program {
     std::string name;
     std::vector<Parameter> parameters;
+    std::vector<SharedArray> shared;
+    std::array<std::uint32_t, 3> block{};  // lanes of a block; zeros: the launch chooses
     std::vector<Instruction> instructions;
     std::vector<DType> registers;
 
@@ -81,6 +142,9 @@ struct INVAR_API Program {
     std::vector<int> scalars() const;
     // Sum of the instructions' costs: rough f32 vector operations an element.
     int cost() const;
+    bool is_grid() const;
+    // Of the shared arrays, each at a multiple of 16.
+    std::int64_t shared_bytes() const;
 };
 
 // Reads a text of exactly one program and verifies it. Throws FormatError "program: line L, column C: ...".

@@ -3,12 +3,20 @@
 // count from 1.
 #pragma once
 
+#include <cstddef>
 #include <string>
 #include <string_view>
 
 #include <invar/error.h>
 
 namespace invar {
+
+// A place in a text.
+struct Place {
+    std::size_t position = 0, line_begin = 0;
+    int line = 1;
+    int column() const { return static_cast<int>(position - line_begin) + 1; }
+};
 
 class Scanner {
 public:
@@ -29,6 +37,10 @@ public:
         if (position_ < text_.size() && text_[position_] != '\n' && text_[position_] != ';')
             fail("unexpected '" + printable(text_[position_]) +
                  "'; an instruction ends with its line or ';'");
+    }
+    bool at_end_of_statement() {
+        skip_blanks();
+        return position_ == text_.size() || text_[position_] == '\n' || text_[position_] == ';';
     }
     bool accept(char c) {
         skip_blanks();
@@ -80,6 +92,22 @@ public:
         return text_.substr(begin, position_ - begin);
     }
     int line() const { return line_; }
+    Place place() {
+        skip_blanks();
+        return {position_, line_begin_, line_};
+    }
+    void go_to(const Place& p) {
+        position_ = p.position;
+        line_begin_ = p.line_begin;
+        line_ = p.line;
+        mark();
+    }
+    // Up to the end of the statement.
+    void skip_statement() {
+        for (skip_blanks(); position_ < text_.size() && text_[position_] != '\n' && text_[position_] != ';';
+             skip_blanks())
+            step();
+    }
     // The place of the next failure: here.
     void mark() {
         mark_line_ = line_;

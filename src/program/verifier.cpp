@@ -7,6 +7,7 @@
 #include <set>
 
 #include "program/program.h"
+#include "program/uniformity.h"
 
 namespace invar {
 namespace {
@@ -18,7 +19,10 @@ bool is_name(const std::string& s) {
     });
 }
 
-bool is_reserved(const std::string& s) {
+bool is_reserved(const std::string& s, bool grid) {
+    if (grid && (s == "thread" || s == "block" || s == "block_dim" || s == "grid_dim" || s == "lane" || s == "warp" ||
+                 s == "count"))
+        return true;
     if (s == "gid" || s == "inf" || s == "nan" || s == "true" || s == "false") return true;
     return s.size() > 1 && s[0] == 'r' &&
            std::all_of(s.begin() + 1, s.end(), [](char c) { return c >= '0' && c <= '9'; });
@@ -26,15 +30,21 @@ bool is_reserved(const std::string& s) {
 
 class Verifier {
 public:
-    explicit Verifier(const Program& p) : p_(p) {}
+    explicit Verifier(const Program& p) : p_(p), grid_(p.is_grid()) {}
 
     void run() {
         if (!is_name(p_.name)) refuse("the program's name must be letters, digits and '_', at most 64");
         parameters();
+        shared_arrays();
         if (p_.instructions.size() > static_cast<std::size_t>(kMaxProgramInstructions))
             refuse(std::to_string(p_.instructions.size()) + " instructions, at most " +
                    std::to_string(kMaxProgramInstructions) + " are allowed");
         for (at_ = 0; at_ < p_.instructions.size(); ++at_) instruction(p_.instructions[at_]);
+        if (!open_.empty()) {
+            at_ = open_.back().at;
+            refuse("it has no end");
+        }
+        if (grid_) collectives();
         if (written_ != p_.registers.size()) {
             at_ = kNowhere;
             refuse("it lists " + std::to_string(p_.registers.size()) + " registers but writes " +
@@ -61,9 +71,7 @@ private:
         int buffers = 0, scalars = 0;
         for (const Parameter& q : p_.parameters) {
             if (!is_name(q.name)) refuse("a parameter's name must be letters, digits and '_', at most 64");
-            if (is_reserved(q.name))
-                refuse("parameter '" + q.name +
-                       "' has a reserved name (gid, inf, nan, true, false, r0, r1, ...)");
+            check_reserved(q.name);
             if (!names.insert(q.name).second) refuse("two parameters are called '" + q.name + "'");
             if (static_cast<int>(q.dtype) >= kDTypeCount)
                 refuse("parameter '" + q.name + "' has no valid type");
@@ -71,6 +79,8 @@ private:
                 refuse("scalar '" + q.name + "' is " + std::string(dtype_name(q.dtype)) +
                        ", a storage type; make it f32");
             if (!q.buffer && q.strided) refuse("scalar '" + q.name + "' cannot be strided");
+            if (q.strided && grid_)
+                refuse("buffer '" + q.name + "' is strided, which a grid program cannot have; compute its addresses");
             ++(q.buffer ? buffers : scalars);
         }
         if (buffers > kMaxProgramBuffers)
@@ -81,8 +91,46 @@ private:
                    " are allowed");
     }
 
+    void check_reserved(const std::string& name) const {
+        if (!is_reserved(name, grid_)) return;
+        refuse("parameter '" + name + "' has a reserved name (gid, inf, nan, true, false, r0, r1, ..." +
+               (grid_ ? ", thread, block, block_dim, grid_dim, lane, warp, count)" : ")"));
+    }
+
+    void shared_arrays() {
+        std::set<std::string> names;
+        for (const Parameter& q : p_.parameters) names.insert(q.name);
+        if (p_.shared.size() > std::size_t{kMaxSharedArrays})
+            refuse(std::to_string(p_.shared.size()) + " shared arrays, at most " + std::to_string(kMaxSharedArrays) +
+                   " are allowed");
+        std::int64_t bytes = 0;
+        for (const SharedArray& a : p_.shared) {
+            if (!is_name(a.name)) refuse("a shared array's name must be letters, digits and '_', at most 64");
+            check_reserved(a.name);
+            if (!names.insert(a.name).second) refuse("two parameters are called '" + a.name + "'");
+            if (static_cast<int>(a.dtype) >= kDTypeCount) refuse("shared array '" + a.name + "' has no valid type");
+            // Each count is checked before the sum, so that nothing overflows.
+            if (a.count < 1 || a.count > kMaxSharedBytes)
+                refuse("shared array '" + a.name + "' has " + std::to_string(a.count) + " elements");
+            bytes += (a.count * static_cast<std::int64_t>(size_of(a.dtype)) + 15) / 16 * 16;
+        }
+        if (bytes > kMaxSharedBytes)
+            refuse("its shared arrays take " + std::to_string(bytes) + " bytes, at most " +
+                   std::to_string(kMaxSharedBytes) + " are there");
+        std::uint64_t lanes = 1;
+        for (const std::uint32_t size : p_.block) {
+            if ((size == 0) != (p_.block[0] == 0)) refuse("a block has no lanes in one of its directions");
+            if (size > kMaxBlockLanes) lanes = std::uint64_t{kMaxBlockLanes} + 1;
+            lanes = size == 0 ? lanes : lanes * size;
+        }
+        if (lanes > kMaxBlockLanes)
+            refuse("a block of more than " + std::to_string(kMaxBlockLanes) + " lanes");
+    }
+
     DType register_type(std::uint64_t r) const {
         if (r >= written_) refuse("register r" + std::to_string(r) + " is read before it is written");
+        if (!in_scope_[static_cast<std::size_t>(r)])
+            refuse("register r" + std::to_string(r) + " was made inside an IF or LOOP that has ended");
         return p_.registers[static_cast<std::size_t>(r)];
     }
 
@@ -100,7 +148,7 @@ private:
     void source(const Instruction& i, int k) const {
         const Operand& o = i.src[k];
         const std::string which = "operand " + std::to_string(k + 1);
-        const DType wanted = i.opcode == Opcode::SEL && k == 0 ? DType::pred : compute_type(i.type);
+        const DType wanted = operand_type(i.opcode, i.type, k);
         DType got = wanted;
         switch (o.kind) {
             case Operand::Kind::none: refuse(which + " is missing");
@@ -116,10 +164,14 @@ private:
                 immediate(o.value, wanted);
                 break;
             case Operand::Kind::gid:
-                if (i.opcode != Opcode::MOV || (i.type != DType::i32 && i.type != DType::u32 &&
-                                                i.type != DType::i64 && i.type != DType::u64))
+                if (i.opcode != Opcode::MOV || !is_index(i.type))
                     refuse(which + ": gid may only be read by MOV.i32, MOV.u32, MOV.i64 and MOV.u64");
                 if (o.value != 0) refuse(which + ": gid carries no value");
+                break;
+            case Operand::Kind::special:
+                if (i.opcode != Opcode::MOV || !is_index(i.type))
+                    refuse(which + ": " + "a lane's place may only be read by MOV.i32, MOV.u32, MOV.i64 and MOV.u64");
+                if (o.value >= std::uint64_t{kSpecialCount}) refuse(which + " names no special register");
                 break;
             default: refuse(which + " is of no known kind");
         }
@@ -132,34 +184,104 @@ private:
         if (static_cast<int>(i.opcode) >= kOpcodeCount) refuse("unknown instruction");
         if (static_cast<int>(i.type) >= kDTypeCount) refuse("unknown type");
         const InstructionInfo& row = info(i.opcode);
-        if ((row.types & type_bit(i.type)) == 0)
+        // The default type, where there is none, so that equal programs are equal.
+        if (row.types == 0 && i.type != DType::f32) refuse("has no type");
+        if (row.types != 0 && (row.types & type_bit(i.type)) == 0)
             refuse("does not work on " + std::string(dtype_name(i.type)));
-        const bool memory = i.opcode == Opcode::LDG || i.opcode == Opcode::STG;
-        if (memory) {
+        if (has_address(i.opcode)) {
             address(i);
-        } else if (i.buffer != -1 || i.address.kind != Operand::Kind::none) {
-            refuse("only LDG and STG have an address");
+        } else if (i.buffer != -1 || i.shared || i.address.kind != Operand::Kind::none) {
+            refuse("has no address");
         }
+        const int operands = operand_count(i);
         for (int k = 0; k < 3; ++k) {
-            if (k < row.operands) {
+            if (k < operands) {
                 source(i, k);
             } else if (i.src[k].kind != Operand::Kind::none) {
-                refuse("takes " + std::to_string(row.operands) + " operands, got more");
+                refuse("takes " + std::to_string(operands) + " operands, got more");
             }
         }
-        if (i.opcode == Opcode::STG) {
+        if (is_control(i.opcode)) control(i);
+        if (!writes_register(i.opcode)) {
             if (i.dst != -1) refuse("writes no register");
+            return;
+        }
+        const DType result = result_type(i.opcode, i.type);
+        if (!open_.empty() && i.dst >= 0 && static_cast<std::size_t>(i.dst) < written_) {
+            if (register_type(static_cast<std::uint64_t>(i.dst)) != result)
+                refuse("r" + std::to_string(i.dst) + " has another type than it is written with");
             return;
         }
         if (i.dst < 0 || static_cast<std::size_t>(i.dst) != written_ || written_ >= p_.registers.size())
             refuse("registers must be written once, in the order of their numbers");
-        const DType result = is_set(i.opcode) ? DType::pred : compute_type(i.type);
         if (p_.registers[written_] != result)
             refuse("r" + std::to_string(i.dst) + " is listed as another type than it is written with");
         ++written_;
+        in_scope_.push_back(true);
+    }
+
+    void control(const Instruction& i) {
+        switch (i.opcode) {
+            case Opcode::IF:
+            case Opcode::LOOP:
+                if (open_.size() >= std::size_t{kMaxNesting})
+                    refuse("more than " + std::to_string(kMaxNesting) + " nested IF and LOOP");
+                open_.push_back({at_, i.opcode, written_});
+                return;
+            case Opcode::ELSE:
+            case Opcode::ENDIF:
+                if (open_.empty() || (open_.back().opcode != Opcode::IF &&
+                                      (i.opcode == Opcode::ELSE || open_.back().opcode != Opcode::ELSE)))
+                    refuse("no IF is open here");
+                end_scope();
+                if (i.opcode == Opcode::ENDIF)
+                    open_.pop_back();
+                else
+                    open_.back() = {at_, Opcode::ELSE, written_};
+                return;
+            case Opcode::ENDLOOP:
+                if (open_.empty() || open_.back().opcode != Opcode::LOOP) refuse("no LOOP is open here");
+                end_scope();
+                open_.pop_back();
+                return;
+            case Opcode::BREAK:
+            case Opcode::CONTINUE:
+                if (std::none_of(open_.begin(), open_.end(), [](const Open& o) { return o.opcode == Opcode::LOOP; }))
+                    refuse("stands in no LOOP");
+                return;
+            default: return;
+        }
+    }
+    void end_scope() {
+        std::fill(in_scope_.begin() + static_cast<std::ptrdiff_t>(open_.back().registers), in_scope_.end(), false);
+    }
+
+    void collectives() {
+        const Uniformity uniform(p_);
+        for (at_ = 0; at_ < p_.instructions.size(); ++at_) {
+            const int culprit = uniform.diverged_by(at_);
+            if (!is_collective(p_.instructions[at_].opcode) || culprit < 0) continue;
+            const Instruction& c = p_.instructions[static_cast<std::size_t>(culprit)];
+            refuse("all lanes of a block must come here together, but " + std::string(info(c.opcode).name) +
+                   (c.line > 0 ? " of line " + std::to_string(c.line) : " of instruction " + std::to_string(culprit)) +
+                   " may part them: its condition differs between lanes");
+        }
     }
 
     void address(const Instruction& i) const {
+        if (i.shared) {
+            if (i.opcode == Opcode::LDG || i.opcode == Opcode::STG) refuse("works on parameters alone");
+            if (i.buffer < 0 || static_cast<std::size_t>(i.buffer) >= p_.shared.size())
+                refuse("its array is no shared one");
+            const SharedArray& a = p_.shared[static_cast<std::size_t>(i.buffer)];
+            if (a.dtype != i.type)
+                refuse("'" + a.name + "' holds " + std::string(dtype_name(a.dtype)) + ", the instruction names " +
+                       std::string(dtype_name(i.type)));
+            if (i.address.kind == Operand::Kind::immediate && static_cast<std::int64_t>(i.address.value) >= a.count)
+                refuse("'" + a.name + "' has " + std::to_string(a.count) + " elements");
+            return index(i);
+        }
+        if (i.opcode == Opcode::LDS || i.opcode == Opcode::STS) refuse("works on shared arrays alone");
         if (i.buffer < 0 || static_cast<std::size_t>(i.buffer) >= p_.parameters.size())
             refuse("its buffer is no parameter");
         const Parameter& q = p_.parameters[static_cast<std::size_t>(i.buffer)];
@@ -167,10 +289,16 @@ private:
         if (q.dtype != i.type)
             refuse("'" + q.name + "' holds " + std::string(dtype_name(q.dtype)) + ", the instruction names " +
                    std::string(dtype_name(i.type)));
-        const auto bit = static_cast<int>(i.opcode == Opcode::LDG ? Access::read : Access::write);
-        if ((static_cast<int>(q.access) & bit) == 0)
+        const auto bits = static_cast<int>(i.opcode == Opcode::LDG   ? Access::read
+                                           : i.opcode == Opcode::STG ? Access::write
+                                                                     : Access::read_write);
+        if ((static_cast<int>(q.access) & bits) != bits)
             refuse("'" + q.name + "' is not declared to be " +
-                   (i.opcode == Opcode::LDG ? "read" : "written"));
+                   (i.opcode == Opcode::LDG ? "read" : i.opcode == Opcode::STG ? "written" : "read and written"));
+        index(i);
+    }
+
+    void index(const Instruction& i) const {
         switch (i.address.kind) {
             case Operand::Kind::gid: break;
             case Operand::Kind::reg: {
@@ -187,9 +315,22 @@ private:
         }
     }
 
+    static bool is_index(DType t) {
+        return t == DType::i32 || t == DType::u32 || t == DType::i64 || t == DType::u64;
+    }
+
+    struct Open {
+        std::size_t at = 0;
+        Opcode opcode = Opcode::IF;
+        std::size_t registers = 0;  // made before it
+    };
+
     const Program& p_;
+    bool grid_ = false;
     std::size_t at_ = kNowhere;
     std::size_t written_ = 0;
+    std::vector<bool> in_scope_;  // of the registers written so far
+    std::vector<Open> open_;
 };
 
 }  // namespace

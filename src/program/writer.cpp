@@ -94,6 +94,7 @@ private:
             }
             case Operand::Kind::immediate: return from_bits(t, hex(o.value));
             case Operand::Kind::gid: return "(" + std::string(dtype_name(t)) + ")(i + k)";
+            case Operand::Kind::special:  // of grid programs alone
             case Operand::Kind::none: break;
         }
         return "0";

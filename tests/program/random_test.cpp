@@ -112,7 +112,7 @@ Case random_case(std::uint64_t seed) {
             store(outputs[random() % outputs.size()]);
         } else {
             Instruction i;
-            i.opcode = static_cast<Opcode>(random() % kOpcodeCount);
+            i.opcode = static_cast<Opcode>(random() % kPointwiseOpcodeCount);
             // Types that are there already are met more often than others.
             i.type = random() % 4 == 0 || c.program.registers.empty()
                          ? any_type()

@@ -208,6 +208,7 @@ inline void run_reference(const Program& p, std::vector<std::vector<std::uint64_
                     case Operand::Kind::scalar: return scalars[static_cast<std::size_t>(number[o.value])];
                     case Operand::Kind::immediate: return o.value;
                     case Operand::Kind::gid: return lane & mask_of(i.type);
+                    case Operand::Kind::special:  // of grid programs: grid_reference.h
                     case Operand::Kind::none: return 0;
                 }
                 return 0;

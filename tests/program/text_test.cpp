@@ -212,7 +212,7 @@ TEST(Verifier, RefusesWhatOnlyCodeCanBuild) {
     refused("must be the quiet one", [](Program& p) { p.instructions[1].src[1].value = 0x7f800001; });
     refused("of no known kind",
             [](Program& p) { p.instructions[1].src[1].kind = static_cast<Operand::Kind>(9); });
-    refused("only LDG and STG have an address", [](Program& p) { p.instructions[1].buffer = 0; });
+    refused("has no address", [](Program& p) { p.instructions[1].buffer = 0; });
     refused("written once, in the order", [](Program& p) { p.instructions[1].dst = 0; });
     refused("written once, in the order", [](Program& p) { p.instructions[1].dst = -1; });
     refused("written once, in the order", [](Program& p) { p.registers.pop_back(); });
