@@ -27,6 +27,8 @@
 
 namespace invar::io {
 
+class OutputFile;
+
 inline constexpr std::uint64_t kMaxSafetensorsHeader = 100'000'000;  // bytes, as the reference implementation
 
 struct TensorInfo {
@@ -130,8 +132,8 @@ private:
     struct Slot {
         std::uint64_t next = 0, end = 0;  // bytes from the start of the file
     };
-    std::string path_, temporary_;
-    int fd_ = -1;
+    std::string path_;
+    std::unique_ptr<OutputFile> file_;  // nullptr after finish()
     std::map<std::string, Slot, std::less<>> slots_;
 };
 

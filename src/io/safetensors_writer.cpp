@@ -1,13 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Writing safetensors: layout as the reference implementation's (widest types first, header padded to 8
 // bytes), so that every tensor is aligned; data in pieces, in place by rename.
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
-#include <cstdio>
-#include <system_error>
 #include <utility>
 
 #include <invar/error.h>
@@ -15,28 +9,12 @@
 
 #include "base/checked.h"
 #include "io/json.h"
+#include "io/output_file.h"
 #include "io/quote.h"
 #include "io/safetensors.h"
 
 namespace invar::io {
 namespace {
-
-[[noreturn]] void fail_write(const std::string& path, const char* what, int error) {
-    throw IoError(path + ": " + what + ": " + std::generic_category().message(error));
-}
-
-void write_all(int fd, std::uint64_t offset, std::span<const std::byte> bytes, const std::string& path) {
-    std::size_t done = 0;
-    while (done < bytes.size()) {
-        const std::size_t step = std::min<std::size_t>(bytes.size() - done, 1u << 30);
-        const ssize_t n = ::pwrite(fd, bytes.data() + done, step, static_cast<off_t>(offset + done));
-        if (n < 0) {
-            if (errno == EINTR) continue;
-            fail_write(path, "cannot write", errno);
-        }
-        done += static_cast<std::size_t>(n);
-    }
-}
 
 std::string json_string(const std::string& s, const std::string& path) {
     try {
@@ -50,7 +28,7 @@ std::string json_string(const std::string& s, const std::string& path) {
 
 SafetensorsWriter::SafetensorsWriter(const std::filesystem::path& path, std::vector<TensorSpec> tensors,
                                      const std::map<std::string, std::string>& metadata)
-    : path_(path.string()), temporary_(path_ + ".tmp" + std::to_string(::getpid())) {
+    : path_(path.string()) {
     std::sort(tensors.begin(), tensors.end(), [](const TensorSpec& a, const TensorSpec& b) {
         return size_of(a.dtype) != size_of(b.dtype) ? size_of(a.dtype) > size_of(b.dtype) : a.name < b.name;
     });
@@ -100,22 +78,11 @@ SafetensorsWriter::SafetensorsWriter(const std::filesystem::path& path, std::vec
     for (std::size_t i = 0; i < 8; ++i) first[i] = static_cast<char>(header.size() >> (8 * i) & 0xFF);
     first += header;
 
-    fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-    if (fd_ < 0) fail_write(temporary_, "cannot create", errno);
-    try {
-        write_all(fd_, 0, std::as_bytes(std::span(first.data(), first.size())), temporary_);
-    } catch (...) {
-        ::close(fd_);
-        ::unlink(temporary_.c_str());
-        throw;
-    }
+    file_ = std::make_unique<OutputFile>(path);
+    file_->write(0, std::as_bytes(std::span(first.data(), first.size())));
 }
 
-SafetensorsWriter::~SafetensorsWriter() {
-    if (fd_ < 0) return;
-    ::close(fd_);
-    ::unlink(temporary_.c_str());
-}
+SafetensorsWriter::~SafetensorsWriter() = default;
 
 void SafetensorsWriter::append(std::string_view name, std::span<const std::byte> bytes) {
     const auto it = slots_.find(name);
@@ -126,26 +93,21 @@ void SafetensorsWriter::append(std::string_view name, std::span<const std::byte>
                               std::to_string(slot.end - slot.next) + " more bytes, not " +
                               std::to_string(bytes.size()));
     }
-    if (fd_ < 0) throw InvalidArgument(path_ + ": is already finished");
-    write_all(fd_, slot.next, bytes, temporary_);
+    if (!file_) throw InvalidArgument(path_ + ": is already finished");
+    file_->write(slot.next, bytes);
     slot.next += bytes.size();
 }
 
 void SafetensorsWriter::finish() {
-    if (fd_ < 0) throw InvalidArgument(path_ + ": is already finished");
+    if (!file_) throw InvalidArgument(path_ + ": is already finished");
     for (const auto& [name, slot] : slots_) {
         if (slot.next != slot.end) {
             throw InvalidArgument(path_ + ": tensor " + quote(name) + " lacks " +
                                   std::to_string(slot.end - slot.next) + " bytes");
         }
     }
-    if (::fsync(fd_) != 0) fail_write(temporary_, "cannot write to the disk", errno);
-    const int fd = std::exchange(fd_, -1);
-    if (::close(fd) != 0 || std::rename(temporary_.c_str(), path_.c_str()) != 0) {
-        const int error = errno;
-        ::unlink(temporary_.c_str());
-        fail_write(path_, "cannot put the file in place", error);
-    }
+    const std::unique_ptr<OutputFile> file = std::move(file_);
+    file->finish(true);
 }
 
 void write_safetensors(const std::filesystem::path& path, std::span<const TensorView> tensors,
