@@ -76,7 +76,8 @@ void run_grid(const Program& program, Numbers& numbers) {
     constexpr std::uint64_t kSteps = 2000;
     const GridProgram compiled(program);
     GridDims grid{1 + static_cast<std::uint32_t>(numbers.next(2)), 1, 1};
-    GridDims block{1 + static_cast<std::uint32_t>(numbers.next(40)), 1 + static_cast<std::uint32_t>(numbers.next(2)), 1};
+    GridDims block{1 + static_cast<std::uint32_t>(numbers.next(40)),
+                   1 + static_cast<std::uint32_t>(numbers.next(2)), 1};
     if (program.block[0] != 0) block = program.block;
     std::vector<std::unique_ptr<std::byte[]>> memory;
     std::vector<NativeBuffer> buffers;

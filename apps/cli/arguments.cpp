@@ -206,6 +206,56 @@ void add_bench(CLI::App& root, std::function<int()>& chosen) {
     add_output(device.app, device.arguments->output);
 }
 
+CLI::Option* add_texts(CLI::App& app, const std::string& name, std::vector<std::string>& texts,
+                       const std::string& help, const std::string& type) {
+    return app.add_option(name, texts, help)->type_name(type)->allow_extra_args(false);
+}
+
+void add_launch(CLI::App& app, AsmArguments& a) {
+    add_text(app, "--program", a.program, "Which program of the file; default: the only one", "NAME");
+    add_texts(app, "--in", a.in, "A buffer from a NumPy file; bf16 buffers take f32 files", "NAME=FILE");
+    add_texts(app, "--shape", a.shape, "A buffer of zeros of that shape", "NAME=N,N,...");
+    add_texts(app, "--set", a.set, "A scalar; 0x... gives its bits", "NAME=VALUE");
+    add_integer(app, "--count", a.count,
+                "Elements of the launch; default: those of the first output, else of the first "
+                "input",
+                "N");
+    add_list(app, "--grid", a.grid, "Blocks of a grid program; default: as many as the elements need")
+        ->type_name("X,Y,Z");
+    add_list(app, "--block", a.block, "Lanes of a block; default: the program's, else 256")
+        ->type_name("X,Y,Z");
+    app.add_flag("--no-fallback", a.no_fallback,
+                 "Fail where the device cannot run the program, rather than use the cpu");
+}
+
+void add_asm(CLI::App& root, std::function<int()>& chosen) {
+    CLI::App& group = *root.add_subcommand("asm", "Kernel programs: check, translate, run and time them");
+    group.require_subcommand(1);
+    const auto add_file = [](CLI::App& app, AsmArguments& a) {
+        add_text(app, "FILE", a.file, "Program text; - is standard input", "")->required();
+    };
+    Command<AsmArguments> check(group, "check", "Assemble and verify; say what each program is",
+                                run_asm_check, chosen);
+    add_file(check.app, *check.arguments);
+    Command<AsmArguments> emit(group, "emit", "The source that a device's compiler gets", run_asm_emit,
+                               chosen);
+    add_file(emit.app, *emit.arguments);
+    add_text(emit.app, "--target", emit.arguments->target, "cuda, or text: the program's canonical form",
+             "TARGET")
+        ->required()
+        ->check(CLI::IsMember({"cuda", "text"}));
+    Command<AsmArguments> run(group, "run", "Run a program over NumPy files", run_asm_run, chosen);
+    add_file(run.app, *run.arguments);
+    add_launch(run.app, *run.arguments);
+    add_texts(run.app, "--out", run.arguments->out,
+              "Write a buffer to a NumPy file; without --in or --shape it is as large as the first input",
+              "NAME=FILE");
+    Command<AsmArguments> time(group, "time", "Time a program, beside the device's copy bandwidth",
+                               run_asm_time, chosen);
+    add_file(time.app, *time.arguments);
+    add_launch(time.app, *time.arguments);
+}
+
 }  // namespace
 
 std::function<int()> parse_arguments(int argc, char** argv, int& exit_code) {
@@ -223,6 +273,7 @@ std::function<int()> parse_arguments(int argc, char** argv, int& exit_code) {
     add_tokenize(root, chosen);
     add_detokenize(root, chosen);
     add_bench(root, chosen);
+    add_asm(root, chosen);
     try {
         root.parse(argc, argv);
     } catch (const CLI::Success& success) {  // help, version

@@ -77,6 +77,16 @@ struct BenchDeviceArguments : CommonArguments {
     Output output = Output::md;
 };
 
+struct AsmArguments : CommonArguments {
+    std::string file;
+    std::string target;                            // emit
+    std::string program;                           // run, time: which of the file's; "" = the only one
+    std::vector<std::string> in, out, shape, set;  // NAME=...
+    std::optional<std::vector<std::int64_t>> grid, block;
+    std::optional<std::int64_t> count;
+    bool no_fallback = false;
+};
+
 int run_devices(const DevicesArguments& arguments);
 int run_generate(const GenerateArguments& arguments);
 int run_logits(const LogitsArguments& arguments);
@@ -84,6 +94,10 @@ int run_tokenize(const TokenizeArguments& arguments);
 int run_detokenize(const DetokenizeArguments& arguments);
 int run_bench_model(const BenchModelArguments& arguments);
 int run_bench_device(const BenchDeviceArguments& arguments);
+int run_asm_check(const AsmArguments& arguments);
+int run_asm_emit(const AsmArguments& arguments);
+int run_asm_run(const AsmArguments& arguments);
+int run_asm_time(const AsmArguments& arguments);
 
 // Reads the command line. Returns the command to run, or nothing when everything is done (help, version, wrong usage);
 // exit_code is then set.

@@ -97,7 +97,8 @@ private:
         if (name.empty()) scan_.fail_at_mark("expected the parameter's name");
         if (program_.parameters.size() >= std::size_t{kMaxProgramBuffers} + kMaxProgramScalars)
             scan_.fail_at_mark("too many parameters");
-        if (!parameters_.emplace(name, static_cast<int>(program_.parameters.size())).second || shared_.contains(name))
+        if (!parameters_.emplace(name, static_cast<int>(program_.parameters.size())).second ||
+            shared_.contains(name))
             scan_.fail_at_mark("a second parameter '" + name + "'");
         scan_.expect(':', "after the parameter's name");
         Parameter p;
@@ -131,8 +132,10 @@ private:
         SharedArray a;
         a.name = scan_.word();
         if (a.name.empty()) scan_.fail_at_mark("expected the shared array's name");
-        if (program_.shared.size() >= std::size_t{kMaxSharedArrays}) scan_.fail_at_mark("too many shared arrays");
-        if (!shared_.emplace(a.name, static_cast<int>(program_.shared.size())).second || parameters_.contains(a.name))
+        if (program_.shared.size() >= std::size_t{kMaxSharedArrays})
+            scan_.fail_at_mark("too many shared arrays");
+        if (!shared_.emplace(a.name, static_cast<int>(program_.shared.size())).second ||
+            parameters_.contains(a.name))
             scan_.fail_at_mark("a second parameter '" + a.name + "'");
         scan_.expect(':', "after the array's name");
         const std::string_view type = scan_.word();
@@ -205,7 +208,8 @@ private:
         };
         switch (piece.kind) {
             case Piece::Kind::statement: instruction(); return scan_.end_statement();
-            case Piece::Kind::begin_if: return append(control(Opcode::IF), condition(piece.condition, piece.negated));
+            case Piece::Kind::begin_if:
+                return append(control(Opcode::IF), condition(piece.condition, piece.negated));
             case Piece::Kind::begin_else: return append(control(Opcode::ELSE));
             case Piece::Kind::end_if: return append(control(Opcode::ENDIF));
             case Piece::Kind::begin_loop: return append(control(Opcode::LOOP));
@@ -251,7 +255,8 @@ private:
             if (i.opcode != Opcode::ELSE) enclosing_.pop_back();
         }
         if (i.opcode == Opcode::IF || i.opcode == Opcode::LOOP) {
-            if (enclosing_.size() >= std::size_t{kMaxNesting}) scan_.fail_at_mark("IF and LOOP nested too deeply");
+            if (enclosing_.size() >= std::size_t{kMaxNesting})
+                scan_.fail_at_mark("IF and LOOP nested too deeply");
             enclosing_.push_back(registers_);
         }
         program_.instructions.push_back(i);
@@ -263,9 +268,10 @@ private:
             const bool outer = enclosing_.back().contains(name) && enclosing_.back().at(name) == r->second;
             if (program_.registers[static_cast<std::size_t>(r->second)] == type) return r->second;
             if (outer)
-                scan_.fail_at_mark("'" + name + "' is " +
-                                   std::string(dtype_name(program_.registers[static_cast<std::size_t>(r->second)])) +
-                                   " outside this IF or LOOP and cannot become " + std::string(dtype_name(type)));
+                scan_.fail_at_mark(
+                    "'" + name + "' is " +
+                    std::string(dtype_name(program_.registers[static_cast<std::size_t>(r->second)])) +
+                    " outside this IF or LOOP and cannot become " + std::string(dtype_name(type)));
         }
         const auto made = static_cast<std::int32_t>(program_.registers.size());
         program_.registers.push_back(type);
@@ -277,7 +283,8 @@ private:
     void address(Instruction& i) {
         scan_.expect('[', "before the address");
         const std::string name(scan_.word());
-        if (const auto a = shared_.find(name); a != shared_.end() && i.opcode != Opcode::LDG && i.opcode != Opcode::STG) {
+        if (const auto a = shared_.find(name);
+            a != shared_.end() && i.opcode != Opcode::LDG && i.opcode != Opcode::STG) {
             const SharedArray& array = program_.shared[static_cast<std::size_t>(a->second)];
             if (array.dtype != i.type) wrong_type(name, array.dtype, i.type);
             i.buffer = a->second;
@@ -299,8 +306,8 @@ private:
         index(i);
     }
     [[noreturn]] void wrong_type(const std::string& name, DType holds, DType named) const {
-        scan_.fail_at_mark("'" + name + "' holds " + std::string(dtype_name(holds)) + ", the instruction names " +
-                           std::string(dtype_name(named)));
+        scan_.fail_at_mark("'" + name + "' holds " + std::string(dtype_name(holds)) +
+                           ", the instruction names " + std::string(dtype_name(named)));
     }
     void index(Instruction& i) {
         scan_.expect('+', "between buffer and index");
@@ -335,7 +342,8 @@ private:
             return {Operand::Kind::scalar, static_cast<std::uint64_t>(p->second)};
         }
         if (name == "gid") return {Operand::Kind::gid, 0};
-        if (const auto special = special_of(name)) return {Operand::Kind::special, static_cast<std::uint64_t>(*special)};
+        if (const auto special = special_of(name))
+            return {Operand::Kind::special, static_cast<std::uint64_t>(*special)};
         const char first = name[0];
         const bool number = first == '-' || first == '.' || (first >= '0' && first <= '9') || name == "inf" ||
                             name == "nan" || name == "true" || name == "false";
@@ -372,8 +380,9 @@ private:
         }
         if (row == nullptr) {
             // A type at the end is no part of a name of one word.
-            if (const auto dot = name.rfind('.');
-                dot != std::string::npos && name != "SET." + name.substr(dot + 1) && type_of_name(name.substr(dot + 1)))
+            if (const auto dot = name.rfind('.'); dot != std::string::npos &&
+                                                  name != "SET." + name.substr(dot + 1) &&
+                                                  type_of_name(name.substr(dot + 1)))
                 name.resize(dot);
             scan_.fail_at_mark("unknown instruction '" + name + "'");
         }
@@ -447,8 +456,9 @@ private:
         }
         for (int k = 0; k < row.operands; ++k) {
             if (!first)
-                scan_.expect(',', ("before operand " + std::to_string(k + 1) + " of " + std::to_string(row.operands))
-                                      .c_str());
+                scan_.expect(
+                    ',', ("before operand " + std::to_string(k + 1) + " of " + std::to_string(row.operands))
+                             .c_str());
             first = false;
             i.src[k] = operand(operand_type(i.opcode, i.type, k));
             if (i.opcode == Opcode::CVT && i.src[k].kind == Operand::Kind::immediate)

@@ -40,8 +40,9 @@ void read_grid_params(std::span<const std::byte> bytes, GridParams& out) {
     if (bytes.size() >= kHeaderBytes) std::memcpy(head, bytes.data(), sizeof head);
     if (head[0] != kMark || head[1] > std::uint32_t{kMaxProgramScalars} ||
         bytes.size() != kHeaderBytes + 8 * std::size_t{head[1]})
-        throw InvalidArgument("grid launch: " + std::to_string(bytes.size()) +
-                              " bytes that are no parameters of a grid program; make them with write_grid_params");
+        throw InvalidArgument(
+            "grid launch: " + std::to_string(bytes.size()) +
+            " bytes that are no parameters of a grid program; make them with write_grid_params");
     std::memcpy(&out.count, bytes.data() + sizeof head, sizeof out.count);
     if (out.count < 0) throw InvalidArgument("grid launch: an element count of " + std::to_string(out.count));
     out.scalar_count = head[1];
@@ -58,13 +59,16 @@ void check_grid(const Program& program, const GridDims& grid, const GridDims& bl
         lanes *= size;
     }
     if (lanes > kMaxBlockLanes)
-        refuse("a block of (" + text_of(block) + ") lanes; at most " + std::to_string(kMaxBlockLanes) + " are allowed");
+        refuse("a block of (" + text_of(block) + ") lanes; at most " + std::to_string(kMaxBlockLanes) +
+               " are allowed");
     if (program.block[0] != 0 && program.block != block)
-        refuse("a launch with blocks of (" + text_of(block) + "); the program names (" + text_of(program.block) + ")");
+        refuse("a launch with blocks of (" + text_of(block) + "); the program names (" +
+               text_of(program.block) + ")");
     if (grid[0] > kMaxGridX || grid[1] > kMaxGridYZ || grid[2] > kMaxGridYZ)
         refuse("a grid of (" + text_of(grid) + ") blocks; at most (" + std::to_string(kMaxGridX) + ", " +
                std::to_string(kMaxGridYZ) + ", " + std::to_string(kMaxGridYZ) + ") are allowed");
-    const auto blocks = checked_mul(std::int64_t{grid[0]} * grid[1], std::int64_t{grid[2]}, "blocks of a grid");
+    const auto blocks =
+        checked_mul(std::int64_t{grid[0]} * grid[1], std::int64_t{grid[2]}, "blocks of a grid");
     (void)checked_mul(blocks, static_cast<std::int64_t>(lanes), "lanes of a grid");
 }
 

@@ -93,18 +93,23 @@ T atomically(Opcode o, T& element, T a, T b) {
     using Bits = std::conditional_t<sizeof(T) == 4, std::uint32_t, std::uint64_t>;
     const std::atomic_ref<Bits> place(reinterpret_cast<Bits&>(element));
     Bits old = place.load();
-    while (!place.compare_exchange_weak(old, std::bit_cast<Bits>(combined(o, std::bit_cast<T>(old), a, b)))) {}
+    while (!place.compare_exchange_weak(old, std::bit_cast<Bits>(combined(o, std::bit_cast<T>(old), a, b)))) {
+    }
     return std::bit_cast<T>(old);
 }
 
 class BlockRunner {
 public:
     explicit BlockRunner(const GridLaunch& l)
-        : l_(l), p_(l.p), lanes_(l.lanes), padded_((static_cast<std::size_t>(l.lanes) + kAlign - 1) / kAlign * kAlign) {
+        : l_(l),
+          p_(l.p),
+          lanes_(l.lanes),
+          padded_((static_cast<std::size_t>(l.lanes) + kAlign - 1) / kAlign * kAlign) {
         const auto depth = static_cast<std::size_t>(p_.depth);
         const std::size_t values = static_cast<std::size_t>(p_.bytes_per_lane) * padded_;
         shared_bytes_ = static_cast<std::size_t>(p_.program.shared_bytes());
-        memory_.resize(kAlign + values + 3 * 8 * padded_ + shared_bytes_ + kAlign + (1 + 2 * depth) * padded_);
+        memory_.resize(kAlign + values + 3 * 8 * padded_ + shared_bytes_ + kAlign +
+                       (1 + 2 * depth) * padded_);
         std::byte* at = memory_.data();
         at += (kAlign - reinterpret_cast<std::uintptr_t>(at) % kAlign) % kAlign;
         values_ = at;
@@ -132,8 +137,8 @@ public:
         std::uint64_t left = l_.steps;
         for (std::size_t k = 0; k < p_.steps.size();) {
             if (left-- == 0)
-                fail(p_.steps[k], "block " + std::to_string(number_) + " has run " + std::to_string(l_.steps) +
-                                      " instructions without an end");
+                fail(p_.steps[k], "block " + std::to_string(number_) + " has run " +
+                                      std::to_string(l_.steps) + " instructions without an end");
             k = step(k);
         }
     }
@@ -147,8 +152,8 @@ private:
 
     template <class T>
     T* array(int value) const {
-        return reinterpret_cast<T*>(values_ + static_cast<std::size_t>(p_.values[static_cast<std::size_t>(value)].offset) *
-                                                  padded_);
+        return reinterpret_cast<T*>(
+            values_ + static_cast<std::size_t>(p_.values[static_cast<std::size_t>(value)].offset) * padded_);
     }
     std::byte* at(int value, std::size_t lane) const {
         const GridValue& v = p_.values[static_cast<std::size_t>(value)];
@@ -156,8 +161,8 @@ private:
     }
 
     [[noreturn]] void fail(const GridStep& s, const std::string& what) const {
-        throw LaunchFailed("program '" + p_.program.name + "': " +
-                           (s.line > 0 ? "line " + std::to_string(s.line) + ", " : std::string()) +
+        throw LaunchFailed("program '" + p_.program.name +
+                           "': " + (s.line > 0 ? "line " + std::to_string(s.line) + ", " : std::string()) +
                            std::string(info(s.opcode).name) + ": " + what);
     }
 
@@ -308,7 +313,9 @@ private:
         } else if (is_warp_reduction(s.opcode) || is_block_reduction(s.opcode)) {
             reduce(s, bytes);
         } else {
-            const auto operand = [&](int value) -> const void* { return value < 0 ? nullptr : at(value, first_); };
+            const auto operand = [&](int value) -> const void* {
+                return value < 0 ? nullptr : at(value, first_);
+            };
             s.kernel(result(s) + first_ * bytes, operand(s.a), operand(s.b), operand(s.c), end_ - first_);
             keep(s);
         }
@@ -329,7 +336,8 @@ private:
             }
             const std::size_t source = n - lane + from;
             std::memcpy(scratch_ + n * bytes,
-                        at(s.a, from < kWarpLanes && source < static_cast<std::size_t>(lanes_) ? source : n), bytes);
+                        at(s.a, from < kWarpLanes && source < static_cast<std::size_t>(lanes_) ? source : n),
+                        bytes);
         });
         // dst may be an operand, which other lanes still read.
         std::memcpy(array<std::byte>(s.dst), scratch_, static_cast<std::size_t>(lanes_) * bytes);
@@ -383,7 +391,8 @@ private:
     void each_element(const GridStep& s, const Target& t, F f) const {
         if (s.index < 0) {
             each_lane([&](std::size_t n) {
-                if (static_cast<std::uint64_t>(s.constant) >= t.held) outside(s, t, n, std::to_string(s.constant));
+                if (static_cast<std::uint64_t>(s.constant) >= t.held)
+                    outside(s, t, n, std::to_string(s.constant));
                 f(n, static_cast<std::size_t>(s.constant));
             });
             return;
@@ -402,9 +411,11 @@ private:
             }
         });
     }
-    [[noreturn]] void outside(const GridStep& s, const Target& t, std::size_t lane, const std::string& element) const {
-        fail(s, "lane " + std::to_string(lane) + " of block " + std::to_string(number_) + " asks for element " + element +
-                    " of '" + *t.name + "', which has " + std::to_string(t.held));
+    [[noreturn]] void outside(const GridStep& s, const Target& t, std::size_t lane,
+                              const std::string& element) const {
+        fail(s, "lane " + std::to_string(lane) + " of block " + std::to_string(number_) +
+                    " asks for element " + element + " of '" + *t.name + "', which has " +
+                    std::to_string(t.held));
     }
 
     void access(const GridStep& s) {
@@ -478,7 +489,8 @@ private:
     const int lanes_;
     const std::size_t padded_;
     std::vector<std::byte> memory_;
-    std::byte *values_ = nullptr, *scratch_ = nullptr, *left_ = nullptr, *right_ = nullptr, *shared_ = nullptr;
+    std::byte *values_ = nullptr, *scratch_ = nullptr, *left_ = nullptr, *right_ = nullptr,
+              *shared_ = nullptr;
     std::uint8_t* masks_ = nullptr;
     std::size_t shared_bytes_ = 0;
     std::int64_t number_ = 0;  // of the block
@@ -513,9 +525,11 @@ void GridProgram::run(const GridDims& grid, const GridDims& block, std::span<con
         throw InvalidArgument("program '" + p.program.name + "': " + why);
     };
     if (read.scalar_count != p.scalars.size())
-        refuse("takes " + std::to_string(p.scalars.size()) + " scalars, got " + std::to_string(read.scalar_count));
+        refuse("takes " + std::to_string(p.scalars.size()) + " scalars, got " +
+               std::to_string(read.scalar_count));
     if (buffers.size() != p.buffers.size())
-        refuse("takes " + std::to_string(p.buffers.size()) + " buffers, got " + std::to_string(buffers.size()));
+        refuse("takes " + std::to_string(p.buffers.size()) + " buffers, got " +
+               std::to_string(buffers.size()));
     check_grid(p.program, grid, block);
     for (std::size_t b = 0; b < buffers.size(); ++b) {
         const Parameter& q = p.program.parameters[static_cast<std::size_t>(p.buffers[b])];
@@ -523,7 +537,8 @@ void GridProgram::run(const GridDims& grid, const GridDims& block, std::span<con
             refuse("buffer '" + q.name + "' does not begin at a multiple of its element's " +
                    std::to_string(size_of(q.dtype)) + " bytes");
     }
-    const GridLaunch l{p, grid, block, buffers, read, steps, static_cast<int>(block[0] * block[1] * block[2])};
+    const GridLaunch l{
+        p, grid, block, buffers, read, steps, static_cast<int>(block[0] * block[1] * block[2])};
     const std::int64_t blocks = std::int64_t{grid[0]} * grid[1] * grid[2];
     if (blocks == 0) return;
     // A few tasks a thread, each with one set of arrays.

@@ -34,7 +34,8 @@ public:
     // Throws InvalidArgument for a launch that does not fit, and LaunchFailed naming program, line and lane for an access
     // outside its buffer or a block that runs out of steps; other blocks may have been run then.
     void run(const GridDims& grid, const GridDims& block, std::span<const NativeBuffer> buffers,
-             std::span<const std::byte> params, ThreadPool& pool, std::uint64_t steps = kGridStepBudget) const;
+             std::span<const std::byte> params, ThreadPool& pool,
+             std::uint64_t steps = kGridStepBudget) const;
 
 private:
     struct Impl;

@@ -24,7 +24,8 @@ public:
         }
         for (const DType t : p_.registers) add_value(t);
         written_.resize(p_.registers.size(), false);
-        for (std::size_t k = 0; k < p_.instructions.size(); ++k) step(static_cast<int>(k), p_.instructions[k]);
+        for (std::size_t k = 0; k < p_.instructions.size(); ++k)
+            step(static_cast<int>(k), p_.instructions[k]);
         find_ends();
         return std::move(out_);
     }
@@ -42,9 +43,9 @@ private:
         Operand source = o;
         if (o.kind == Operand::Kind::scalar) {
             type = p_.parameters[static_cast<std::size_t>(o.value)].dtype;
-            source.value = static_cast<std::uint64_t>(std::find(out_.scalars.begin(), out_.scalars.end(),
-                                                                static_cast<int>(o.value)) -
-                                                      out_.scalars.begin());
+            source.value = static_cast<std::uint64_t>(
+                std::find(out_.scalars.begin(), out_.scalars.end(), static_cast<int>(o.value)) -
+                out_.scalars.begin());
         }
         const auto [found, added] = known_.try_emplace({o.kind, type, source.value}, 0);
         if (!added) return found->second;
@@ -99,9 +100,10 @@ private:
         }
         if (has_address(i.opcode)) {
             s.shared = i.shared;
-            s.buffer = i.shared ? i.buffer
-                                : static_cast<int>(std::find(out_.buffers.begin(), out_.buffers.end(), i.buffer) -
-                                                   out_.buffers.begin());
+            s.buffer = i.shared
+                           ? i.buffer
+                           : static_cast<int>(std::find(out_.buffers.begin(), out_.buffers.end(), i.buffer) -
+                                              out_.buffers.begin());
             s.by_gid = i.address.kind == Operand::Kind::gid;
             if (i.address.kind == Operand::Kind::immediate)
                 s.constant = static_cast<std::int64_t>(i.address.value);

@@ -26,7 +26,8 @@ struct GridFill {
 struct GridStep {
     Opcode opcode = Opcode::MOV;
     DType type = DType::f32;
-    Kernel kernel = nullptr;  // arithmetic; LDG, LDS: widens, STG, STS: narrows, null where bytes are copied; RED: combines
+    Kernel kernel =
+        nullptr;  // arithmetic; LDG, LDS: widens, STG, STS: narrows, null where bytes are copied; RED: combines
     int dst = -1, a = -1, b = -1, c = -1;  // values
     bool again = false;                    // dst was written before: lanes that take no part keep theirs
     int buffer = -1;                       // number among the buffers or the shared arrays
@@ -34,8 +35,9 @@ struct GridStep {
     bool by_gid = false;
     int index = -1;             // value that is the address; -1: constant
     std::int64_t constant = 0;  // address
-    int next = 0;               // the ELSE, ENDIF or ENDLOOP that follows at this depth: where to go on when no lane is left
-    int begin = 0;              // ENDLOOP: its LOOP
+    int next =
+        0;  // the ELSE, ENDIF or ENDLOOP that follows at this depth: where to go on when no lane is left
+    int begin = 0;  // ENDLOOP: its LOOP
     int line = 0;
 };
 

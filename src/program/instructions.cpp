@@ -6,7 +6,8 @@ namespace invar {
 namespace {
 
 constexpr TypeSet kIntPred = kTypesInt | kTypesPred;
-constexpr TypeSet kWords = type_bit(DType::i32) | type_bit(DType::u32) | type_bit(DType::i64) | type_bit(DType::u64);
+constexpr TypeSet kWords =
+    type_bit(DType::i32) | type_bit(DType::u32) | type_bit(DType::i64) | type_bit(DType::u64);
 constexpr TypeSet kLanes = kWords | kTypesFloat;  // what warps exchange
 
 constexpr InstructionInfo kTable[] = {
@@ -60,10 +61,13 @@ constexpr InstructionInfo kTable[] = {
     {Opcode::SIGMOID, "SIGMOID", 1, kTypesFloat, "dst = 1 / (1 + exp(-a))", 22, 2.5},
     {Opcode::RELU, "RELU", 1, kTypesNumber, "dst = a where a > 0 or a is NaN, else +0", 1, 0},
     {Opcode::LDS, "LDS", 0, kTypesAll, "dst = element of a shared array, widened to the compute type", 1, 0},
-    {Opcode::STS, "STS", 1, kTypesAll, "element of a shared array = a, rounded once to the storage type", 1, 0},
+    {Opcode::STS, "STS", 1, kTypesAll, "element of a shared array = a, rounded once to the storage type", 1,
+     0},
     {Opcode::ATOM_ADD, "ATOM.add", 1, kWords, "dst = element; element = element + a, at once", 8, 0},
-    {Opcode::ATOM_MIN, "ATOM.min", 1, kLanes, "dst = element; element = least of element and a, at once", 8, 0},
-    {Opcode::ATOM_MAX, "ATOM.max", 1, kLanes, "dst = element; element = greatest of element and a, at once", 8, 0},
+    {Opcode::ATOM_MIN, "ATOM.min", 1, kLanes, "dst = element; element = least of element and a, at once", 8,
+     0},
+    {Opcode::ATOM_MAX, "ATOM.max", 1, kLanes, "dst = element; element = greatest of element and a, at once",
+     8, 0},
     {Opcode::ATOM_AND, "ATOM.and", 1, kWords, "dst = element; element = element & a, at once", 8, 0},
     {Opcode::ATOM_OR, "ATOM.or", 1, kWords, "dst = element; element = element | a, at once", 8, 0},
     {Opcode::ATOM_XOR, "ATOM.xor", 1, kWords, "dst = element; element = element ^ a, at once", 8, 0},
@@ -81,14 +85,17 @@ constexpr InstructionInfo kTable[] = {
     {Opcode::RED_MUL_BLOCK, "RED.mul.block", 1, kLanes, "dst = product of a over the block", 30, 0},
     {Opcode::RED_MIN_BLOCK, "RED.min.block", 1, kLanes, "dst = MIN of a over the block", 30, 0},
     {Opcode::RED_MAX_BLOCK, "RED.max.block", 1, kLanes, "dst = MAX of a over the block", 30, 0},
-    {Opcode::BAR_SYNC, "BAR.SYNC", 0, 0, "all lanes of the block wait here; what they wrote is seen after it", 10, 0},
-    {Opcode::MEMBAR, "MEMBAR", 0, 0, "what this lane wrote before is seen before what it writes after", 10, 0},
+    {Opcode::BAR_SYNC, "BAR.SYNC", 0, 0, "all lanes of the block wait here; what they wrote is seen after it",
+     10, 0},
+    {Opcode::MEMBAR, "MEMBAR", 0, 0, "what this lane wrote before is seen before what it writes after", 10,
+     0},
     {Opcode::IF, "IF", 1, 0, "lanes with pred a go on, up to ELSE or ENDIF", 1, 0},
     {Opcode::ELSE, "ELSE", 0, 0, "the other lanes of the IF go on, up to ENDIF", 1, 0},
     {Opcode::ENDIF, "ENDIF", 0, 0, "end of an IF", 0, 0},
     {Opcode::LOOP, "LOOP", 0, 0, "lanes repeat what follows, up to ENDLOOP, until they BREAK", 1, 0},
     {Opcode::ENDLOOP, "ENDLOOP", 0, 0, "end of a LOOP", 1, 0},
-    {Opcode::BREAK, "BREAK", 0, 0, "lanes leave the innermost LOOP; with a condition, @p BREAK, those with p", 1, 0},
+    {Opcode::BREAK, "BREAK", 0, 0, "lanes leave the innermost LOOP; with a condition, @p BREAK, those with p",
+     1, 0},
     {Opcode::CONTINUE, "CONTINUE", 0, 0, "lanes go on with the next round of the innermost LOOP", 1, 0},
     {Opcode::EXIT, "EXIT", 0, 0, "lanes end", 1, 0},
 };

@@ -91,7 +91,9 @@ constexpr bool is_pointwise(Opcode o) { return o <= Opcode::RELU; }
 constexpr bool is_atomic(Opcode o) { return o >= Opcode::ATOM_ADD && o <= Opcode::ATOM_CAS; }
 constexpr bool is_shuffle(Opcode o) { return o >= Opcode::SHFL_IDX && o <= Opcode::SHFL_XOR; }
 constexpr bool is_warp_reduction(Opcode o) { return o >= Opcode::RED_ADD_WARP && o <= Opcode::RED_MAX_WARP; }
-constexpr bool is_block_reduction(Opcode o) { return o >= Opcode::RED_ADD_BLOCK && o <= Opcode::RED_MAX_BLOCK; }
+constexpr bool is_block_reduction(Opcode o) {
+    return o >= Opcode::RED_ADD_BLOCK && o <= Opcode::RED_MAX_BLOCK;
+}
 // IF, LOOP and what belongs to them.
 constexpr bool is_control(Opcode o) { return o >= Opcode::IF; }
 // Those that all lanes of a block must come to together.

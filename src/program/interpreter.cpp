@@ -349,7 +349,8 @@ struct CompiledProgram::Impl {
 
 CompiledProgram::CompiledProgram(const Program& program) {
     verify(program);
-    if (program.is_grid()) throw FormatError("program '" + program.name + "' is a grid program, not a pointwise one");
+    if (program.is_grid())
+        throw FormatError("program '" + program.name + "' is a grid program, not a pointwise one");
     impl_ = std::make_unique<const Impl>(Impl{prepare_program(program)});
 }
 CompiledProgram::~CompiledProgram() = default;

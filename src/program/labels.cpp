@@ -15,9 +15,10 @@ constexpr Index kNone = static_cast<Index>(-1);
 
 struct Region {
     bool loop = false;
-    Index begin = 0, end = 0;  // statements: of an IF the branch and the label, of a LOOP the label and the last branch
-    Index otherwise = kNone;   // the branch that is its ELSE
-    bool written = false;      // IF and LOOP as the text has them
+    Index begin = 0,
+          end = 0;  // statements: of an IF the branch and the label, of a LOOP the label and the last branch
+    Index otherwise = kNone;  // the branch that is its ELSE
+    bool written = false;     // IF and LOOP as the text has them
 };
 
 class Structurer {
@@ -48,7 +49,8 @@ private:
             if (s_[i].kind == Kind::label && !labels_.emplace(s_[i].name, i).second)
                 refuse(s_[i], "a second label '" + s_[i].name + "'");
         for (const Statement& s : s_)
-            if (s.kind == Kind::branch && !labels_.contains(s.name)) refuse(s, "there is no label '" + s.name + "'");
+            if (s.kind == Kind::branch && !labels_.contains(s.name))
+                refuse(s, "there is no label '" + s.name + "'");
     }
     Index target(Index branch) const { return labels_.at(s_[branch].name); }
 
@@ -67,7 +69,7 @@ private:
         }
         if (!open.empty())
             refuse(s_[open.back()], s_[open.back()].kind == Kind::begin_loop ? "a LOOP without ENDLOOP"
-                                                                              : "an IF without ENDIF");
+                                                                             : "an IF without ENDIF");
     }
 
     void find_loops() {
@@ -90,7 +92,8 @@ private:
         if (const Region* loop = loop_around(i); loop != nullptr && to > loop->end) {
             for (Index k = loop->end + 1; k < to; ++k)
                 if (s_[k].kind != Kind::label)
-                    refuse_branch(i, "it leaves the loop of line " + std::to_string(s_[loop->begin].place.line) +
+                    refuse_branch(i, "it leaves the loop of line " +
+                                         std::to_string(s_[loop->begin].place.line) +
                                          " for another place than the one that follows it");
             leaves_.push_back(i);
             return;
@@ -134,7 +137,8 @@ private:
         const Statement& s = s_[i];
         switch (s.kind) {
             case Kind::label:
-                while (!open_.empty() && !open_.back()->loop && !open_.back()->written && open_.back()->end == i) {
+                while (!open_.empty() && !open_.back()->loop && !open_.back()->written &&
+                       open_.back()->end == i) {
                     emit(Piece::Kind::end_if, i);
                     open_.pop_back();
                 }
@@ -153,7 +157,9 @@ private:
             case Kind::end_loop: {
                 const Region* top = open_.empty() ? nullptr : open_.back();
                 if (top == nullptr || !top->written)
-                    refuse_branch(top == nullptr ? i : top->loop ? top->end : top->begin,
+                    refuse_branch(top == nullptr ? i
+                                  : top->loop    ? top->end
+                                                 : top->begin,
                                   "what it spans does not nest with the IF or LOOP around it");
                 if (s.kind != Kind::begin_else) open_.pop_back();
                 break;
@@ -196,6 +202,8 @@ private:
 
 }  // namespace
 
-std::vector<Piece> structure(const std::vector<Statement>& statements) { return Structurer(statements).run(); }
+std::vector<Piece> structure(const std::vector<Statement>& statements) {
+    return Structurer(statements).run();
+}
 
 }  // namespace invar

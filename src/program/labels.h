@@ -16,7 +16,16 @@ namespace invar {
 
 // A statement of a program as it is written.
 struct Statement {
-    enum class Kind : std::uint8_t { plain, label, branch, begin_if, begin_else, end_if, begin_loop, end_loop };
+    enum class Kind : std::uint8_t {
+        plain,
+        label,
+        branch,
+        begin_if,
+        begin_else,
+        end_if,
+        begin_loop,
+        end_loop
+    };
     Kind kind = Kind::plain;
     Place place;
     std::string name;       // of a label or a branch's target
@@ -26,7 +35,16 @@ struct Statement {
 
 // The same in structured form: the statement at a place, or control flow that stands there instead of a branch.
 struct Piece {
-    enum class Kind : std::uint8_t { statement, begin_if, begin_else, end_if, begin_loop, end_loop, leave, again };
+    enum class Kind : std::uint8_t {
+        statement,
+        begin_if,
+        begin_else,
+        end_if,
+        begin_loop,
+        end_loop,
+        leave,
+        again
+    };
     Kind kind = Kind::statement;
     Place place;
     std::string condition;  // begin_if, leave, again; empty: never for begin_if, always for the others

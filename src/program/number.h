@@ -7,12 +7,13 @@
 #include <string_view>
 
 #include <invar/dtype.h>
+#include <invar/export.h>
 
 namespace invar {
 
 // Bits of the immediate at a compute type. Returns false and says why in error when the words do not fit the
 // type.
-bool parse_immediate(std::string_view text, DType type, std::uint64_t& bits, std::string& error);
+INVAR_API bool parse_immediate(std::string_view text, DType type, std::uint64_t& bits, std::string& error);
 // Decimal for numbers (shortest that reads back the same), inf, -inf, nan; true and false for pred.
 std::string print_immediate(std::uint64_t bits, DType type);
 

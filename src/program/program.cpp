@@ -22,9 +22,10 @@ std::string print_operand(const Program& p, const Operand& o, DType type) {
     return "?";
 }
 
-constexpr std::string_view kSpecialNames[] = {
-    "thread.x",    "thread.y",   "thread.z",   "block.x",    "block.y", "block.z", "block_dim.x", "block_dim.y",
-    "block_dim.z", "grid_dim.x", "grid_dim.y", "grid_dim.z", "lane",    "warp",    "count"};
+constexpr std::string_view kSpecialNames[] = {"thread.x",    "thread.y",   "thread.z",    "block.x",
+                                              "block.y",     "block.z",    "block_dim.x", "block_dim.y",
+                                              "block_dim.z", "grid_dim.x", "grid_dim.y",  "grid_dim.z",
+                                              "lane",        "warp",       "count"};
 static_assert(std::size(kSpecialNames) == kSpecialCount);
 
 }  // namespace
@@ -76,7 +77,8 @@ std::string to_text(const Program& program) {
         out += '\n';
     }
     for (const SharedArray& a : program.shared)
-        out += ".shared " + a.name + ": " + std::string(dtype_name(a.dtype)) + "[" + std::to_string(a.count) + "]\n";
+        out += ".shared " + a.name + ": " + std::string(dtype_name(a.dtype)) + "[" + std::to_string(a.count) +
+               "]\n";
     if (program.block[0] != 0) {
         out += ".block " + std::to_string(program.block[0]);
         if (program.block[1] * program.block[2] > 1) out += ", " + std::to_string(program.block[1]);
@@ -86,7 +88,8 @@ std::string to_text(const Program& program) {
     std::size_t depth = 0;
     for (const Instruction& i : program.instructions) {
         const InstructionInfo& row = info(i.opcode);
-        const bool closes = i.opcode == Opcode::ELSE || i.opcode == Opcode::ENDIF || i.opcode == Opcode::ENDLOOP;
+        const bool closes =
+            i.opcode == Opcode::ELSE || i.opcode == Opcode::ENDIF || i.opcode == Opcode::ENDLOOP;
         if (closes && depth > 0) --depth;
         out.append(2 * depth, ' ');
         if (i.opcode == Opcode::IF || i.opcode == Opcode::LOOP || i.opcode == Opcode::ELSE) ++depth;
@@ -96,9 +99,7 @@ std::string to_text(const Program& program) {
         out += row.name;
         if (row.types != 0) out += "." + std::string(dtype_name(i.type));
         std::string separator = " ";
-        const auto add = [&](const std::string& word) {
-            out += std::exchange(separator, ", ") + word;
-        };
+        const auto add = [&](const std::string& word) { out += std::exchange(separator, ", ") + word; };
         const auto address = [&] {
             const auto b = static_cast<std::size_t>(i.buffer);
             return "[" + (i.shared ? program.shared[b].name : program.parameters[b].name) + " + " +

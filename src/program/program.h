@@ -69,7 +69,8 @@ inline constexpr int kMaxProgramScalars = 64;
 inline constexpr int kMaxProgramInstructions = 1024;
 inline constexpr std::size_t kMaxProgramNameLength = 64;
 inline constexpr int kMaxSharedArrays = 16;
-inline constexpr std::int64_t kMaxSharedBytes = 32 * 1024 - 512;  // every device has 32 KiB; reductions take some
+inline constexpr std::int64_t kMaxSharedBytes =
+    32 * 1024 - 512;  // every device has 32 KiB; reductions take some
 inline constexpr int kMaxNesting = 32;
 inline constexpr std::uint32_t kMaxBlockLanes = 1024;
 
@@ -107,7 +108,8 @@ struct SharedArray {
 struct Operand {
     enum class Kind : std::uint8_t { none, reg, scalar, immediate, gid, special };
     Kind kind = Kind::none;
-    std::uint64_t value = 0;  // register number, parameter index, Special, or the bits of an immediate at its type
+    std::uint64_t value =
+        0;  // register number, parameter index, Special, or the bits of an immediate at its type
     friend bool operator==(const Operand&, const Operand&) = default;
 };
 

@@ -25,7 +25,8 @@ bool Uniformity::uniform(const Operand& o) const {
 
 bool Uniformity::uniform_result(const Instruction& i) const {
     if (is_block_reduction(i.opcode)) return true;
-    if (is_atomic(i.opcode) || is_shuffle(i.opcode) || is_warp_reduction(i.opcode) || i.opcode == Opcode::LDS) return false;
+    if (is_atomic(i.opcode) || is_shuffle(i.opcode) || is_warp_reduction(i.opcode) || i.opcode == Opcode::LDS)
+        return false;
     // What the program writes too may change between two lanes' reads.
     if (i.opcode == Opcode::LDG)
         return p_.parameters[static_cast<std::size_t>(i.buffer)].access == Access::read && uniform(i.address);
@@ -57,9 +58,7 @@ bool Uniformity::walk() {
         diverged_by_[k] = by;
         const int parts = by >= 0 ? by : uniform(i.src[0]) ? -1 : self;  // of a condition
         switch (i.opcode) {
-            case Opcode::IF:
-                open.push_back({Opcode::IF, k, parts == self ? self : -1});
-                break;
+            case Opcode::IF: open.push_back({Opcode::IF, k, parts == self ? self : -1}); break;
             case Opcode::LOOP: open.push_back({Opcode::LOOP, k, -1}); break;
             case Opcode::BREAK:
             case Opcode::CONTINUE: {

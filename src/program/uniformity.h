@@ -24,10 +24,11 @@ private:
     bool walk();
 
     const Program& p_;
-    std::vector<bool> uniform_;       // of registers
-    std::vector<int> diverged_by_;    // of instructions
-    std::vector<int> loop_parted_by_;  // of LOOP instructions: the BREAK, CONTINUE or EXIT inside that parts lanes
-    int exit_ = -1;                   // an EXIT that parts lanes; what comes after it is diverged
+    std::vector<bool> uniform_;     // of registers
+    std::vector<int> diverged_by_;  // of instructions
+    std::vector<int>
+        loop_parted_by_;  // of LOOP instructions: the BREAK, CONTINUE or EXIT inside that parts lanes
+    int exit_ = -1;       // an EXIT that parts lanes; what comes after it is diverged
 };
 
 }  // namespace invar

@@ -20,8 +20,8 @@ bool is_name(const std::string& s) {
 }
 
 bool is_reserved(const std::string& s, bool grid) {
-    if (grid && (s == "thread" || s == "block" || s == "block_dim" || s == "grid_dim" || s == "lane" || s == "warp" ||
-                 s == "count"))
+    if (grid && (s == "thread" || s == "block" || s == "block_dim" || s == "grid_dim" || s == "lane" ||
+                 s == "warp" || s == "count"))
         return true;
     if (s == "gid" || s == "inf" || s == "nan" || s == "true" || s == "false") return true;
     return s.size() > 1 && s[0] == 'r' &&
@@ -80,7 +80,8 @@ private:
                        ", a storage type; make it f32");
             if (!q.buffer && q.strided) refuse("scalar '" + q.name + "' cannot be strided");
             if (q.strided && grid_)
-                refuse("buffer '" + q.name + "' is strided, which a grid program cannot have; compute its addresses");
+                refuse("buffer '" + q.name +
+                       "' is strided, which a grid program cannot have; compute its addresses");
             ++(q.buffer ? buffers : scalars);
         }
         if (buffers > kMaxProgramBuffers)
@@ -101,14 +102,15 @@ private:
         std::set<std::string> names;
         for (const Parameter& q : p_.parameters) names.insert(q.name);
         if (p_.shared.size() > std::size_t{kMaxSharedArrays})
-            refuse(std::to_string(p_.shared.size()) + " shared arrays, at most " + std::to_string(kMaxSharedArrays) +
-                   " are allowed");
+            refuse(std::to_string(p_.shared.size()) + " shared arrays, at most " +
+                   std::to_string(kMaxSharedArrays) + " are allowed");
         std::int64_t bytes = 0;
         for (const SharedArray& a : p_.shared) {
             if (!is_name(a.name)) refuse("a shared array's name must be letters, digits and '_', at most 64");
             check_reserved(a.name);
             if (!names.insert(a.name).second) refuse("two parameters are called '" + a.name + "'");
-            if (static_cast<int>(a.dtype) >= kDTypeCount) refuse("shared array '" + a.name + "' has no valid type");
+            if (static_cast<int>(a.dtype) >= kDTypeCount)
+                refuse("shared array '" + a.name + "' has no valid type");
             // Each count is checked before the sum, so that nothing overflows.
             if (a.count < 1 || a.count > kMaxSharedBytes)
                 refuse("shared array '" + a.name + "' has " + std::to_string(a.count) + " elements");
@@ -170,7 +172,8 @@ private:
                 break;
             case Operand::Kind::special:
                 if (i.opcode != Opcode::MOV || !is_index(i.type))
-                    refuse(which + ": " + "a lane's place may only be read by MOV.i32, MOV.u32, MOV.i64 and MOV.u64");
+                    refuse(which + ": " +
+                           "a lane's place may only be read by MOV.i32, MOV.u32, MOV.i64 and MOV.u64");
                 if (o.value >= std::uint64_t{kSpecialCount}) refuse(which + " names no special register");
                 break;
             default: refuse(which + " is of no known kind");
@@ -246,14 +249,16 @@ private:
                 return;
             case Opcode::BREAK:
             case Opcode::CONTINUE:
-                if (std::none_of(open_.begin(), open_.end(), [](const Open& o) { return o.opcode == Opcode::LOOP; }))
+                if (std::none_of(open_.begin(), open_.end(),
+                                 [](const Open& o) { return o.opcode == Opcode::LOOP; }))
                     refuse("stands in no LOOP");
                 return;
             default: return;
         }
     }
     void end_scope() {
-        std::fill(in_scope_.begin() + static_cast<std::ptrdiff_t>(open_.back().registers), in_scope_.end(), false);
+        std::fill(in_scope_.begin() + static_cast<std::ptrdiff_t>(open_.back().registers), in_scope_.end(),
+                  false);
     }
 
     void collectives() {
@@ -263,7 +268,8 @@ private:
             if (!is_collective(p_.instructions[at_].opcode) || culprit < 0) continue;
             const Instruction& c = p_.instructions[static_cast<std::size_t>(culprit)];
             refuse("all lanes of a block must come here together, but " + std::string(info(c.opcode).name) +
-                   (c.line > 0 ? " of line " + std::to_string(c.line) : " of instruction " + std::to_string(culprit)) +
+                   (c.line > 0 ? " of line " + std::to_string(c.line)
+                               : " of instruction " + std::to_string(culprit)) +
                    " may part them: its condition differs between lanes");
         }
     }
@@ -275,9 +281,10 @@ private:
                 refuse("its array is no shared one");
             const SharedArray& a = p_.shared[static_cast<std::size_t>(i.buffer)];
             if (a.dtype != i.type)
-                refuse("'" + a.name + "' holds " + std::string(dtype_name(a.dtype)) + ", the instruction names " +
-                       std::string(dtype_name(i.type)));
-            if (i.address.kind == Operand::Kind::immediate && static_cast<std::int64_t>(i.address.value) >= a.count)
+                refuse("'" + a.name + "' holds " + std::string(dtype_name(a.dtype)) +
+                       ", the instruction names " + std::string(dtype_name(i.type)));
+            if (i.address.kind == Operand::Kind::immediate &&
+                static_cast<std::int64_t>(i.address.value) >= a.count)
                 refuse("'" + a.name + "' has " + std::to_string(a.count) + " elements");
             return index(i);
         }
@@ -294,7 +301,9 @@ private:
                                                                      : Access::read_write);
         if ((static_cast<int>(q.access) & bits) != bits)
             refuse("'" + q.name + "' is not declared to be " +
-                   (i.opcode == Opcode::LDG ? "read" : i.opcode == Opcode::STG ? "written" : "read and written"));
+                   (i.opcode == Opcode::LDG   ? "read"
+                    : i.opcode == Opcode::STG ? "written"
+                                              : "read and written"));
         index(i);
     }
 

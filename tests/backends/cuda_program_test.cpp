@@ -47,7 +47,8 @@ std::string matrix_module() {
     for (const InstructionInfo& row : instruction_table())
         for (int t = 0; t < kDTypeCount; ++t) {
             const auto type = static_cast<DType>(t);
-            if ((row.types & type_bit(type)) == 0 || row.opcode == Opcode::STG || !is_pointwise(row.opcode)) continue;
+            if ((row.types & type_bit(type)) == 0 || row.opcode == Opcode::STG || !is_pointwise(row.opcode))
+                continue;
             if (row.opcode == Opcode::LDG) {  // through memory and back
                 text += ".program m" + std::to_string(serial++) + "\n.param a: " + name_of(type) +
                         "*\n.param out: " + name_of(type) + "*\nLDG." + name_of(type) +

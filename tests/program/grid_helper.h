@@ -17,8 +17,9 @@ inline std::vector<std::byte> grid_params(std::int64_t count, const Bits& scalar
     return params;
 }
 
-inline void run_grid(const Program& program, std::vector<Bits>& buffers, const Bits& scalars, const GridDims& grid,
-                     const GridDims& block, std::int64_t count = 0, std::uint64_t steps = kGridStepBudget) {
+inline void run_grid(const Program& program, std::vector<Bits>& buffers, const Bits& scalars,
+                     const GridDims& grid, const GridDims& block, std::int64_t count = 0,
+                     std::uint64_t steps = kGridStepBudget) {
     const GridProgram compiled(program);
     std::vector<Packed> packed;
     std::size_t b = 0;

@@ -26,13 +26,17 @@ struct Case {
 
 // Buffers: f, g of f32, i of i32, l of u64, h of f16 with an element a lane; bins of u32 and extremes of i64 for atomics.
 constexpr const char* kHead =
-    ".program random\n.param f: f32*\n.param g: f32*\n.param i: i32*\n.param l: u64*\n.param h: f16*\n.param bins: u32*\n"
+    ".program random\n.param f: f32*\n.param g: f32*\n.param i: i32*\n.param l: u64*\n.param h: f16*\n.param "
+    "bins: u32*\n"
     ".param extremes: i64*\n.param n: u32\n.param s: f32\n.shared tile: f32[256]\n.shared words: u32[256]\n"
     "MOV.u32 t, thread.x\nMOV.u32 size, block_dim.x\n"
-    "LDG.f32 f0, [f + gid]\nLDG.f32 f1, [g + gid]\nLDG.i32 i0, [i + gid]\nMOV.i32 i1, lane\nLDG.u64 l0, [l + gid]\n"
-    "MOV.u64 l1, 3\nLDG.f16 f2, [h + gid]\nSET.lt.f32 p0, f0, f1\nSET.gt.i32 p1, i0, 0\nMOV.u32 u0, thread.x\nMOV.u32 u1, n\n";
+    "LDG.f32 f0, [f + gid]\nLDG.f32 f1, [g + gid]\nLDG.i32 i0, [i + gid]\nMOV.i32 i1, lane\nLDG.u64 l0, [l + "
+    "gid]\n"
+    "MOV.u64 l1, 3\nLDG.f16 f2, [h + gid]\nSET.lt.f32 p0, f0, f1\nSET.gt.i32 p1, i0, 0\nMOV.u32 u0, "
+    "thread.x\nMOV.u32 u1, n\n";
 constexpr const char* kTail =
-    "STG.f32 [f + gid], f0\nSTG.f32 [g + gid], f1\nSTG.i32 [i + gid], i0\nSTG.u64 [l + gid], l0\nSTG.f16 [h + gid], f2\n";
+    "STG.f32 [f + gid], f0\nSTG.f32 [g + gid], f1\nSTG.i32 [i + gid], i0\nSTG.u64 [l + gid], l0\nSTG.f16 [h "
+    "+ gid], f2\n";
 constexpr int kBuffers = 7;
 
 class Generator {
@@ -45,7 +49,9 @@ public:
 
 private:
     std::size_t below(std::size_t n) { return random_() % n; }
-    std::string pick(std::initializer_list<const char*> words) { return *(words.begin() + below(words.size())); }
+    std::string pick(std::initializer_list<const char*> words) {
+        return *(words.begin() + below(words.size()));
+    }
     void add(const std::string& line) { lines_.push_back(line); }
 
     std::string name(char type) {
@@ -71,7 +77,8 @@ private:
     }
     std::string operand(char type) {
         if (type != 'p' && below(4) == 0)
-            return type == 'f' ? pick({"0", "-0", "1.5", "inf", "nan", "1e-40", "-3"}) : std::to_string(below(70));
+            return type == 'f' ? pick({"0", "-0", "1.5", "inf", "nan", "1e-40", "-3"})
+                               : std::to_string(below(70));
         return name(type);
     }
 
@@ -81,13 +88,15 @@ private:
         std::string op;
         int operands = 2;
         if (type == 'f') {
-            op = pick({"ADD", "SUB", "MUL", "DIV", "MIN", "MAX", "FMA", "ABS", "SQRT", "FLOOR", "RELU", "REM"});
+            op = pick(
+                {"ADD", "SUB", "MUL", "DIV", "MIN", "MAX", "FMA", "ABS", "SQRT", "FLOOR", "RELU", "REM"});
             operands = op == "FMA" ? 3 : op == "ABS" || op == "SQRT" || op == "FLOOR" || op == "RELU" ? 1 : 2;
         } else if (type == 'p') {
             op = pick({"AND", "OR", "XOR", "NOT"});
             operands = op == "NOT" ? 1 : 2;
         } else {
-            op = pick({"ADD", "SUB", "MUL", "DIV", "REM", "MIN", "MAX", "AND", "OR", "XOR", "SHL", "SHR", "MAD", "NEG"});
+            op = pick({"ADD", "SUB", "MUL", "DIV", "REM", "MIN", "MAX", "AND", "OR", "XOR", "SHL", "SHR",
+                       "MAD", "NEG"});
             operands = op == "MAD" ? 3 : op == "NEG" ? 1 : 2;
         }
         std::string line = op + "." + t + " " + target(type);
@@ -97,8 +106,8 @@ private:
 
     void compare() {
         const char type = "fiul"[below(4)];
-        add("SET." + pick({"lt", "le", "gt", "ge", "eq", "ne"}) + "." + suffix(type) + " " + target('p') + ", " +
-            operand(type) + ", " + operand(type));
+        add("SET." + pick({"lt", "le", "gt", "ge", "eq", "ne"}) + "." + suffix(type) + " " + target('p') +
+            ", " + operand(type) + ", " + operand(type));
     }
     void convert() {
         const char to = "fiul"[below(4)], from = "fiul"[below(4)];
@@ -106,7 +115,8 @@ private:
     }
     void select() {
         const char type = "fiul"[below(4)];
-        add("SEL." + suffix(type) + " " + target(type) + ", " + name('p') + ", " + operand(type) + ", " + operand(type));
+        add("SEL." + suffix(type) + " " + target(type) + ", " + name('p') + ", " + operand(type) + ", " +
+            operand(type));
     }
     // Only what does not depend on the order of lanes: each place has its own operation, and what was there before is not
     // looked at.
@@ -114,8 +124,8 @@ private:
         static const char* const kWords[] = {"add", "xor", "or", "and", "max", "min"};
         const auto place = below(6);
         if (below(2) == 0) {
-            add("ATOM." + std::string(kWords[place]) + ".u32 before, [bins + " + std::to_string(place) + "], " +
-                operand('u'));
+            add("ATOM." + std::string(kWords[place]) + ".u32 before, [bins + " + std::to_string(place) +
+                "], " + operand('u'));
         } else {
             add("CVT.i64 wide, " + name('i'));
             add("ATOM." + std::string(place % 2 == 0 ? "min" : "max") + ".i64 past, [extremes + " +
@@ -136,14 +146,14 @@ private:
             }
             case 1: {
                 const char type = "fil"[below(3)];
-                add("SHFL." + pick({"idx", "up", "down", "xor"}) + "." + suffix(type) + " " + target(type) + ", " +
-                    name(type) + ", " + (below(2) == 0 ? name('u') : std::to_string(below(34))));
+                add("SHFL." + pick({"idx", "up", "down", "xor"}) + "." + suffix(type) + " " + target(type) +
+                    ", " + name(type) + ", " + (below(2) == 0 ? name('u') : std::to_string(below(34))));
                 return;
             }
             case 2: {
                 const char type = "fil"[below(3)];
-                add("RED." + pick({"add", "mul", "min", "max"}) + "." + pick({"warp", "block"}) + "." + suffix(type) + " " +
-                    target(type) + ", " + name(type));
+                add("RED." + pick({"add", "mul", "min", "max"}) + "." + pick({"warp", "block"}) + "." +
+                    suffix(type) + " " + target(type) + ", " + name(type));
                 return;
             }
             default:
@@ -193,7 +203,8 @@ private:
         }
         add("ADD.u32 k" + serial + ", k" + serial + ", 1");
         statements(depth + 1, 1 + static_cast<int>(below(3)), same);
-        if (!same && below(3) == 0) add("@" + name('p') + (labels ? " BRA out" + serial : std::string(" BREAK")));
+        if (!same && below(3) == 0)
+            add("@" + name('p') + (labels ? " BRA out" + serial : std::string(" BREAK")));
         if (!same && !labels && below(4) == 0) add("@" + name('p') + " CONTINUE");
         statements(depth + 1, static_cast<int>(below(2)), same);
         if (labels) {
@@ -223,16 +234,20 @@ Case random_case(std::uint64_t seed) {
     c.block = {kLanes[random() % 8], 1, 1};
     c.grid = {static_cast<std::uint32_t>(1 + random() % 3), static_cast<std::uint32_t>(1 + random() % 2), 1};
     const std::size_t n = std::size_t{c.block[0]} * c.grid[0] * c.grid[1];
-    static const DType kTypes[kBuffers] = {DType::f32, DType::f32, DType::i32, DType::u64, DType::f16, DType::u32, DType::i64};
+    static const DType kTypes[kBuffers] = {DType::f32, DType::f32, DType::i32, DType::u64,
+                                           DType::f16, DType::u32, DType::i64};
     static const double kEdges[] = {0.0, -0.0, 1, -1, INFINITY, -INFINITY, NAN, 1e-40, 3e38, 0.5};
     for (int b = 0; b < kBuffers; ++b) {
         Bits v(b < 5 ? n : 8);
         for (auto& x : v) {
             const DType t = kTypes[b];
-            x = t == DType::f32   ? value_bits(t, random() % 8 == 0 ? kEdges[random() % 10]
-                                                                    : static_cast<double>(static_cast<int>(random() % 4001)) / 64 - 30)
-                : t == DType::f16 ? test::narrow(t, value_bits(DType::f32, static_cast<double>(random() % 101) - 50))
-                                  : (random() % 2 == 0 ? random() % 9 : random()) & test::mask_of(t);
+            x = t == DType::f32
+                    ? value_bits(t, random() % 8 == 0
+                                        ? kEdges[random() % 10]
+                                        : static_cast<double>(static_cast<int>(random() % 4001)) / 64 - 30)
+                : t == DType::f16
+                    ? test::narrow(t, value_bits(DType::f32, static_cast<double>(random() % 101) - 50))
+                    : (random() % 2 == 0 ? random() % 9 : random()) & test::mask_of(t);
         }
         c.buffers.push_back(std::move(v));
     }
@@ -270,7 +285,8 @@ std::string difference(const Case& c, const std::vector<std::string>& lines) {
                                             test::is_nan(t, test::widen(q.dtype, want[b][i]))))
                 continue;
             std::ostringstream s;
-            s << std::hex << q.name << "[" << std::dec << i << "] is " << std::hex << got[b][i] << ", not " << want[b][i];
+            s << std::hex << q.name << "[" << std::dec << i << "] is " << std::hex << got[b][i] << ", not "
+              << want[b][i];
             return s.str();
         }
         ++b;
@@ -282,7 +298,8 @@ std::string shrink(const Case& c) {
     std::vector<std::string> lines = c.lines;
     for (bool smaller = true; smaller;) {
         smaller = false;
-        for (std::size_t length = lines.size(); length > 0 && !smaller; length = length > 8 ? length / 2 : length - 1)
+        for (std::size_t length = lines.size(); length > 0 && !smaller;
+             length = length > 8 ? length / 2 : length - 1)
             for (std::size_t k = 0; k + length <= lines.size() && !smaller; ++k) {
                 auto fewer = lines;
                 fewer.erase(fewer.begin() + static_cast<std::ptrdiff_t>(k),
@@ -307,7 +324,8 @@ TEST(GridRandom, ProgramsAgreeWithTheReference) {
             ASSERT_LT(refused, 1 + count / 50) << "seed " << seed << ": " << d << "\n" << text_of(c.lines);
             continue;
         }
-        ASSERT_EQ(d, "") << "seed " << seed << ", blocks of " << c.block[0] << ", smallest that fails:\n" << shrink(c);
+        ASSERT_EQ(d, "") << "seed " << seed << ", blocks of " << c.block[0] << ", smallest that fails:\n"
+                         << shrink(c);
     }
 }
 

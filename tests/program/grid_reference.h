@@ -18,7 +18,8 @@ class GridReference {
 public:
     using Bits = std::vector<std::uint64_t>;
 
-    GridReference(const Program& p, std::vector<Bits>& buffers, const Bits& scalars) : p_(p), buffers_(buffers) {
+    GridReference(const Program& p, std::vector<Bits>& buffers, const Bits& scalars)
+        : p_(p), buffers_(buffers) {
         int b = 0;
         std::size_t s = 0;
         for (const Parameter& q : p.parameters) {
@@ -76,7 +77,8 @@ private:
         return 0;
     }
     std::int64_t gid(std::size_t lane) const {
-        const std::int64_t block = block_[0] + std::int64_t{grid_[0]} * (block_[1] + std::int64_t{grid_[1]} * block_[2]);
+        const std::int64_t block =
+            block_[0] + std::int64_t{grid_[0]} * (block_[1] + std::int64_t{grid_[1]} * block_[2]);
         return block * static_cast<std::int64_t>(lanes_.size()) + static_cast<std::int64_t>(lane);
     }
 
@@ -87,7 +89,8 @@ private:
             case Operand::Kind::immediate: return o.value;
             case Operand::Kind::gid: return static_cast<std::uint64_t>(gid(n)) & mask_of(type);
             case Operand::Kind::special:
-                return static_cast<std::uint64_t>(special(static_cast<Special>(o.value), static_cast<std::int64_t>(n))) &
+                return static_cast<std::uint64_t>(
+                           special(static_cast<Special>(o.value), static_cast<std::int64_t>(n))) &
                        mask_of(type);
             case Operand::Kind::none: return 0;
         }
@@ -100,9 +103,11 @@ private:
         if (i.address.kind == Operand::Kind::gid) at = gid(n);
         if (i.address.kind == Operand::Kind::reg)
             at = to_wide(p_.registers[i.address.value], lanes_[n].r[i.address.value]);
-        Bits& held = i.shared ? shared_[static_cast<std::size_t>(i.buffer)]
-                              : buffers_[static_cast<std::size_t>(number_[static_cast<std::size_t>(i.buffer)])];
-        if (at < 0 || at >= static_cast<Wide>(held.size())) throw std::out_of_range("reference: an element outside");
+        Bits& held = i.shared
+                         ? shared_[static_cast<std::size_t>(i.buffer)]
+                         : buffers_[static_cast<std::size_t>(number_[static_cast<std::size_t>(i.buffer)])];
+        if (at < 0 || at >= static_cast<Wide>(held.size()))
+            throw std::out_of_range("reference: an element outside");
         return held[static_cast<std::size_t>(at)];
     }
 
@@ -112,7 +117,8 @@ private:
         for (++k;; ++k) {
             const Opcode o = p_.instructions[k].opcode;
             if (o == Opcode::IF || o == Opcode::LOOP) ++depth;
-            if (depth == 0 && (o == Opcode::ENDIF || o == Opcode::ENDLOOP || (at_else && o == Opcode::ELSE))) return k;
+            if (depth == 0 && (o == Opcode::ENDIF || o == Opcode::ENDLOOP || (at_else && o == Opcode::ELSE)))
+                return k;
             if (o == Opcode::ENDIF || o == Opcode::ENDLOOP) --depth;
         }
     }
@@ -182,9 +188,8 @@ private:
         if (i.opcode == Opcode::CVT)
             source = i.src[0].kind == Operand::Kind::reg ? p_.registers[i.src[0].value]
                                                          : p_.parameters[i.src[0].value].dtype;
-        l.r[static_cast<std::size_t>(i.dst)] = i.opcode == Opcode::MOV
-                                                   ? src(0)
-                                                   : evaluate(i.opcode, i.type, source, src(0), src(1), src(2));
+        l.r[static_cast<std::size_t>(i.dst)] =
+            i.opcode == Opcode::MOV ? src(0) : evaluate(i.opcode, i.type, source, src(0), src(1), src(2));
     }
 
     static std::uint64_t combine(Opcode o, DType t, std::uint64_t old, std::uint64_t a, std::uint64_t b) {
@@ -241,12 +246,13 @@ private:
     static std::uint64_t fold(const Instruction& i, std::uint64_t a, std::uint64_t b) {
         static const Opcode kOpcodes[] = {Opcode::ADD, Opcode::MUL, Opcode::MIN, Opcode::MAX};
         const Opcode first = is_warp_reduction(i.opcode) ? Opcode::RED_ADD_WARP : Opcode::RED_ADD_BLOCK;
-        return evaluate(kOpcodes[static_cast<int>(i.opcode) - static_cast<int>(first)], i.type, i.type, a, b, 0);
+        return evaluate(kOpcodes[static_cast<int>(i.opcode) - static_cast<int>(first)], i.type, i.type, a, b,
+                        0);
     }
     // The tree as lane 0 of the warp sees it: of lanes from, from + 1, ... it holds those that are multiples of a power of two
     // apart.
-    static std::uint64_t tree(const Instruction& i, const Bits& v, std::size_t warp, std::size_t from, std::size_t apart,
-                              std::size_t reach) {
+    static std::uint64_t tree(const Instruction& i, const Bits& v, std::size_t warp, std::size_t from,
+                              std::size_t apart, std::size_t reach) {
         const std::size_t there = std::min<std::size_t>(v.size() - warp, 32);
         if (apart == reach) return v[warp + from];
         // The last step joined lanes that are `apart` from each other, each of which had joined those further apart.

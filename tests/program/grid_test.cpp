@@ -36,18 +36,20 @@ Bits run_u32(const std::string& text, std::size_t elements, const GridDims& grid
 TEST(Grid, LanesKnowTheirPlace) {
     const std::string head = ".program p\n.param u: u32*\n";
     const auto special = [&](const std::string& what) {
-        return run_u32(head + "MOV.u32 t, " + what + "\nMOV.i64 i, gid\nBAR.SYNC\nSTG.u32 [u + i], t", 24, {2, 1, 1},
-                       {2, 3, 2});
+        return run_u32(head + "MOV.u32 t, " + what + "\nMOV.i64 i, gid\nBAR.SYNC\nSTG.u32 [u + i], t", 24,
+                       {2, 1, 1}, {2, 3, 2});
     };
     EXPECT_EQ(special("gid")[23], 23u);
-    EXPECT_EQ(special("thread.x"), (Bits{0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1}));
+    EXPECT_EQ(special("thread.x"),
+              (Bits{0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1}));
     EXPECT_EQ(special("thread.y")[5], 2u);
     EXPECT_EQ(special("thread.z")[6], 1u);
     EXPECT_EQ(special("block.x")[12], 1u);
     EXPECT_EQ(special("block_dim.y")[0], 3u);
     EXPECT_EQ(special("grid_dim.x")[7], 2u);
     EXPECT_EQ(special("lane")[13], 1u);
-    const Bits counted = run_u32(head + "MOV.u32 t, count\nSTG.u32 [u + gid], t", 2, {1, 1, 1}, {2, 1, 1}, {}, 77);
+    const Bits counted =
+        run_u32(head + "MOV.u32 t, count\nSTG.u32 [u + gid], t", 2, {1, 1, 1}, {2, 1, 1}, {}, 77);
     EXPECT_EQ(counted, (Bits{77, 77}));
     const Bits warps = run_u32(head + "MOV.u32 t, warp\nSTG.u32 [u + gid], t", 70, {1, 1, 1}, {70, 1, 1});
     EXPECT_EQ(warps[31], 0u);
@@ -141,12 +143,15 @@ TEST(Grid, BranchesThatNoLoopOrIfCanBeAreRefused) {
     expect_refused("BRA nowhere", "line 5, column 1: there is no label 'nowhere'");
     expect_refused("x: MOV.u32 t, 1\nx: MOV.u32 t, 2", "line 6, column 1: a second label 'x'");
     expect_refused("SET.eq.u32 p, n, 1\n@p BRA in\ntop: MOV.u32 t, 1\nin: MOV.u32 t, 2\n@p BRA top",
-                   "line 6, column 1: the branch to 'in' cannot become IF or LOOP: it goes into the middle of the loop of "
+                   "line 6, column 1: the branch to 'in' cannot become IF or LOOP: it goes into the middle "
+                   "of the loop of "
                    "line 7");
     expect_refused("SET.eq.u32 p, n, 1\n@p BRA b\nMOV.u32 t, 1\n@p BRA c\nb: MOV.u32 t, 2\nc: MOV.u32 t, 3",
                    "cannot become IF or LOOP: what it spans does not nest");
-    expect_refused("SET.eq.u32 p, n, 1\no: MOV.u32 t, 0\ni: MOV.u32 t, 1\n@p BRA o\n@p BRA i", "cannot become IF or LOOP");
-    expect_refused("SET.eq.u32 p, n, 1\nIF p\n@p BRA far\nENDIF\nfar: MOV.u32 t, 1", "cannot become IF or LOOP");
+    expect_refused("SET.eq.u32 p, n, 1\no: MOV.u32 t, 0\ni: MOV.u32 t, 1\n@p BRA o\n@p BRA i",
+                   "cannot become IF or LOOP");
+    expect_refused("SET.eq.u32 p, n, 1\nIF p\n@p BRA far\nENDIF\nfar: MOV.u32 t, 1",
+                   "cannot become IF or LOOP");
     expect_refused("SET.eq.u32 p, n, 1\nLOOP\n@p BRA far\nENDLOOP\nMOV.u32 t, 1\nfar: MOV.u32 t, 1",
                    "it leaves the loop of line 6 for another place than the one that follows it");
 }
@@ -159,7 +164,8 @@ TEST(Grid, WhatIsWrongIsNamed) {
     expect_refused("ENDIF", "ELSE or ENDIF without IF");
     expect_refused("SET.eq.u32 p, n, 1\nIF p\nELSE\nELSE\nENDIF", "ELSE: no IF is open here");
     expect_refused("SET.eq.u32 p, n, 1\nIF p\nMOV.u32 t, 1\nENDIF\nMOV.u32 s, t", "'t' has not been written");
-    expect_refused("MOV.u32 t, 1\nLOOP\nMOV.f32 t, 1\nBREAK\nENDLOOP", "'t' is u32 outside this IF or LOOP and cannot become f32");
+    expect_refused("MOV.u32 t, 1\nLOOP\nMOV.f32 t, 1\nBREAK\nENDLOOP",
+                   "'t' is u32 outside this IF or LOOP and cannot become f32");
     expect_refused("@q EXIT", "the condition 'q' has not been written");
     expect_refused("MOV.u32 q, 1\n@q EXIT", "the condition 'q' is no pred");
     expect_refused("BAR.SYNC.f32", "BAR.SYNC takes no type");
@@ -169,7 +175,8 @@ TEST(Grid, WhatIsWrongIsNamed) {
     expect_refused("BAR.SYNC\nMOV.u32 i, thread.w", "'thread");
     expect_refused("LDS.f32 t, [a + 0]", "'a' is no shared array");
     expect_refused("ATOM.add.f32 t, [a + 0], 1", "ATOM.add does not work on f32");
-    EXPECT_NE(refusal(".program p\n.shared s: f32[8]\nLDS.f32 t, [s + 8]").find("'s' has 8 elements"), std::string::npos);
+    EXPECT_NE(refusal(".program p\n.shared s: f32[8]\nLDS.f32 t, [s + 8]").find("'s' has 8 elements"),
+              std::string::npos);
     EXPECT_NE(refusal(".program p\n.shared s: f32[8193]").find("32256 are there"), std::string::npos);
     EXPECT_NE(refusal(".program p\n.shared s: f32[0]").find("a whole number from 1 on"), std::string::npos);
     EXPECT_NE(refusal(".program p\n.block 33, 32").find("more than 1024 lanes"), std::string::npos);
@@ -179,19 +186,22 @@ TEST(Grid, WhatIsWrongIsNamed) {
 
 TEST(Grid, LanesMustMeetTogether) {
     const std::string own = "MOV.u32 i, thread.x\nSET.lt.u32 p, i, n\n";
-    for (const char* meet : {"BAR.SYNC", "RED.add.warp.u32 s, i", "RED.max.block.u32 s, i", "SHFL.xor.u32 s, i, 1"}) {
+    for (const char* meet :
+         {"BAR.SYNC", "RED.add.warp.u32 s, i", "RED.max.block.u32 s, i", "SHFL.xor.u32 s, i, 1"}) {
         const std::string m = std::string(meet) + "\n";
         expect_refused(own + "IF p\n" + m + "ENDIF", "but IF of line 7 may part them");
         expect_refused(own + "LOOP\n" + m + "@p BREAK\nENDLOOP", "but BREAK of line 9 may part them");
         expect_refused(own + "@p EXIT\n" + m, "but EXIT of line 7 may part them");
         expect_refused(own + "LOOP\n" + m + "@p EXIT\nENDLOOP", "may part them");
         // A loop that all leave together, and one that is over.
-        EXPECT_EQ(refusal(".program p\n.param n: u32\n" + own +
-                          "MOV.u32 k, 0\nLOOP\nADD.u32 k, k, 1\nSET.ge.u32 d, k, n\n@d BREAK\n" + m + "ENDLOOP"),
-                  "");
+        EXPECT_EQ(
+            refusal(".program p\n.param n: u32\n" + own +
+                    "MOV.u32 k, 0\nLOOP\nADD.u32 k, k, 1\nSET.ge.u32 d, k, n\n@d BREAK\n" + m + "ENDLOOP"),
+            "");
         EXPECT_EQ(refusal(".program p\n.param n: u32\n" + own + "LOOP\n@p BREAK\nENDLOOP\n" + m), "");
         // What lanes computed apart differs; what a block has reduced does not.
-        expect_refused(own + "MOV.u32 k, 0\n@p MOV.u32 k, 1\nSET.eq.u32 q, k, 1\nIF q\n" + m + "ENDIF", "may part them");
+        expect_refused(own + "MOV.u32 k, 0\n@p MOV.u32 k, 1\nSET.eq.u32 q, k, 1\nIF q\n" + m + "ENDIF",
+                       "may part them");
         EXPECT_EQ(refusal(".program p\n.param n: u32\n" + own +
                           "RED.add.block.u32 k, i\nSET.eq.u32 q, k, 1\nIF q\n" + m + "ENDIF"),
                   "");
@@ -199,8 +209,9 @@ TEST(Grid, LanesMustMeetTogether) {
         EXPECT_EQ(refusal(".program p\n.param c: u32*\n.param n: u32\n" + own +
                           "LDG.u32 k, [c + 0]\nSET.eq.u32 q, k, 1\nIF q\n" + m + "ENDIF"),
                   "");
-        expect_refused(own + "LDG.u32 k, [u + 0]\nSTG.u32 [u + 1], k\nSET.eq.u32 q, k, 1\nIF q\n" + m + "ENDIF",
-                       "may part them");
+        expect_refused(
+            own + "LDG.u32 k, [u + 0]\nSTG.u32 [u + 1], k\nSET.eq.u32 q, k, 1\nIF q\n" + m + "ENDIF",
+            "may part them");
     }
 }
 
@@ -245,8 +256,8 @@ TEST(Grid, AtomicsCountEveryLane) {
     EXPECT_EQ(buffers[2][0], value_bits(DType::f32, -12));
 }
 
-std::string launch_error(const std::string& text, std::vector<Bits> buffers, const GridDims& grid, const GridDims& block,
-                         std::uint64_t steps = 10000) {
+std::string launch_error(const std::string& text, std::vector<Bits> buffers, const GridDims& grid,
+                         const GridDims& block, std::uint64_t steps = 10000) {
     try {
         test::run_grid(assemble(text), buffers, {}, grid, block, 0, steps);
     } catch (const Error& e) {
@@ -259,14 +270,17 @@ TEST(Grid, AccessesOutsideAreTheLaunchsError) {
     const std::string head = ".program p\n.param u: u32*\n.shared s: i32[4]\nMOV.i32 i, thread.x\n";
     EXPECT_EQ(launch_error(head + "STG.u32 [u + gid], 7", {Bits(5)}, {2, 1, 1}, {3, 1, 1}),
               "program 'p': line 5, STG: lane 2 of block 1 asks for element 5 of 'u', which has 5");
-    EXPECT_EQ(launch_error(head + "SUB.i32 i, i, 1\nLDG.u32 x, [u + i]\nSTG.u32 [u + 0], x", {Bits(5)}, {1, 1, 1}, {3, 1, 1}),
+    EXPECT_EQ(launch_error(head + "SUB.i32 i, i, 1\nLDG.u32 x, [u + i]\nSTG.u32 [u + 0], x", {Bits(5)},
+                           {1, 1, 1}, {3, 1, 1}),
               "program 'p': line 6, LDG: lane 0 of block 0 asks for element -1 of 'u', which has 5");
     EXPECT_EQ(launch_error(head + "STS.i32 [s + i], 1", {Bits(5)}, {1, 1, 1}, {5, 1, 1}),
               "program 'p': line 5, STS: lane 4 of block 0 asks for element 4 of 's', which has 4");
     EXPECT_EQ(launch_error(head + "ATOM.add.u32 x, [u + i], 1", {Bits(2)}, {1, 1, 1}, {3, 1, 1}),
               "program 'p': line 5, ATOM.add: lane 2 of block 0 asks for element 2 of 'u', which has 2");
     // Lanes that take no part ask for nothing.
-    EXPECT_EQ(launch_error(head + "SET.lt.i32 p, i, 2\nIF p\nSTG.u32 [u + i], 7\nENDIF", {Bits(2)}, {1, 1, 1}, {3, 1, 1}), "");
+    EXPECT_EQ(launch_error(head + "SET.lt.i32 p, i, 2\nIF p\nSTG.u32 [u + i], 7\nENDIF", {Bits(2)}, {1, 1, 1},
+                           {3, 1, 1}),
+              "");
     EXPECT_EQ(launch_error(head + "LOOP\nADD.i32 i, i, 1\nENDLOOP", {Bits(1)}, {1, 1, 1}, {3, 1, 1}),
               "program 'p': line 6, ADD: block 0 has run 10000 instructions without an end");
 }
@@ -275,19 +289,23 @@ TEST(Grid, LaunchesThatDoNotFitAreRefused) {
     const std::string text = ".program p\n.param u: u32*\n.block 8\nSTG.u32 [u + gid], 1";
     EXPECT_EQ(launch_error(text, {Bits(8)}, {1, 1, 1}, {8, 1, 1}), "");
     EXPECT_EQ(launch_error(text, {Bits(8)}, {0, 1, 1}, {8, 1, 1}), "");
-    EXPECT_NE(launch_error(text, {Bits(8)}, {1, 1, 1}, {4, 2, 1}).find("the program names (8, 1, 1)"), std::string::npos);
+    EXPECT_NE(launch_error(text, {Bits(8)}, {1, 1, 1}, {4, 2, 1}).find("the program names (8, 1, 1)"),
+              std::string::npos);
     const std::string free = ".program p\n.param u: u32*\nBAR.SYNC\nSTG.u32 [u + gid], 1";
-    EXPECT_NE(launch_error(free, {Bits(8)}, {1, 1, 1}, {0, 1, 1}).find("a block of (0, 1, 1)"), std::string::npos);
+    EXPECT_NE(launch_error(free, {Bits(8)}, {1, 1, 1}, {0, 1, 1}).find("a block of (0, 1, 1)"),
+              std::string::npos);
     EXPECT_NE(launch_error(free, {Bits(8)}, {1, 1, 1}, {64, 32, 1}).find("at most 1024"), std::string::npos);
     EXPECT_NE(launch_error(free, {Bits(8)}, {1, 70000, 1}, {1, 1, 1}).find("65535"), std::string::npos);
     const Program p = assemble(free);
     const GridProgram compiled(p);
-    EXPECT_THROW(compiled.run({1, 1, 1}, {1, 1, 1}, {}, test::grid_params(0, {}), test::two_threads()), InvalidArgument);
+    EXPECT_THROW(compiled.run({1, 1, 1}, {1, 1, 1}, {}, test::grid_params(0, {}), test::two_threads()),
+                 InvalidArgument);
     std::byte nothing[4];
     const NativeBuffer buffer{nothing, 4};
     EXPECT_THROW(compiled.run({1, 1, 1}, {1, 1, 1}, {&buffer, 1}, {}, test::two_threads()), InvalidArgument);
-    EXPECT_THROW(compiled.run({1, 1, 1}, {1, 1, 1}, {&buffer, 1}, test::grid_params(0, {1}), test::two_threads()),
-                 InvalidArgument);
+    EXPECT_THROW(
+        compiled.run({1, 1, 1}, {1, 1, 1}, {&buffer, 1}, test::grid_params(0, {1}), test::two_threads()),
+        InvalidArgument);
 }
 
 }  // namespace

@@ -25,7 +25,8 @@ public:
     explicit GridKernel(const Program& program) : CpuKernel(program.name), program_(program) {}
     void run(const NativeLaunch& launch) override {
         const Dim3 &grid = launch.config.grid, &block = launch.config.block;
-        program_.run({grid.x, grid.y, grid.z}, {block.x, block.y, block.z}, launch.buffers, launch.params, launch.pool);
+        program_.run({grid.x, grid.y, grid.z}, {block.x, block.y, block.z}, launch.buffers, launch.params,
+                     launch.pool);
     }
 
 private:
