@@ -41,14 +41,14 @@ std::shared_ptr<const Driver> open_loader(std::string& why) {
         return nullptr;
     }
     auto driver = std::make_shared<Driver>();
-    std::string missing;
+    const char* missing = nullptr;
 #define INVAR_LOAD(member, symbol, result, parameters)                                    \
     driver->member = reinterpret_cast<decltype(driver->member)>(dlsym(library, #symbol)); \
-    if (!driver->member) missing += std::string(missing.empty() ? "" : ", ") + #symbol;
+    if (!driver->member && !missing) missing = #symbol;
     INVAR_OPENCL_API(INVAR_LOAD)
 #undef INVAR_LOAD
-    if (missing.empty()) return driver;
-    why = "the OpenCL loader '" + file + "' lacks " + missing + "; install one for OpenCL 1.2 or newer";
+    if (!missing) return driver;
+    why = "the OpenCL loader '" + file + "' has no " + missing + "; install one for OpenCL 1.2 or newer";
     return nullptr;
 }
 

@@ -212,10 +212,10 @@ public:
             to_host(host_of(dst, "destination of a copy"), src, bytes);
         } else {
             cl_event event = nullptr;
-            submit(driver().copy(queue_, own_buffer(src, "source").handle(),
-                                 own_buffer(dst, "destination").handle(), src.offset, dst.offset, bytes, 0,
-                                 nullptr, &event),
-                   event, "a copy of " + bytes_text(bytes));
+            const cl_int result = driver().copy(queue_, own_buffer(src, "source").handle(),
+                                                own_buffer(dst, "destination").handle(), src.offset,
+                                                dst.offset, bytes, 0, nullptr, &event);
+            submit(result, event, "a copy of " + bytes_text(bytes));
         }
     }
 
@@ -238,8 +238,8 @@ public:
         const cl_mem to = own_buffer(dst, "destination of a fill").handle();
         if (!dst.size) return;
         cl_event event = nullptr;
-        submit(driver().fill(queue_, to, &value, 1, dst.offset, dst.size, 0, nullptr, &event), event,
-               "a fill of " + bytes_text(dst.size));
+        const cl_int result = driver().fill(queue_, to, &value, 1, dst.offset, dst.size, 0, nullptr, &event);
+        submit(result, event, "a fill of " + bytes_text(dst.size));
     }
 
     std::unique_ptr<Event> record() override {
@@ -261,8 +261,8 @@ public:
         if (own && &own->context() == context_.get() && own->handle()) {
             const cl_event before = own->handle();
             cl_event barrier = nullptr;
-            submit(driver().barrier(queue_, 1, &before, &barrier), barrier, "waiting for an event",
-                   own->progress(), own->count());
+            const cl_int result = driver().barrier(queue_, 1, &before, &barrier);
+            submit(result, barrier, "waiting for an event", own->progress(), own->count());
             return;
         }
         try {
@@ -320,16 +320,16 @@ private:
 
     void to_device(const BufferRef& dst, const std::byte* from, std::size_t bytes) {
         cl_event event = nullptr;
-        submit(driver().write(queue_, own_buffer(dst, "destination").handle(), 0, dst.offset, bytes, from, 0,
-                              nullptr, &event),
-               event, "an upload of " + bytes_text(bytes));
+        const cl_int result = driver().write(queue_, own_buffer(dst, "destination").handle(), 0, dst.offset,
+                                             bytes, from, 0, nullptr, &event);
+        submit(result, event, "an upload of " + bytes_text(bytes));
     }
 
     void to_host(std::byte* to, const BufferRef& src, std::size_t bytes) {
         cl_event event = nullptr;
-        submit(driver().read(queue_, own_buffer(src, "source").handle(), 0, src.offset, bytes, to, 0, nullptr,
-                             &event),
-               event, "a download of " + bytes_text(bytes));
+        const cl_int result = driver().read(queue_, own_buffer(src, "source").handle(), 0, src.offset, bytes,
+                                            to, 0, nullptr, &event);
+        submit(result, event, "a download of " + bytes_text(bytes));
     }
 
     // in_memory: the parameters go through a buffer of their own, which the driver keeps until the kernel has run.
