@@ -371,6 +371,8 @@ std::string write_source(std::span<const Program> programs, Language language) {
     if (f64) text += kPreludeCvtF64;
     text += kPreludeRest;
     if (f64) text += kPreludeF64;
+    if (!cuda) text += kOpenclTanh;
+    if (f64 && !cuda) text += kOpenclTanhF64;
     if (cuda)
         for (const auto& [bytes, word] : {std::pair{2, "u16"}, {4, "u32"}, {8, "uint2"}, {16, "uint4"}})
             text += "PRIVATE void copy" + std::to_string(bytes) + "(void* to, const void* from) { *(" + word +

@@ -166,6 +166,10 @@ PRIVATE void store8(global void* to, const void* from) { *(global uint2*)to = *(
 PRIVATE void store16(global void* to, const void* from) { *(global uint4*)to = *(const uint4*)from; }
 )";
 
+// After the rest: PoCL's tanh stops a unit short of 1, and gelu_tanh(-inf) relies on it.
+inline constexpr const char* kOpenclTanh = "#define TANH_f32(x) (fabs(x) > 20 ? sign(x) : TANH_f32(x))\n";
+inline constexpr const char* kOpenclTanhF64 = "#define TANH_f64(x) (fabs(x) > 20 ? sign(x) : TANH_f64(x))\n";
+
 inline constexpr const char* kOpenclPreludeF64 = R"(
 #pragma OPENCL EXTENSION cl_khr_fp64 : enable
 typedef double f64;

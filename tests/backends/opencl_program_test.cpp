@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Pointwise programs on an OpenCL device against the interpreter (program_matrix.h), and what the writer's OpenCL C says.
+#include <cmath>
+#include <cstring>
 #include <string>
 
 #include <gtest/gtest.h>
@@ -68,6 +70,20 @@ TEST_F(OpenclProgramTest, EveryInstructionAtEveryType) {
 }
 TEST_F(OpenclProgramTest, ViewsScalarsAndSeveralOutputs) { check_views_scalars_and_several_outputs(); }
 TEST_F(OpenclProgramTest, LaunchesThatDoNotFitAreRefused) { check_launches_that_do_not_fit(); }
+
+TEST_F(OpenclProgramTest, TanhReachesOne) {
+    const std::string text =
+        ".program p\n.param a: f32*\nLDG.f32 x, [a + gid]\nTANH.f32 x, x\nSTG.f32 [a + gid], x\n";
+    const auto module = device->compile({"tanh", ProgramText{text}});
+    const float x[] = {-INFINITY, INFINITY, -25, 25, 1e-3f};
+    const auto bytes = std::as_bytes(std::span(x));
+    std::vector<std::vector<std::byte>> host = {{bytes.begin(), bytes.end()}};
+    std::byte room[kMaxPointwiseParamsBytes];
+    const std::int64_t dims[] = {5};
+    const std::size_t size = write_pointwise_params(room, dims, {}, {});
+    const auto got = run_both(assemble(text), module->kernel("p"), host, std::span(room, size));
+    EXPECT_EQ(std::memcmp(got[0].data(), host[0].data(), 16), 0);
+}
 
 TEST_F(OpenclProgramTest, WordsByValueAndThroughMemory) {
     for (const int count : {1, 15}) {
