@@ -119,7 +119,7 @@ std::vector<ClQueue_st*> queues;
 using namespace invar::opencl;
 #define FAKE extern "C" INVAR_API
 
-FAKE invar::test::FakeOpencl& fake_opencl_control() { return control; }
+FAKE invar::test::FakeOpencl* fake_opencl_control() { return &control; }
 
 FAKE cl_int clGetPlatformIDs(cl_uint, cl_platform_id* ids, cl_uint* count) {
     if (ids) *ids = &platform;

@@ -13,7 +13,7 @@ struct FakeOpencl {
     int objects = 0;          // buffers, queues, programs, kernels and events that are alive
 };
 
-// Exported by the fake driver under this name: FakeOpencl& fake_opencl_control().
+// Exported by the fake driver under this name: FakeOpencl* fake_opencl_control().
 inline constexpr const char* kFakeOpenclControl = "fake_opencl_control";
 
 }  // namespace invar::test

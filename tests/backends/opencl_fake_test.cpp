@@ -30,8 +30,8 @@ protected:
     void SetUp() override {
         void* driver = dlopen(INVAR_FAKE_OPENCL, RTLD_NOW | RTLD_LOCAL);
         ASSERT_NE(driver, nullptr) << dlerror();
-        using Control = FakeOpencl& (*)();
-        control = &reinterpret_cast<Control>(dlsym(driver, kFakeOpenclControl))();
+        using Control = FakeOpencl* (*)();
+        control = reinterpret_cast<Control>(dlsym(driver, kFakeOpenclControl))();
         *control = {};
     }
 
