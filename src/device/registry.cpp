@@ -30,7 +30,7 @@ struct KnownBackend {
 };
 constexpr KnownBackend kKnownBackends[] = {
     {"cuda", "reinstall Invar: the module belongs to it"},
-    {"opencl", "this build has none"},
+    {"opencl", "reinstall Invar: the module belongs to it"},
 #if defined(__APPLE__)
     {"metal", "this build has none"},
 #else
@@ -179,7 +179,10 @@ std::shared_ptr<Device> find_device(std::string_view wanted) {
     std::shared_ptr<Device> best;
     int best_rank = 0;
     std::string names, absent;
+    const bool automatic = name == "auto";
     for (const auto& backend : backends()) {
+        // A backend that would not be chosen is not asked: some start a driver to find their devices.
+        if (automatic && backend->rank() <= best_rank) continue;
         std::string reason;
         const auto devices = devices_of(*backend, &reason);
         const std::string backend_name(backend->name());
@@ -190,7 +193,7 @@ std::shared_ptr<Device> find_device(std::string_view wanted) {
                 return devices[i];
             names += (names.empty() ? "" : ", ") + devices[i]->name();
         }
-        if (name == "auto" && !devices.empty() && backend->rank() > best_rank) {
+        if (automatic && !devices.empty()) {
             best_rank = backend->rank();
             best = devices.front();
         }

@@ -13,13 +13,59 @@ namespace {
 constexpr int kDims = 2;                             // words before the dims
 constexpr int kScalars = kDims + kMaxPointwiseRank;  // words before the scalars
 
-std::string hex(std::uint64_t value) {
+// What the languages spell differently. The rest of the text is their common part.
+struct Dialect {
+    const char* literal_end;       // of an unsigned literal of 64 bits
+    const char* memory;            // address space of a pointer into a buffer
+    const char* structure;         // before the name of a struct where it is used
+    const char* words;             // how a function takes the words of the launch: "const X_words" and this
+    const char* word;              // how it reads one: this and "2]"
+    const char *load, *store;      // functions that move several elements from and to a buffer
+    const char* aligned;           // after an array that they access
+    const char* address;           // cast of a pointer to an integer
+    const char* kernel;            // before a kernel's name
+    const char* begin;             // what a kernel does first
+    const char *threads, *thread;  // of the whole launch
+    bool offsets;                  // a buffer comes as a pointer and an offset in bytes
+};
+
+constexpr Dialect kCuda = {"ull",
+                           "",
+                           "",
+                           "& p",
+                           "p.w[",
+                           "copy",
+                           "copy",
+                           "",
+                           "(u64)",
+                           "extern \"C\" __global__ void __launch_bounds__(256) ",
+                           "  wait_for_earlier();\n",
+                           "(u64)gridDim.x * blockDim.x",
+                           "(u64)blockIdx.x * blockDim.x + threadIdx.x",
+                           false};
+static_assert(kWriterBlock == 256);
+constexpr Dialect kOpencl = {"ul",
+                             "global ",
+                             "struct ",
+                             "* p",
+                             "p->w[",
+                             "load",
+                             "store",
+                             " __attribute__((aligned(16)))",
+                             "(size_t)",
+                             "kernel void ",
+                             "",
+                             "get_global_size(0)",
+                             "get_global_id(0)",
+                             true};
+
+std::string hex(std::uint64_t value, const Dialect& dialect) {
     static const char* const kDigits = "0123456789abcdef";
     std::string digits;
     do {
         digits.insert(digits.begin(), kDigits[value & 15]);
     } while ((value >>= 4) != 0);
-    return "0x" + digits + "ull";
+    return "0x" + digits + dialect.literal_end;
 }
 
 // The type that a buffer's elements have in memory.
@@ -33,15 +79,24 @@ std::string from_bits(DType t, const std::string& word) {
     return "(" + std::string(dtype_name(t)) + ")" + word;
 }
 
+int word_count(const Program& program) {
+    int strided = 0;
+    for (const Parameter& p : program.parameters) strided += p.buffer && p.strided;
+    return kScalars + static_cast<int>(program.scalars().size()) + strided * (1 + kMaxPointwiseRank);
+}
+
 class ProgramWriter {
 public:
-    explicit ProgramWriter(const Program& program)
-        : p_(program),
+    ProgramWriter(const Program& program, const Dialect& dialect)
+        : d_(dialect),
+          p_(program),
           buffers_(program.buffers()),
           scalars_(program.scalars()),
           width_(vector_width(program)) {
         for (const int b : buffers_) strided_of_.push_back(parameter(b).strided ? strided_++ : -1);
-        words_ = kScalars + static_cast<int>(scalars_.size()) + strided_ * (1 + kMaxPointwiseRank);
+        words_ = word_count(program);
+        words_type_ = "const " + std::string(d_.structure) + p_.name + "_words";
+        if (d_.offsets && opencl_words_in_memory(program)) words_type_ = "constant " + words_type_;
         for (const Instruction& i : p_.instructions)
             if (i.buffer >= 0 && i.address.kind == Operand::Kind::reg)
                 throw Unsupported(
@@ -73,8 +128,17 @@ private:
     std::string buffer_arguments(bool declare) const {
         std::string text;
         for (std::size_t b = 0; b < buffers_.size(); ++b)
-            text += (declare ? storage(parameter(buffers_[b]).dtype) + "* " : "") + "b" + std::to_string(b) +
-                    ", ";
+            text += (declare ? d_.memory + storage(parameter(buffers_[b]).dtype) + "* " : "") + "b" +
+                    std::to_string(b) + ", ";
+        return text;
+    }
+
+    // A pointer to each buffer's memory and the offset in bytes of the piece.
+    std::string placed_arguments() const {
+        std::string text;
+        for (std::size_t b = 0; b < buffers_.size(); ++b)
+            text += d_.memory + storage(parameter(buffers_[b]).dtype) + "* m" + std::to_string(b) +
+                    ", u64 f" + std::to_string(b) + ", ";
         return text;
     }
 
@@ -92,7 +156,7 @@ private:
                 const auto at = std::find(scalars_.begin(), scalars_.end(), static_cast<int>(o.value));
                 return "s" + std::to_string(at - scalars_.begin());
             }
-            case Operand::Kind::immediate: return from_bits(t, hex(o.value));
+            case Operand::Kind::immediate: return from_bits(t, hex(o.value, d_));
             case Operand::Kind::gid: return "(" + std::string(dtype_name(t)) + ")(i + k)";
             case Operand::Kind::special:  // of grid programs alone
             case Operand::Kind::none: break;
@@ -146,14 +210,17 @@ private:
         const std::size_t b = buffer_number(i.buffer);
         const bool constant = i.address.kind == Operand::Kind::immediate;
         const std::string pointer = "b" + std::to_string(b) + " + " +
-                                    (constant                      ? hex(i.address.value)
+                                    (constant                      ? hex(i.address.value, d_)
                                      : view && strided_of_[b] >= 0 ? "o" + std::to_string(strided_of_[b])
                                                                    : std::string("i"));
         const std::string element = storage(i.type);
         const std::string raw = "x" + std::to_string(serial_++);
         const std::size_t bytes = size_of(i.type) * static_cast<std::size_t>(width);
-        const std::string move = width > 1 && !constant ? "copy" + std::to_string(bytes) : "";
-        out_ += "  " + element + " " + raw + "[" + std::to_string(width) + "];\n";
+        const std::string move = width > 1 && !constant
+                                     ? (i.opcode == Opcode::LDG ? d_.load : d_.store) + std::to_string(bytes)
+                                     : "";
+        out_ += "  " + element + " " + raw + "[" + std::to_string(width) + "]" +
+                (move.empty() ? "" : d_.aligned) + ";\n";
         if (i.opcode == Opcode::LDG) {
             if (move.empty())
                 out_ += unroll + each + raw + "[k] = (" + pointer + ")[" + (constant ? "0" : "k") + "];\n";
@@ -184,23 +251,37 @@ private:
     void run_function(const std::string& suffix, int width, bool view) {
         serial_ = 0;
         out_ += "PRIVATE void " + p_.name + "_" + suffix + "(u64 i, " + (view ? offset_arguments(true) : "") +
-                buffer_arguments(true) + "const " + p_.name + "_words& p) {\n";
+                buffer_arguments(true) + words_type_ + d_.words + ") {\n";
         for (std::size_t s = 0; s < scalars_.size(); ++s)
             out_ += "  const " + std::string(dtype_name(parameter(scalars_[s]).dtype)) + " s" +
                     std::to_string(s) + " = " +
                     from_bits(parameter(scalars_[s]).dtype,
-                              "(u64)p.w[" + std::to_string(kScalars + static_cast<int>(s)) + "]") +
+                              "(u64)" + std::string(d_.word) +
+                                  std::to_string(kScalars + static_cast<int>(s)) + "]") +
                     ";\n";
         for (const Instruction& i : p_.instructions) statement(i, width, view);
         out_ += "}\n";
     }
 
     void kernel_head(const std::string& suffix) {
-        out_ += "extern \"C\" __global__ void __launch_bounds__(" + std::to_string(kWriterBlock) + ") " +
-                p_.name + "_" + suffix + "(" + buffer_arguments(true) + "const " + p_.name +
-                "_words p) {\n  wait_for_earlier();\n"
-                "  const u64 n = (u64)p.w[0], lanes = (u64)gridDim.x * blockDim.x;\n"
-                "  u64 i = (u64)blockIdx.x * blockDim.x + threadIdx.x;\n";
+        out_ += d_.kernel + p_.name + "_" + suffix + "(" +
+                (d_.offsets ? placed_arguments() : buffer_arguments(true)) + words_type_;
+        // A function takes the words by reference, in OpenCL C by pointer.
+        if (!d_.offsets)
+            out_ += " p) {\n";
+        else if (opencl_words_in_memory(p_))
+            out_ += "* p) {\n";
+        else
+            out_ += " words) {\n  " + words_type_ + "* const p = &words;\n";
+        if (d_.offsets)
+            for (std::size_t b = 0; b < buffers_.size(); ++b) {
+                const std::string n = std::to_string(b),
+                                  type = d_.memory + storage(parameter(buffers_[b]).dtype) + "*";
+                out_ += "  " + type + " const b" + n + " = (" + type + ")((global uchar*)m" + n + " + f" + n +
+                        ");\n";
+            }
+        out_ += std::string(d_.begin) + "  const u64 n = (u64)" + d_.word + "0], lanes = " + d_.threads +
+                ";\n  u64 i = " + d_.thread + ";\n";
     }
 
     void flat_kernel() {
@@ -210,7 +291,8 @@ private:
             std::string aligned;
             for (std::size_t b = 0; b < buffers_.size(); ++b)
                 aligned +=
-                    (aligned.empty() ? "" : " && ") + std::string("(u64)b") + std::to_string(b) + " % " +
+                    (aligned.empty() ? "" : " && ") + std::string(d_.address) + "b" + std::to_string(b) +
+                    " % " +
                     std::to_string(size_of(parameter(buffers_[b]).dtype) * static_cast<std::size_t>(width_)) +
                     " == 0";
             out_ += "  if (" + (aligned.empty() ? "true" : aligned) + ") {\n    const u64 groups = n / " +
@@ -224,9 +306,9 @@ private:
     void view_kernel(const std::string& suffix, const std::string& index) {
         kernel_head(suffix);
         const int bases = kScalars + static_cast<int>(scalars_.size()), strides = bases + strided_;
-        const auto word = [](int w) { return "p.w[" + std::to_string(w) + "]"; };
-        out_ += "  const int rank = (int)p.w[1];\n  for (; i < n; i += lanes) {\n    " + index + " rest = (" +
-                index + ")i;\n";
+        const auto word = [&](int w) { return d_.word + std::to_string(w) + "]"; };
+        out_ += "  const int rank = (int)" + word(1) + ";\n  for (; i < n; i += lanes) {\n    " + index +
+                " rest = (" + index + ")i;\n";
         for (int s = 0; s < strided_; ++s)
             out_ += "    i64 o" + std::to_string(s) + " = " + word(bases + s) + ";\n";
         // Unrolled by hand, so that the dims are read from constant memory.
@@ -246,7 +328,9 @@ private:
                 "p);\n  }\n}\n";
     }
 
+    const Dialect& d_;
     const Program& p_;
+    std::string words_type_;
     std::vector<int> buffers_, scalars_, strided_of_;
     int strided_ = 0, words_ = 0, width_ = 1, serial_ = 0;
     std::string out_;
@@ -261,12 +345,40 @@ int vector_width(const Program& program) {
     return static_cast<int>(16 / largest);
 }
 
-std::string write_source(std::span<const Program> programs, Language) {
-    std::string text = std::string(kCudaPrelude) + kWriterPrelude;
-    for (const auto& [bytes, word] : {std::pair{2, "u16"}, {4, "u32"}, {8, "uint2"}, {16, "uint4"}})
-        text += "PRIVATE void copy" + std::to_string(bytes) + "(void* to, const void* from) { *(" + word +
-                "*)to = *(const " + word + "*)from; }\n";
-    for (const Program& program : programs) text += ProgramWriter(program).text();
+bool uses_type(const Program& program, DType type) {
+    const auto is = [type](DType t) { return t == type; };
+    return std::any_of(program.registers.begin(), program.registers.end(), is) ||
+           std::any_of(program.parameters.begin(), program.parameters.end(),
+                       [&](const Parameter& p) { return is(p.dtype); }) ||
+           std::any_of(program.instructions.begin(), program.instructions.end(),
+                       [&](const Instruction& i) { return is(i.type); });
+}
+
+bool opencl_words_in_memory(const Program& program) {
+    constexpr std::size_t kLeastArguments = 1024;  // bytes; CL_DEVICE_MAX_PARAMETER_SIZE is at least that
+    const std::size_t each = sizeof(void*) + sizeof(std::uint64_t);
+    return program.buffers().size() * each + static_cast<std::size_t>(word_count(program)) * 8 >
+           kLeastArguments;
+}
+
+std::string write_source(std::span<const Program> programs, Language language) {
+    const bool cuda = language == Language::cuda;
+    const bool f64 = cuda || std::any_of(programs.begin(), programs.end(), [](const Program& program) {
+                         return uses_type(program, DType::f64);
+                     });
+    std::string text = cuda ? kCudaPrelude : kOpenclPrelude;
+    if (f64 && !cuda) text += kOpenclPreludeF64;
+    text += kWriterPrelude;
+    if (f64) text += kPreludeCvtF64;
+    text += kPreludeRest;
+    if (f64) text += kPreludeF64;
+    if (!cuda) text += kOpenclTanh;
+    if (f64 && !cuda) text += kOpenclTanhF64;
+    if (cuda)
+        for (const auto& [bytes, word] : {std::pair{2, "u16"}, {4, "u32"}, {8, "uint2"}, {16, "uint4"}})
+            text += "PRIVATE void copy" + std::to_string(bytes) + "(void* to, const void* from) { *(" + word +
+                    "*)to = *(const " + word + "*)from; }\n";
+    for (const Program& program : programs) text += ProgramWriter(program, cuda ? kCuda : kOpencl).text();
     return text;
 }
 

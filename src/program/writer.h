@@ -5,8 +5,9 @@
 //   NAME_flat       every buffer is contiguous over the launch: 16-byte accesses where addresses allow
 //   NAME_view       strided buffers are addressed through dims and strides, with 32-bit index arithmetic
 //   NAME_view_wide  the same with 64-bit arithmetic
-// Arguments: a pointer to the first byte of each buffer in the order of the program, then one struct of 64-bit words
-// (pack_words): elements, rank, dims (kMaxPointwiseRank), scalars, for each strided buffer the offset of index 0 in
+// Arguments: a pointer to the first byte of each buffer in the order of the program (OpenCL: a pointer to its memory, and
+// the offset of that byte as a 64-bit number), then one struct of 64-bit words (WrittenLaunch::words; OpenCL: a constant
+// pointer to them where opencl_words_in_memory says so): elements, rank, dims (kMaxPointwiseRank), scalars, for each strided buffer the offset of index 0 in
 // elements, for each strided buffer its strides (kMaxPointwiseRank). Blocks have kWriterBlock threads; any grid will do.
 #pragma once
 
@@ -24,10 +25,16 @@ namespace invar {
 
 inline constexpr int kWriterBlock = 256;
 
-enum class Language { cuda };
+enum class Language { cuda, opencl };
 
-// Throws Unsupported, naming the program, for addresses that depend on data: nothing checks them on a device yet.
+// Throws Unsupported, naming the program, for addresses that depend on data: nothing checks them on a device yet. The
+// OpenCL text needs cl_khr_fp64 where a program uses f64, and no other extension.
 INVAR_API std::string write_source(std::span<const Program> programs, Language language);
+
+// Whether a register, a parameter or an instruction of the program has that type.
+INVAR_API bool uses_type(const Program& program, DType type);
+// Whether the arguments of an OpenCL kernel of the program are more than every device takes by value.
+INVAR_API bool opencl_words_in_memory(const Program& program);
 
 // Elements that one thread of NAME_flat handles at once.
 INVAR_API int vector_width(const Program& program);

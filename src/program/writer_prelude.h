@@ -5,7 +5,9 @@
 
 namespace invar {
 
-// Needs PRIVATE (a function of the device), and the functions of the language's own prelude.
+// Needs PRIVATE (a function of the device), and the functions of the language's own prelude. The pieces of f64 stand
+// apart, for devices that have none: the text is kWriterPrelude, kPreludeCvtF64, kPreludeRest, kPreludeF64, with or without
+// the two of f64.
 inline constexpr const char* kWriterPrelude = R"(
 #define INT_COMMON(T, W, U, BITS)                                                                     \
 PRIVATE T ADD_##T(T a, T b) { return (T)((W)a + (W)b); }                                              \
@@ -45,7 +47,13 @@ INT_FROM_FLOAT(T, 0, MOST, 0, HIGH)
 // LOW and HIGH are powers of two (or 0), exact in both types: the least value and the first above the greatest.
 #define INT_FROM_FLOAT(T, LEAST, MOST, LOW, HIGH)                                                     \
 PRIVATE T CVT_##T##_f32(f32 x) { return x != x ? (T)0 : x >= (f32)HIGH ? (T)MOST : x < (f32)LOW ? (T)LEAST : (T)x; } \
-PRIVATE T CVT_##T##_f64(f64 x) { return x != x ? (T)0 : x >= (f64)HIGH ? (T)MOST : x < (f64)LOW ? (T)LEAST : (T)x; }
+)";
+
+// The last line of INT_FROM_FLOAT.
+inline constexpr const char* kPreludeCvtF64 =
+    R"(PRIVATE T CVT_##T##_f64(f64 x) { return x != x ? (T)0 : x >= (f64)HIGH ? (T)MOST : x < (f64)LOW ? (T)LEAST : (T)x; })";
+
+inline constexpr const char* kPreludeRest = R"(
 
 INT_SIGNED(i8, u32, u8, 8, -128, 127, -128.0, 128.0)
 INT_SIGNED(i16, u32, u16, 16, -32768, 32767, -32768.0, 32768.0)
@@ -94,8 +102,9 @@ PRIVATE T SIGMOID_##T(T a) { const T e = M(exp)(-M(fabs)(a)); return (a < 0 ? e 
 PRIVATE T RELU_##T(T a) { return a > (T)0 || a != a ? a : (T)0; }
 
 FLOATING(f32, MATH_f32)
-FLOATING(f64, MATH_f64)
 )";
+
+inline constexpr const char* kPreludeF64 = "FLOATING(f64, MATH_f64)\n";
 
 // The words of CUDA C++. f16 and bf16 are converted by one PTX instruction each (compute capability 8.0).
 inline constexpr const char* kCudaPrelude = R"(
@@ -117,6 +126,55 @@ PRIVATE f32 LDG_f16(u16 x) { f32 r; asm("cvt.f32.f16 %0, %1;" : "=f"(r) : "h"(x)
 PRIVATE u16 STG_f16(f32 x) { u16 r; asm("cvt.rn.f16.f32 %0, %1;" : "=h"(r) : "f"(x)); return r; }
 PRIVATE f32 LDG_bf16(u16 x) { return __uint_as_float((u32)x << 16); }
 PRIVATE u16 STG_bf16(f32 x) { u16 r; asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(r) : "f"(x)); return r; }
+)";
+
+// The words of OpenCL C 1.2, without extensions. f16 is converted by integer arithmetic: vload_half and vstore_half want a
+// pointer, and a value in registers would have to go through one of another type. A narrowing to f16 adds half a unit less
+// one, and one more where the last kept bit is odd, so that ties go to even; below the normal numbers rint does that.
+inline constexpr const char* kOpenclPrelude = R"(
+#pragma OPENCL FP_CONTRACT OFF
+typedef char i8; typedef short i16; typedef int i32; typedef long i64;
+typedef uchar u8; typedef ushort u16; typedef uint u32; typedef ulong u64;
+typedef float f32; typedef uchar pred;
+#define PRIVATE static inline
+#define MATH_f32(name) name
+PRIVATE f32 bits_f32(u64 w) { return as_float((u32)w); }
+PRIVATE f32 LDG_f16(u16 x) {
+    const u32 sign = (u32)(x & 0x8000) << 16, m = x & 0x7fff;
+    const u32 small = as_uint((f32)m * 0x1p-24f), normal = (m << 13) + 0x38000000, special = 0x7f800000 | m << 13;
+    return as_float(sign | (m < 0x400 ? small : m < 0x7c00 ? normal : special));
+}
+PRIVATE u16 STG_f16(f32 x) {
+    const u32 b = as_uint(x), m = b & 0x7fffffff, sign = b >> 16 & 0x8000;
+    const u32 small = (u32)rint(as_float(min(m, (u32)0x38800000)) * 0x1p24f);
+    const u32 normal = (m + 0xfff + (m >> 13 & 1) - 0x38000000) >> 13;
+    const u32 special = m > 0x7f800000 ? 0x7e00 : 0x7c00;
+    return (u16)(sign | (m < 0x38800000 ? small : m < 0x477ff000 ? normal : special));
+}
+PRIVATE f32 LDG_bf16(u16 x) { return as_float((u32)x << 16); }
+PRIVATE u16 STG_bf16(f32 x) {
+    const u32 b = as_uint(x), m = b & 0x7fffffff;
+    return (u16)(m > 0x7f800000 ? 0x7fff : (b + 0x7fff + (b >> 16 & 1)) >> 16);
+}
+PRIVATE void load2(void* to, global const void* from) { *(uchar2*)to = *(global const uchar2*)from; }
+PRIVATE void load4(void* to, global const void* from) { *(uchar4*)to = *(global const uchar4*)from; }
+PRIVATE void load8(void* to, global const void* from) { *(uint2*)to = *(global const uint2*)from; }
+PRIVATE void load16(void* to, global const void* from) { *(uint4*)to = *(global const uint4*)from; }
+PRIVATE void store2(global void* to, const void* from) { *(global uchar2*)to = *(const uchar2*)from; }
+PRIVATE void store4(global void* to, const void* from) { *(global uchar4*)to = *(const uchar4*)from; }
+PRIVATE void store8(global void* to, const void* from) { *(global uint2*)to = *(const uint2*)from; }
+PRIVATE void store16(global void* to, const void* from) { *(global uint4*)to = *(const uint4*)from; }
+)";
+
+// After the rest: PoCL's tanh stops a unit short of 1, and gelu_tanh(-inf) relies on it.
+inline constexpr const char* kOpenclTanh = "#define TANH_f32(x) (fabs(x) > 20 ? sign(x) : TANH_f32(x))\n";
+inline constexpr const char* kOpenclTanhF64 = "#define TANH_f64(x) (fabs(x) > 20 ? sign(x) : TANH_f64(x))\n";
+
+inline constexpr const char* kOpenclPreludeF64 = R"(
+#pragma OPENCL EXTENSION cl_khr_fp64 : enable
+typedef double f64;
+#define MATH_f64(name) name
+PRIVATE f64 bits_f64(u64 w) { return as_double(w); }
 )";
 
 }  // namespace invar

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Our declarations of NVIDIA's functions beside the real headers, where there are any: the same number of parameters, each
-// of the same size and of the same kind (integer, floating, pointer). Built only where cuda.h and nvrtc.h were found.
+// Our declarations of NVIDIA's functions beside the real headers, where there are any. Built only where cuda.h and nvrtc.h
+// were found.
 #include <cuda.h>
 #include <nvrtc.h>
 
@@ -10,6 +10,7 @@
 #include <gtest/gtest.h>
 
 #include "backends/cuda/driver_api.h"
+#include "backends/same_call.h"
 
 // Inside the namespace the names of the types are ours, outside of it the headers'.
 namespace invar::cuda {
@@ -21,27 +22,7 @@ INVAR_NVRTC_API(INVAR_OURS)
 
 namespace {
 
-template <class A, class B>
-constexpr bool same_type() {
-    if constexpr (std::is_void_v<A> || std::is_void_v<B>)
-        return std::is_void_v<A> == std::is_void_v<B>;
-    else
-        // NOLINTNEXTLINE(bugprone-sizeof-expression): the size of the pointer is what is compared
-        return sizeof(A) == sizeof(B) && std::is_pointer_v<A> == std::is_pointer_v<B> &&
-               (std::is_integral_v<A> || std::is_enum_v<A>) == (std::is_integral_v<B> || std::is_enum_v<B>);
-}
-
-template <class F, class G>
-struct SameCall : std::false_type {};
-template <class R, class... A, class S, class... B>
-struct SameCall<R(A...), S(B...)> {
-    static constexpr bool value = [] {
-        if constexpr (sizeof...(A) != sizeof...(B))
-            return false;
-        else
-            return same_type<R, S>() && (same_type<A, B>() && ...);
-    }();
-};
+using invar::test::SameCall;
 
 TEST(CudaHeaders, DeclarationsHaveTheRealShape) {
 #define INVAR_COMPARE(member, symbol, parameters)                                                          \

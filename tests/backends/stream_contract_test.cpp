@@ -8,6 +8,7 @@
 
 #include <gtest/gtest.h>
 
+#include "backends/opencl_device.h"
 #include "device/allocator.h"
 #include "device/faults.h"
 #include "device/registry.h"
@@ -26,6 +27,8 @@ Module contract_module(const Device& device) {
             SourceText{"cuda",
                        "extern \"C\" __global__ void first() {}\nextern \"C\" __global__ void second() {}\n",
                        {}}};
+    if (device.kernel_language() == "opencl")
+        return {"contract", SourceText{"opencl", "kernel void first() {}\nkernel void second() {}\n", {}}};
     return {"contract", NativeEntries{{{"first", &do_nothing}, {"second", &do_nothing}}}};
 }
 
@@ -287,6 +290,7 @@ TEST_P(StreamContract, HostPointersWhereTheyArePromised) {
 }
 
 std::vector<std::string> device_names() {
+    test::use_temporary_pocl_cache();
     std::vector<std::string> names;
     for (const BackendInfo& backend : list_backends())
         for (const DeviceProperties& device : backend.devices) names.push_back(device.name);

@@ -139,6 +139,10 @@ class Devices(CliTest):
         self.assertRegex(text, re.compile(r"^cpu\n  cpu: ", re.M))
         self.assertRegex(text, re.compile(r"^(cuda|metal): absent: .+", re.M))
 
+    def test_a_machine_without_opencl(self):
+        text = self.good("devices", environment={"INVAR_OPENCL_DRIVER": "/nonexistent/libOpenCL.so.1"})
+        self.assertRegex(text, re.compile(r"^opencl: absent: no OpenCL loader: /nonexistent/.+; install one", re.M))
+
     def test_one_device(self):
         backends = self.good_json("devices", "--device", "cpu")["backends"]
         self.assertEqual([b["name"] for b in backends], ["cpu"])

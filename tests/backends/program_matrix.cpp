@@ -1,0 +1,368 @@
+// SPDX-License-Identifier: Apache-2.0
+// The programs of the matrix, their operands, and the comparison with the interpreter.
+#include "backends/program_matrix.h"
+
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <map>
+#include <random>
+
+#include "base/thread_pool.h"
+#include "program/interpreter.h"
+#include "program/pointwise.h"
+
+namespace invar::test {
+namespace {
+
+std::string name_of(DType t) { return std::string(dtype_name(t)); }
+
+// What a case reads: elements of the source type, for SEL a pred first.
+struct SourcedCase {
+    MatrixProgram::Case c;
+    DType source;
+};
+
+std::vector<SourcedCase> matrix_cases() {
+    std::vector<SourcedCase> cases;
+    for (int s = 0; s < kDTypeCount; ++s)
+        for (const InstructionInfo& row : instruction_table())
+            for (int t = 0; t < kDTypeCount; ++t) {
+                const auto source = static_cast<DType>(s), type = static_cast<DType>(t);
+                if ((row.types & type_bit(type)) == 0 || row.opcode == Opcode::STG || !is_pointwise(row.opcode))
+                    continue;
+                if (row.opcode == Opcode::CVT || type == source) cases.push_back({{&row, type}, source});
+            }
+    return cases;
+}
+
+MatrixProgram write_program(std::span<const SourcedCase> cases, const std::string& name) {
+    static const char* const kLetters[] = {"a", "b", "d"};
+    const DType source = cases.front().source;
+    int operands = 1;
+    bool condition = false;
+    for (const SourcedCase& c : cases) {
+        const bool select = c.c.row->opcode == Opcode::SEL;
+        condition = condition || select;
+        operands = std::max(operands, c.c.row->operands - (select ? 1 : 0));
+    }
+    MatrixProgram program;
+    std::string head = ".program " + name + "\n", text;
+    if (condition) {
+        head += ".param p: pred*\n";
+        text += "LDG.pred xp, [p + gid]\n";
+    }
+    for (int k = 0; k < operands; ++k) {
+        const std::string letter = kLetters[k];
+        head += ".param " + letter + ": " + name_of(source) + "*\n";
+        text += "LDG." + name_of(source) + " x" + letter + ", [" + letter + " + gid]\n";
+    }
+    for (const SourcedCase& c : cases) {
+        const InstructionInfo& row = *c.c.row;
+        const std::string out = "o" + std::to_string(program.cases.size()),
+                          result = is_set(row.opcode) ? "pred" : name_of(c.c.type);
+        std::string value = "xa";  // LDG: through memory and back
+        if (row.opcode != Opcode::LDG) {
+            value = "y";
+            text += std::string(row.name) + "." + name_of(c.c.type) + " y";
+            if (row.opcode == Opcode::SEL) text += ", xp";
+            for (int k = 0; k < row.operands - (row.opcode == Opcode::SEL ? 1 : 0); ++k)
+                text += std::string(", x") + kLetters[k];
+            text += "\n";
+        }
+        head += ".param " + out + ": " + result + "*\n";
+        text += "STG." + result + " [" + out + " + gid], " + value + "\n";
+        program.cases.push_back(c.c);
+    }
+    program.text = head + text;
+    return program;
+}
+
+template <class T>
+T element(const std::vector<std::byte>& bytes, std::size_t i) {
+    T value;
+    std::memcpy(&value, bytes.data() + i * sizeof value, sizeof value);
+    return value;
+}
+
+// Distance in units of the last place; 0 for two NaNs.
+template <class F, class I>
+double ulps(F a, F b) {
+    if (std::isnan(a) || std::isnan(b)) return std::isnan(a) && std::isnan(b) ? 0 : INFINITY;
+    // The bits of a float as an integer that grows with it; the distance may not fit I.
+    const auto order = [](F x) -> I {
+        I bits;
+        std::memcpy(&bits, &x, sizeof x);
+        return bits < 0 ? static_cast<I>(std::numeric_limits<I>::min() - bits) : bits;
+    };
+    using U = std::make_unsigned_t<I>;
+    const I x = order(a), y = order(b);
+    return static_cast<double>(x > y ? static_cast<U>(x) - static_cast<U>(y)
+                                     : static_cast<U>(y) - static_cast<U>(x));
+}
+
+bool is_nan16(std::uint16_t bits, DType t) {
+    return t == DType::f16 ? (bits & 0x7fff) > 0x7c00 : (bits & 0x7fff) > 0x7f80;
+}
+
+// Empty, or what differs at element i.
+std::string differs(DType t, const std::vector<std::byte>& got, const std::vector<std::byte>& want,
+                    std::size_t i, double max_ulp) {
+    const std::size_t n = size_of(t);
+    if (std::memcmp(got.data() + i * n, want.data() + i * n, n) == 0) return {};
+    if (t == DType::f32) {
+        const auto a = element<float>(got, i), b = element<float>(want, i);
+        if (ulps<float, std::int32_t>(a, b) <= max_ulp) return {};
+        return std::to_string(a) + " instead of " + std::to_string(b);
+    }
+    if (t == DType::f64) {
+        const auto a = element<double>(got, i), b = element<double>(want, i);
+        // The two mathematics libraries stay within a few units of each other.
+        if (ulps<double, std::int64_t>(a, b) <= (max_ulp > 0 ? 4 : 0)) return {};
+        return std::to_string(a) + " instead of " + std::to_string(b);
+    }
+    if (t == DType::f16 || t == DType::bf16) {
+        const auto a = element<std::uint16_t>(got, i), b = element<std::uint16_t>(want, i);
+        if (is_nan16(a, t) && is_nan16(b, t)) return {};
+    }
+    return "other bits";
+}
+
+// Edge values first, then random ones.
+std::vector<std::byte> values(DType t, std::size_t n, std::mt19937_64& random) {
+    static const double kEdges[] = {0.0,           -0.0,      1,       -1,     0.5,    -2.5,   1.5,
+                                    INFINITY,      -INFINITY, NAN,     1e-40,  -1e-40, 3.4e38, -3.4e38,
+                                    1e30,          127.5,     128,     -129,   255.5,  65536,  2147483648.0,
+                                    -2147483649.0, 9.3e18,    -9.3e18, 1.9e19, 88.8,   -104,   1e-3};
+    std::vector<std::byte> bytes(n * size_of(t));
+    for (std::size_t i = 0; i < n; ++i) {
+        std::uint64_t bits = random();
+        const std::uint64_t pick = random();
+        if (t == DType::pred)
+            bits &= 1;
+        else if (t == DType::f16 || t == DType::bf16) {
+            // any bits
+        } else if (is_float(t)) {
+            const double v = i % 3 == 0 ? kEdges[pick % std::size(kEdges)]
+                                        : static_cast<double>(static_cast<std::int32_t>(bits)) *
+                                              (i % 3 == 1 ? 1e-8 : 1e-5);
+            bits = value_bits(t, v);
+        } else if (i % 3 == 0) {
+            const std::uint64_t edges[] = {
+                0, 1, ~0ull, 1ull << (8 * size_of(t) - 1), (1ull << (8 * size_of(t) - 1)) - 1, 2, 63};
+            bits = edges[pick % std::size(edges)];
+        } else if (i % 3 == 1) {
+            bits = pick % 100;
+        }
+        std::memcpy(bytes.data() + i * size_of(t), &bits, size_of(t));
+    }
+    return bytes;
+}
+
+}  // namespace
+
+std::vector<MatrixProgram> matrix_programs(int per_program) {
+    const std::vector<SourcedCase> cases = matrix_cases();
+    std::vector<MatrixProgram> programs;
+    for (std::size_t begin = 0, end = 0; begin < cases.size(); begin = end) {
+        while (end < cases.size() && cases[end].source == cases[begin].source &&
+               end - begin < static_cast<std::size_t>(per_program))
+            ++end;
+        programs.push_back(write_program(std::span(cases).subspan(begin, end - begin),
+                                         "m" + std::to_string(programs.size())));
+    }
+    return programs;
+}
+
+std::string joined(std::span<const MatrixProgram> programs) {
+    std::string text;
+    for (const MatrixProgram& program : programs) text += program.text;
+    return text;
+}
+
+const char* const kMorePrograms = R"(
+.program narrow
+.param a: f32*
+.param h: f16*
+.param b: bf16*
+LDG.f32 x, [a + gid]
+STG.f16 [h + gid], x
+STG.bf16 [b + gid], x
+.program mixed
+.param a: bf16* strided
+.param b: f32* strided
+.param out: f32* strided
+.param scale: f32
+LDG.bf16 x, [a + gid]
+LDG.f32 y, [b + gid]
+FMA.f32 z, x, scale, y
+MUL.f32 z, z, 0.5
+STG.f32 [out + gid], z
+.program count
+.param out: i64*
+.param small: u8*
+.param step: i64
+MOV.i64 i, gid
+MAD.i64 j, i, step, 7
+STG.i64 [out + gid], j
+CVT.u8 k, j
+STG.u8 [small + gid], k
+.program constant
+.param a: f32*
+.param out: f32*
+LDG.f32 x, [a + 3]
+LDG.f32 y, [a + gid]
+ADD.f32 z, x, y
+STG.f32 [out + gid], z
+)";
+
+std::vector<std::vector<std::byte>> ProgramOnDevice::run_both(const Program& program, Kernel& kernel,
+                                                              std::vector<std::vector<std::byte>>& host,
+                                                              std::span<const std::byte> params,
+                                                              std::size_t shift) {
+    constexpr std::size_t kGuard = 64;
+    std::vector<std::unique_ptr<Buffer>> memory;
+    std::vector<BufferRef> refs;
+    for (const auto& bytes : host) {
+        memory.push_back(device->allocate_raw(bytes.size() + shift + kGuard));
+        stream->fill(memory.back()->ref(), 0xab);
+        refs.push_back({memory.back().get(), shift, bytes.size()});
+        stream->upload(refs.back(), bytes.data(), bytes.size());
+    }
+    stream->launch(kernel, {}, refs, params);
+    std::vector<std::vector<std::byte>> got;
+    for (std::size_t b = 0; b < host.size(); ++b) {
+        std::vector<std::byte> all(memory[b]->size());
+        stream->download(all.data(), memory[b]->ref(), all.size());
+        stream->synchronize();
+        for (std::size_t i = 0; i < shift; ++i) EXPECT_EQ(all[i], std::byte{0xab}) << "before buffer " << b;
+        for (std::size_t i = shift + host[b].size(); i < all.size(); ++i)
+            EXPECT_EQ(all[i], std::byte{0xab}) << "after buffer " << b;
+        got.emplace_back(all.begin() + static_cast<std::ptrdiff_t>(shift),
+                         all.begin() + static_cast<std::ptrdiff_t>(shift + host[b].size()));
+    }
+    std::vector<NativeBuffer> native;
+    for (auto& bytes : host) native.push_back({bytes.data(), bytes.size()});
+    CompiledProgram(program).run(native, params, ThreadPool::shared());
+    return got;
+}
+
+void ProgramOnDevice::check_every_instruction(int per_program) {
+    const std::vector<MatrixProgram> matrix = matrix_programs(per_program);
+    const std::string text = joined(matrix);
+    const std::vector<Program> programs = assemble_module(text);
+    ASSERT_EQ(programs.size(), matrix.size());
+    std::size_t tested = 0;
+    const auto module = device->compile({"matrix", ProgramText{text}});
+    std::mt19937_64 random(20261121);
+    for (std::size_t m = 0; m < matrix.size(); ++m) {
+        const Program& program = programs[m];
+        const std::span<const MatrixProgram::Case> cases = matrix[m].cases;
+        const std::size_t operands = program.parameters.size() - cases.size();
+        tested += cases.size();
+        for (const std::size_t n :
+             {std::size_t{1}, std::size_t{31}, std::size_t{33}, std::size_t{1023}, std::size_t{20011}}) {
+            std::vector<std::vector<std::byte>> host;
+            for (const Parameter& p : program.parameters) host.push_back(values(p.dtype, n, random));
+            std::byte room[kMaxPointwiseParamsBytes];
+            const std::int64_t dims[] = {static_cast<std::int64_t>(n)};
+            const std::size_t size = write_pointwise_params(room, dims, {}, {});
+            const auto got = run_both(program, module->kernel(program.name), host, std::span(room, size));
+            for (std::size_t c = 0; c < cases.size(); ++c) {
+                const InstructionInfo& row = *cases[c].row;
+                const double bound = is_float(cases[c].type) ? 2 * row.max_ulp + (row.max_ulp > 0) : 0;
+                const DType type = program.parameters[operands + c].dtype;
+                for (std::size_t i = 0; i < n; ++i) {
+                    std::string what = differs(type, got[operands + c], host[operands + c], i, bound);
+                    if (what.empty()) continue;
+                    for (std::size_t b = 0; b < operands; ++b) {
+                        what += "; operand " + program.parameters[b].name + " has the bytes";
+                        for (std::size_t k = 0; k < size_of(program.parameters[b].dtype); ++k)
+                            what += " " + std::to_string(std::to_integer<int>(
+                                              host[b][i * size_of(program.parameters[b].dtype) + k]));
+                    }
+                    ADD_FAILURE() << row.name << "." << dtype_name(cases[c].type) << " of "
+                                  << dtype_name(program.parameters[operands - 1].dtype) << ", n " << n
+                                  << ", element " << i << ": " << what;
+                    break;
+                }
+            }
+        }
+    }
+    EXPECT_GT(tested, 400u);
+}
+
+void ProgramOnDevice::check_views_scalars_and_several_outputs() {
+    const std::vector<Program> programs = assemble_module(kMorePrograms);
+    const auto module = device->compile({"more", ProgramText{kMorePrograms}});
+    std::mt19937_64 random(7);
+    const auto check = [&](std::size_t which, std::vector<std::vector<std::byte>> host,
+                           std::span<const std::int64_t> dims, std::span<const std::int64_t> strides,
+                           std::span<const std::uint64_t> scalars, std::size_t shift) {
+        std::byte room[kMaxPointwiseParamsBytes];
+        const std::size_t size = write_pointwise_params(room, dims, strides, scalars);
+        const Program& program = programs[which];
+        const auto got = run_both(program, module->kernel(program.name), host, std::span(room, size), shift);
+        for (std::size_t b = 0; b < got.size(); ++b) {
+            const DType type = program.parameters[b].dtype;
+            for (std::size_t i = 0; i < host[b].size() / size_of(type); ++i)
+                ASSERT_EQ(differs(type, got[b], host[b], i, 0), "")
+                    << program.name << " buffer " << b << " element " << i;
+        }
+    };
+    for (const std::size_t shift : {std::size_t{0}, std::size_t{8}, std::size_t{256}}) {
+        for (const std::size_t n : {std::size_t{1}, std::size_t{7}, std::size_t{8}, std::size_t{4099}}) {
+            const std::int64_t dims[] = {static_cast<std::int64_t>(n)};
+            check(0,
+                  {values(DType::f32, n, random), values(DType::f16, n, random),
+                   values(DType::bf16, n, random)},
+                  dims, {}, {}, shift);
+            const std::uint64_t step[] = {integer_bits(DType::i64, -3)};
+            check(2, {values(DType::i64, n, random), values(DType::u8, n, random)}, dims, {}, step, shift);
+            if (n > 3)
+                check(3, {values(DType::f32, n, random), values(DType::f32, n, random)}, dims, {}, {}, shift);
+        }
+        // (5, 33, 17): a row of a, a transposed view of b with a negative stride, and a plain output.
+        const std::int64_t dims[] = {5, 33, 17};
+        const std::int64_t strides[] = {0, 0, 1, 33 * 17, 1, -33, 33 * 17, 17, 1};
+        const std::uint64_t scale[] = {value_bits(DType::f32, 1.25)};
+        check(1,
+              {values(DType::bf16, 17, random), values(DType::f32, 5 * 33 * 17, random),
+               values(DType::f32, 5 * 33 * 17, random)},
+              dims, strides, scale, shift);
+        // All contiguous: the flat kernel. All broadcast but the output.
+        const std::int64_t plain[] = {33 * 17, 17, 1, 33 * 17, 17, 1, 33 * 17, 17, 1};
+        check(1,
+              {values(DType::bf16, 5 * 33 * 17, random), values(DType::f32, 5 * 33 * 17, random),
+               values(DType::f32, 5 * 33 * 17, random)},
+              dims, plain, scale, shift);
+        const std::int64_t one[] = {0, 0, 0, 0, 0, 0, 33 * 17, 17, 1};
+        check(1,
+              {values(DType::bf16, 1, random), values(DType::f32, 1, random),
+               values(DType::f32, 5 * 33 * 17, random)},
+              dims, one, scale, shift);
+    }
+}
+
+void ProgramOnDevice::check_launches_that_do_not_fit() {
+    const auto module = device->compile({"more", ProgramText{kMorePrograms}});
+    Kernel& kernel = module->kernel("constant");
+    const auto a = device->allocate_raw(4 * 100), out = device->allocate_raw(4 * 100);
+    std::byte room[kMaxPointwiseParamsBytes];
+    const auto params = [&](std::int64_t n) {
+        const std::int64_t dims[] = {n};
+        return std::span<const std::byte>(room, write_pointwise_params(room, dims, {}, {}));
+    };
+    EXPECT_THROW(stream->launch(kernel, {}, {{a->ref(), out->ref()}}, params(101)), InvalidArgument);
+    EXPECT_THROW(stream->launch(kernel, {}, {{a->ref(), out->ref(4)}}, params(100)), InvalidArgument);
+    EXPECT_THROW(stream->launch(kernel, {}, {{a->ref()}}, params(5)), InvalidArgument);
+    EXPECT_THROW(stream->launch(kernel, {}, {{a->ref(4 * 97), out->ref()}}, params(1)), InvalidArgument)
+        << "element 3";
+    EXPECT_THROW(stream->launch(kernel, {}, {{a->ref(2), out->ref()}}, params(5)), InvalidArgument)
+        << "misaligned";
+    EXPECT_THROW(stream->launch(kernel, {}, {{a->ref(), out->ref()}}, {}), InvalidArgument);
+    EXPECT_NO_THROW(stream->launch(kernel, {}, {{a->ref(), out->ref()}}, params(0)));
+    EXPECT_FALSE(stream->poisoned());
+}
+
+}  // namespace invar::test
