@@ -5,6 +5,8 @@
 #include <algorithm>
 
 #include "base/checked.h"
+#include "program/grid_writer.h"
+#include "program/writer_common.h"
 #include "program/writer_prelude.h"
 
 namespace invar {
@@ -59,27 +61,8 @@ constexpr Dialect kOpencl = {"ul",
                              "get_global_id(0)",
                              true};
 
-std::string hex(std::uint64_t value, const Dialect& dialect) {
-    static const char* const kDigits = "0123456789abcdef";
-    std::string digits;
-    do {
-        digits.insert(digits.begin(), kDigits[value & 15]);
-    } while ((value >>= 4) != 0);
-    return "0x" + digits + dialect.literal_end;
-}
-
-// The type that a buffer's elements have in memory.
-std::string storage(DType t) {
-    return t == DType::f16 || t == DType::bf16 ? "u16" : std::string(dtype_name(t));
-}
-
-// A value of the compute type from 64 bits.
-std::string from_bits(DType t, const std::string& word) {
-    if (t == DType::f32 || t == DType::f64) return "bits_" + std::string(dtype_name(t)) + "(" + word + ")";
-    return "(" + std::string(dtype_name(t)) + ")" + word;
-}
-
 int word_count(const Program& program) {
+    if (program.is_grid()) return static_cast<int>(1 + program.buffers().size() + program.scalars().size());
     int strided = 0;
     for (const Parameter& p : program.parameters) strided += p.buffer && p.strided;
     return kScalars + static_cast<int>(program.scalars().size()) + strided * (1 + kMaxPointwiseRank);
@@ -128,7 +111,7 @@ private:
     std::string buffer_arguments(bool declare) const {
         std::string text;
         for (std::size_t b = 0; b < buffers_.size(); ++b)
-            text += (declare ? d_.memory + storage(parameter(buffers_[b]).dtype) + "* " : "") + "b" +
+            text += (declare ? d_.memory + written_storage(parameter(buffers_[b]).dtype) + "* " : "") + "b" +
                     std::to_string(b) + ", ";
         return text;
     }
@@ -137,7 +120,7 @@ private:
     std::string placed_arguments() const {
         std::string text;
         for (std::size_t b = 0; b < buffers_.size(); ++b)
-            text += d_.memory + storage(parameter(buffers_[b]).dtype) + "* m" + std::to_string(b) +
+            text += d_.memory + written_storage(parameter(buffers_[b]).dtype) + "* m" + std::to_string(b) +
                     ", u64 f" + std::to_string(b) + ", ";
         return text;
     }
@@ -156,7 +139,7 @@ private:
                 const auto at = std::find(scalars_.begin(), scalars_.end(), static_cast<int>(o.value));
                 return "s" + std::to_string(at - scalars_.begin());
             }
-            case Operand::Kind::immediate: return from_bits(t, hex(o.value, d_));
+            case Operand::Kind::immediate: return written_value(t, written_bits(o.value, d_.literal_end));
             case Operand::Kind::gid: return "(" + std::string(dtype_name(t)) + ")(i + k)";
             case Operand::Kind::special:  // of grid programs alone
             case Operand::Kind::none: break;
@@ -164,37 +147,9 @@ private:
         return "0";
     }
 
-    DType type_of(const Operand& o) const {
-        if (o.kind == Operand::Kind::reg) return p_.registers[o.value];
-        if (o.kind == Operand::Kind::scalar) return parameter(static_cast<int>(o.value)).dtype;
-        return DType::i64;
-    }
-
     // The value that the instruction computes, for element k.
     std::string expression(const Instruction& i) const {
-        const std::string type(dtype_name(i.type));
-        const auto src = [&](int n) { return operand(i.src[n], i.type); };
-        if (is_set(i.opcode)) {
-            static const char* const kSigns[] = {"==", "!=", "<", "<=", ">", ">="};
-            return "(pred)(" + src(0) + " " +
-                   kSigns[static_cast<int>(i.opcode) - static_cast<int>(Opcode::SET_EQ)] + " " + src(1) + ")";
-        }
-        switch (i.opcode) {
-            case Opcode::MOV: return src(0);
-            case Opcode::SEL: return operand(i.src[0], DType::pred) + " ? " + src(1) + " : " + src(2);
-            case Opcode::CVT: {
-                const DType from = type_of(i.src[0]);
-                const std::string value = operand(i.src[0], from);
-                if (i.type == DType::pred) return "(pred)(" + value + " != 0)";
-                if (is_float(from) && is_int(i.type))
-                    return "CVT_" + type + "_" + std::string(dtype_name(from)) + "(" + value + ")";
-                return "(" + type + ")" + value;
-            }
-            default: break;
-        }
-        std::string text = std::string(info(i.opcode).name) + "_" + type + "(";
-        for (int n = 0; n < info(i.opcode).operands; ++n) text += (n ? ", " : "") + src(n);
-        return text + ")";
+        return written_expression(p_, i, [this](const Operand& o, DType t) { return operand(o, t); });
     }
 
     void statement(const Instruction& i, int width, bool view) {
@@ -210,10 +165,10 @@ private:
         const std::size_t b = buffer_number(i.buffer);
         const bool constant = i.address.kind == Operand::Kind::immediate;
         const std::string pointer = "b" + std::to_string(b) + " + " +
-                                    (constant                      ? hex(i.address.value, d_)
+                                    (constant                      ? written_bits(i.address.value, d_.literal_end)
                                      : view && strided_of_[b] >= 0 ? "o" + std::to_string(strided_of_[b])
                                                                    : std::string("i"));
-        const std::string element = storage(i.type);
+        const std::string element = written_storage(i.type);
         const std::string raw = "x" + std::to_string(serial_++);
         const std::size_t bytes = size_of(i.type) * static_cast<std::size_t>(width);
         const std::string move = width > 1 && !constant
@@ -255,7 +210,7 @@ private:
         for (std::size_t s = 0; s < scalars_.size(); ++s)
             out_ += "  const " + std::string(dtype_name(parameter(scalars_[s]).dtype)) + " s" +
                     std::to_string(s) + " = " +
-                    from_bits(parameter(scalars_[s]).dtype,
+                    written_value(parameter(scalars_[s]).dtype,
                               "(u64)" + std::string(d_.word) +
                                   std::to_string(kScalars + static_cast<int>(s)) + "]") +
                     ";\n";
@@ -276,7 +231,7 @@ private:
         if (d_.offsets)
             for (std::size_t b = 0; b < buffers_.size(); ++b) {
                 const std::string n = std::to_string(b),
-                                  type = d_.memory + storage(parameter(buffers_[b]).dtype) + "*";
+                                  type = d_.memory + written_storage(parameter(buffers_[b]).dtype) + "*";
                 out_ += "  " + type + " const b" + n + " = (" + type + ")((global uchar*)m" + n + " + f" + n +
                         ");\n";
             }
@@ -378,7 +333,11 @@ std::string write_source(std::span<const Program> programs, Language language) {
         for (const auto& [bytes, word] : {std::pair{2, "u16"}, {4, "u32"}, {8, "uint2"}, {16, "uint4"}})
             text += "PRIVATE void copy" + std::to_string(bytes) + "(void* to, const void* from) { *(" + word +
                     "*)to = *(const " + word + "*)from; }\n";
-    for (const Program& program : programs) text += ProgramWriter(program, cuda ? kCuda : kOpencl).text();
+    if (std::any_of(programs.begin(), programs.end(), [](const Program& p) { return p.is_grid(); }))
+        text += grid_prelude(programs, language);
+    for (const Program& program : programs)
+        text += program.is_grid() ? write_grid_program(program, language)
+                                  : ProgramWriter(program, cuda ? kCuda : kOpencl).text();
     return text;
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The writer: turns pointwise programs into source text for a device's compiler. No header is needed at run time.
+// The writer: turns programs into source text for a device's compiler. No header is needed at run time. grid_writer.h
+// says what becomes of grid programs; the rest here is of pointwise ones.
 //
 // For a program NAME the text has two kernels, and for large index spaces a third:
 //   NAME_flat       every buffer is contiguous over the launch: 16-byte accesses where addresses allow
@@ -27,8 +28,8 @@ inline constexpr int kWriterBlock = 256;
 
 enum class Language { cuda, opencl };
 
-// Throws Unsupported, naming the program, for addresses that depend on data: nothing checks them on a device yet. The
-// OpenCL text needs cl_khr_fp64 where a program uses f64, and no other extension.
+// Throws Unsupported, naming the program, for addresses of pointwise programs that depend on data: nothing checks them on a
+// device yet. The OpenCL text needs cl_khr_fp64 where a program uses f64, and no other extension.
 INVAR_API std::string write_source(std::span<const Program> programs, Language language);
 
 // Whether a register, a parameter or an instruction of the program has that type.

@@ -14,7 +14,7 @@
 
 #include "backends/cuda/driver.h"
 #include "device/device.h"
-#include "program/writer.h"
+#include "program/grid_writer.h"
 
 namespace invar::cuda {
 
@@ -109,6 +109,20 @@ private:
     ProgramShape shape_;
     int width_;
     CudaKernel &flat_, &view_, &view_wide_;
+};
+
+// A grid program: launched with the grid and block of the call.
+class CudaGridProgram final : public Kernel {
+public:
+    CudaGridProgram(const Program& program, LoadedModule& inner);
+    // The words of the launch. Throws InvalidArgument for one that does not fit.
+    void prepare(std::span<const std::byte> params, const LaunchConfig& config, std::span<const PlacedBuffer> placed,
+                 GridWords& words) const;
+    CudaKernel& kernel() const noexcept { return kernel_; }
+
+private:
+    GridShape shape_;
+    CudaKernel& kernel_;
 };
 
 // The programs of a module, given what their written source was compiled to.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Pointwise programs as kernels of a CUDA device.
+// Programs as kernels of a CUDA device.
 #include <algorithm>
 
 #include "backends/cuda/context.h"
@@ -20,7 +20,10 @@ public:
                   std::shared_ptr<LoadedModule> inner)
         : device_(std::move(device)), name_(std::move(name)), inner_(std::move(inner)) {
         for (const Program& program : programs)
-            kernels_.push_back(std::make_unique<CudaProgram>(program, *inner_));
+            if (program.is_grid())
+                kernels_.push_back(std::make_unique<CudaGridProgram>(program, *inner_));
+            else
+                kernels_.push_back(std::make_unique<CudaProgram>(program, *inner_));
     }
 
     Kernel& kernel(std::string_view wanted) override { return find_kernel(kernels_, device_, name_, wanted); }
@@ -28,7 +31,7 @@ public:
 private:
     std::string device_, name_;
     std::shared_ptr<LoadedModule> inner_;
-    std::vector<std::unique_ptr<CudaProgram>> kernels_;
+    std::vector<std::unique_ptr<Kernel>> kernels_;
 };
 
 }  // namespace
@@ -52,6 +55,15 @@ CudaKernel* CudaProgram::prepare(std::span<const std::byte> params, std::span<co
     config.block.x = kWriterBlock;
     config.overlap = true;
     return launch.flat ? &flat_ : launch.wide ? &view_wide_ : &view_;
+}
+
+CudaGridProgram::CudaGridProgram(const Program& program, LoadedModule& inner)
+    : Kernel(program.name), shape_(program), kernel_(entry(inner, program.name + "_grid")) {}
+
+void CudaGridProgram::prepare(std::span<const std::byte> params, const LaunchConfig& config,
+                              std::span<const PlacedBuffer> placed, GridWords& words) const {
+    const Dim3 &g = config.grid, &b = config.block;
+    shape_.prepare(params, {g.x, g.y, g.z}, {b.x, b.y, b.z}, placed, words);
 }
 
 std::shared_ptr<LoadedModule> load_programs(const std::string& device, const std::string& name,

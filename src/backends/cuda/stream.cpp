@@ -96,9 +96,11 @@ public:
         begin_call();
         auto* own = dynamic_cast<CudaKernel*>(&kernel);
         auto* program = own ? nullptr : dynamic_cast<CudaProgram*>(&kernel);
-        auto* routine = own || program ? nullptr : dynamic_cast<CudaRoutine*>(&kernel);
+        auto* grid = own || program ? nullptr : dynamic_cast<CudaGridProgram*>(&kernel);
+        auto* routine = own || program || grid ? nullptr : dynamic_cast<CudaRoutine*>(&kernel);
         const Context* made_in = own       ? &own->context()
                                  : program ? &program->context()
+                                 : grid    ? &grid->kernel().context()
                                  : routine ? &routine->context()
                                            : nullptr;
         if (made_in != context_.get())
@@ -130,9 +132,17 @@ public:
         }
         LaunchConfig at = config;
         WrittenLaunch written;
-        if (program) {
-            std::array<PlacedBuffer, kMaxBuffers> placed;
+        GridWords words;
+        std::array<PlacedBuffer, kMaxBuffers> placed;
+        if (program || grid)
             for (std::size_t b = 0; b < count; ++b) placed[b] = {addresses[b], buffers[b].size};
+        if (grid) {
+            grid->prepare(params, config, std::span(placed).first(count), words);
+            if (!config.grid.x || !config.grid.y || !config.grid.z) return;
+            own = &grid->kernel();
+            at.overlap = false;  // it does not wait for the work before it
+            arguments[count++] = words.words.data();
+        } else if (program) {
             own = program->prepare(params, std::span(placed).first(count), at, written);
             if (!own) return;
             arguments[count++] = written.words.data();

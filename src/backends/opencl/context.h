@@ -12,7 +12,7 @@
 
 #include "backends/opencl/driver.h"
 #include "device/device.h"
-#include "program/writer.h"
+#include "program/grid_writer.h"
 
 namespace invar::opencl {
 
@@ -101,6 +101,21 @@ private:
     int width_;
     bool words_in_memory_;
     OpenclKernel &flat_, &view_, &view_wide_;
+};
+
+// A grid program: launched with the grid and block of the call.
+class OpenclGridProgram final : public Kernel {
+public:
+    OpenclGridProgram(const Program& program, LoadedModule& inner);
+    const GridShape& shape() const noexcept { return *shape_; }
+    const std::shared_ptr<const GridShape>& kept_shape() const noexcept { return shape_; }
+    OpenclKernel& kernel() const noexcept { return kernel_; }
+    bool words_in_memory() const noexcept { return words_in_memory_; }
+
+private:
+    std::shared_ptr<const GridShape> shape_;  // a launch may end after the program is gone
+    bool words_in_memory_;
+    OpenclKernel& kernel_;
 };
 
 // The programs of a module, given what their written source was compiled to.

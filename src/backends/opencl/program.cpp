@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Pointwise programs as kernels of an OpenCL device.
+// Programs as kernels of an OpenCL device.
 #include <algorithm>
 
 #include "backends/opencl/context.h"
@@ -20,7 +20,10 @@ public:
                   std::shared_ptr<LoadedModule> inner)
         : device_(std::move(device)), name_(std::move(name)), inner_(std::move(inner)) {
         for (const Program& program : programs)
-            kernels_.push_back(std::make_unique<OpenclProgram>(program, *inner_));
+            if (program.is_grid())
+                kernels_.push_back(std::make_unique<OpenclGridProgram>(program, *inner_));
+            else
+                kernels_.push_back(std::make_unique<OpenclProgram>(program, *inner_));
     }
 
     Kernel& kernel(std::string_view wanted) override { return find_kernel(kernels_, device_, name_, wanted); }
@@ -28,7 +31,7 @@ public:
 private:
     std::string device_, name_;
     std::shared_ptr<LoadedModule> inner_;
-    std::vector<std::unique_ptr<OpenclProgram>> kernels_;
+    std::vector<std::unique_ptr<Kernel>> kernels_;
 };
 
 }  // namespace
@@ -57,6 +60,12 @@ OpenclKernel* OpenclProgram::prepare(std::span<const std::byte> params, std::spa
     config.block.x = static_cast<std::uint32_t>(block);
     return &kernel;
 }
+
+OpenclGridProgram::OpenclGridProgram(const Program& program, LoadedModule& inner)
+    : Kernel(program.name),
+      shape_(std::make_shared<const GridShape>(program)),
+      words_in_memory_(opencl_words_in_memory(program)),
+      kernel_(entry(inner, program.name + "_grid")) {}
 
 std::shared_ptr<LoadedModule> load_programs(const std::string& device, const std::string& name,
                                             std::span<const Program> programs,

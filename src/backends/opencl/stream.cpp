@@ -8,6 +8,7 @@
 #include <array>
 #include <deque>
 #include <limits>
+#include <optional>
 
 #include "backends/opencl/context.h"
 #include "device/faults.h"
@@ -17,6 +18,16 @@ namespace {
 
 constexpr std::size_t kMaxBuffers = 32;  // of one launch
 constexpr std::uint64_t kNever = std::numeric_limits<std::uint64_t>::max();
+
+// Where a launch of a grid program reports what it finds wrong, read back behind it.
+struct FaultReport {
+    std::shared_ptr<const GridShape> shape;
+    std::array<std::int64_t, kGridFaultWords> words{};
+    std::exception_ptr error() const {
+        const DeviceFault fault = shape->fault(words);
+        return fault.kind != 0 ? fault_error(fault) : nullptr;
+    }
+};
 
 // What became of the commands of a stream; shared with its events, which may outlive it.
 class Progress {
@@ -28,11 +39,13 @@ public:
     Progress(const Progress&) = delete;
     Progress& operator=(const Progress&) = delete;
 
-    // Takes over the event of the next command. source: a stream of whose first source_count commands it waits for.
+    // Takes over the event of the next command. source: a stream of whose first source_count commands it waits for; report:
+    // what the command reads back.
     void add(cl_event event, std::string what, std::shared_ptr<Progress> source = {},
-             std::uint64_t source_count = 0) {
+             std::uint64_t source_count = 0, std::shared_ptr<FaultReport> report = {}) {
         const std::lock_guard lock(context_->progress_mutex());
-        pending_.push_back({event, submitted_++, std::move(what), std::move(source), source_count});
+        pending_.push_back(
+            {event, submitted_++, std::move(what), std::move(source), source_count, std::move(report)});
         collect();
     }
 
@@ -63,6 +76,7 @@ private:
         std::string what;
         std::shared_ptr<Progress> source;
         std::uint64_t source_count;
+        std::shared_ptr<FaultReport> report;
     };
 
     void note(std::uint64_t number, std::exception_ptr error) {
@@ -88,7 +102,10 @@ private:
                 if (command.source->failed_at_ < command.source_count)
                     note(command.number, command.source->error_);
             }
-            if (status < 0) note(command.number, context_->error(status, command.what));
+            if (status < 0)
+                note(command.number, context_->error(status, command.what));
+            else if (command.report)
+                if (const std::exception_ptr error = command.report->error()) note(command.number, error);
         }
     }
 
@@ -158,7 +175,11 @@ public:
         begin_call();
         auto* own = dynamic_cast<OpenclKernel*>(&kernel);
         auto* program = own ? nullptr : dynamic_cast<OpenclProgram*>(&kernel);
-        const Context* made_in = own ? &own->context() : program ? &program->context() : nullptr;
+        auto* grid = own || program ? nullptr : dynamic_cast<OpenclGridProgram*>(&kernel);
+        const Context* made_in = own       ? &own->context()
+                                 : program ? &program->context()
+                                 : grid    ? &grid->kernel().context()
+                                           : nullptr;
         if (made_in != context_.get())
             throw InvalidArgument(name() + ": kernel '" + kernel.name() +
                                   "' was compiled for another device");
@@ -174,13 +195,24 @@ public:
         for (std::size_t b = 0; b < buffers.size(); ++b)
             arguments[b] = {own_buffer(buffers[b], "argument of a kernel").handle(), buffers[b].offset};
         const auto placed = std::span(arguments).first(buffers.size());
-        if (!program) {
+        if (!program && !grid) {
             start(*own, config, placed, params, false);
             return;
         }
         // The driver aligns a buffer to the largest type of OpenCL (128 bytes), so offsets serve as addresses.
         std::array<PlacedBuffer, kMaxBuffers> pieces;
         for (std::size_t b = 0; b < buffers.size(); ++b) pieces[b] = {buffers[b].offset, buffers[b].size};
+        if (grid) {
+            const Dim3 &g = config.grid, &b = config.block;
+            GridWords words;
+            grid->shape().prepare(params, {g.x, g.y, g.z}, {b.x, b.y, b.z}, std::span(pieces).first(buffers.size()), words);
+            if (!g.x || !g.y || !g.z) return;
+            LaunchConfig sizes = config;
+            sizes.shared_bytes = 0;  // its shared memory is its own
+            start(grid->kernel(), sizes, placed, std::as_bytes(std::span(words.words).first(words.count)),
+                  grid->words_in_memory(), grid->kept_shape());
+            return;
+        }
         LaunchConfig at;
         WrittenLaunch written;
         own = program->prepare(params, std::span(pieces).first(buffers.size()), at, written);
@@ -311,11 +343,11 @@ private:
     void poison(cl_int result, const std::string& what) { progress_->fail(context_->error(result, what)); }
 
     void submit(cl_int result, cl_event event, std::string what, std::shared_ptr<Progress> source = {},
-                std::uint64_t source_count = 0) {
+                std::uint64_t source_count = 0, std::shared_ptr<FaultReport> report = {}) {
         if (result != kSuccess)
             poison(result, what);
         else
-            progress_->add(event, std::move(what), std::move(source), source_count);
+            progress_->add(event, std::move(what), std::move(source), source_count, std::move(report));
     }
 
     void to_device(const BufferRef& dst, const std::byte* from, std::size_t bytes) {
@@ -332,12 +364,33 @@ private:
         submit(result, event, "a download of " + bytes_text(bytes));
     }
 
-    // in_memory: the parameters go through a buffer of their own, which the driver keeps until the kernel has run.
+    // Memory with these bytes in it, released when this goes; the driver keeps it until the work that uses it is done.
+    class Filled {
+    public:
+        Filled(const Context& context, cl_ulong flags, std::span<const std::byte> bytes, cl_int& result)
+            : driver_(context.driver()) {
+            if (result == kSuccess)
+                handle_ = driver_.buffer_create(context.handle(), flags | kMemoryCopyHost, bytes.size(),
+                                                const_cast<std::byte*>(bytes.data()), &result);
+        }
+        ~Filled() {
+            if (handle_) driver_.memory_release(handle_);
+        }
+        Filled(const Filled&) = delete;
+        Filled& operator=(const Filled&) = delete;
+        const cl_mem& handle() const noexcept { return handle_; }
+
+    private:
+        const Driver& driver_;
+        cl_mem handle_ = nullptr;
+    };
+
+    // in_memory: the parameters go through a buffer of their own. grid: of a program that reports faults.
     void start(OpenclKernel& kernel, const LaunchConfig& config, std::span<const Argument> buffers,
-               std::span<const std::byte> params, bool in_memory) {
+               std::span<const std::byte> params, bool in_memory, std::shared_ptr<const GridShape> grid = {}) {
         check_sizes(kernel, config);
         const std::size_t given =
-            2 * buffers.size() + (params.empty() ? 0 : 1) + (config.shared_bytes ? 1 : 0);
+            2 * buffers.size() + (params.empty() ? 0 : 1) + (config.shared_bytes ? 1 : 0) + (grid ? 1 : 0);
         // A kernel that declares nothing is given nothing.
         if (kernel.arguments() != 0 && kernel.arguments() != given)
             throw LaunchFailed(name() + ": kernel '" + kernel.name() + "' declares " +
@@ -346,16 +399,17 @@ private:
                                ": two a buffer (pointer and offset), and one each for " +
                                "parameters and shared memory where there are any");
         if (injected(kernel.name())) return;
-        cl_mem parameters = nullptr;
-        if (in_memory) {
-            cl_int result = kSuccess;
-            parameters =
-                driver().buffer_create(context_->handle(), kMemoryReadOnly | kMemoryCopyHost, params.size(),
-                                       const_cast<std::byte*>(params.data()), &result);
-            if (result != kSuccess) {
-                poison(result, "memory for the parameters of kernel '" + kernel.name() + "'");
-                return;
-            }
+        cl_int made = kSuccess;
+        std::optional<Filled> parameters, faults;
+        if (in_memory) parameters.emplace(*context_, kMemoryReadOnly, params, made);
+        const std::shared_ptr<FaultReport> report = grid ? std::make_shared<FaultReport>() : nullptr;
+        if (grid) {
+            report->shape = std::move(grid);
+            faults.emplace(*context_, kMemoryReadWrite, std::as_bytes(std::span(report->words)), made);
+        }
+        if (made != kSuccess) {
+            poison(made, "memory for the parameters of kernel '" + kernel.name() + "'");
+            return;
         }
         const std::lock_guard lock(kernel.mutex());
         cl_int result = kSuccess;
@@ -369,10 +423,11 @@ private:
                 pass(sizeof buffer.offset, &buffer.offset);
             }
             if (in_memory)
-                pass(sizeof parameters, static_cast<const void*>(&parameters));
+                pass(sizeof(cl_mem), static_cast<const void*>(&parameters->handle()));
             else if (!params.empty())
                 pass(params.size(), params.data());
             if (config.shared_bytes) pass(config.shared_bytes, nullptr);
+            if (faults) pass(sizeof(cl_mem), static_cast<const void*>(&faults->handle()));
         }
         cl_event event = nullptr;
         if (result == kSuccess) {
@@ -382,16 +437,18 @@ private:
             const cl_uint dims = global[1] == 1 && global[2] == 1 ? 1 : 3;
             result =
                 driver().launch(queue_, kernel.handle(), dims, nullptr, global, local, 0, nullptr, &event);
-        } else if (parameters) {
-            driver().memory_release(parameters);
+        } else if (parameters || faults) {
             poison(result, "arguments of kernel '" + kernel.name() + "'");
             return;
         } else {
             throw LaunchFailed(name() + ": argument " + std::to_string(at - 1) + " of kernel '" +
                                kernel.name() + "' is not what it declares: " + describe(result));
         }
-        if (parameters) driver().memory_release(parameters);
         submit(result, event, "kernel '" + kernel.name() + "'");
+        if (result != kSuccess || !report) return;
+        cl_event read = nullptr;
+        result = driver().read(queue_, faults->handle(), 0, 0, sizeof report->words, report->words.data(), 0, nullptr, &read);
+        submit(result, read, "the faults of kernel '" + kernel.name() + "'", {}, 0, report);
     }
 
     void check_sizes(const OpenclKernel& kernel, const LaunchConfig& config) const {

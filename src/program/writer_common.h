@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the writers of pointwise and of grid programs share: how values and arithmetic are spelled in every C dialect.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "base/function_ref.h"
+#include "program/program.h"
+
+namespace invar {
+
+// 64 bits as a literal; end: what makes it unsigned and that long in the language.
+std::string written_bits(std::uint64_t value, const char* end);
+// The type that a buffer's elements have in memory.
+std::string written_storage(DType t);
+// A value of the compute type from an expression of 64 bits.
+std::string written_value(DType t, const std::string& word);
+// What was read from memory as a register holds it, and back: raw is an expression of the storage type.
+std::string written_load(DType t, const std::string& raw);
+std::string written_store(DType t, const std::string& value);
+// What an instruction of arithmetic computes; operand spells one at a type.
+std::string written_expression(const Program& p, const Instruction& i,
+                               FunctionRef<std::string(const Operand&, DType)> operand);
+
+}  // namespace invar

@@ -1,0 +1,283 @@
+// SPDX-License-Identifier: Apache-2.0
+// Grid programs on the devices that compile them from source, against the interpreter: random ones bit by bit (NaN apart),
+// the examples, every collective and atomic at every type, and accesses outside their buffers. With no device: what the
+// writer makes compiles for the CUDA architectures that count.
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include <gtest/gtest.h>
+
+#include "backends/cuda/driver.h"
+#include "backends/cuda_device.h"
+#include "backends/opencl_device.h"
+#include "base/env.h"
+#include "device/allocator.h"
+#include "program/grid_cases.h"
+#include "program/writer.h"
+
+namespace invar::test {
+namespace {
+
+std::string device_error(Stream& stream) {
+    try {
+        stream.synchronize();
+    } catch (const LaunchFailed& e) {
+        return e.what();
+    }
+    return "";
+}
+
+// Random programs of one module, with what they are launched with.
+struct Batch {
+    std::string text;
+    std::vector<GridCase> cases;
+};
+Batch random_batch(std::uint64_t first, int count) {
+    Batch batch;
+    for (int k = 0; k < count; ++k) {
+        GridCase c = random_grid_case(first + static_cast<std::uint64_t>(k));
+        const std::string text = grid_text(c.lines, "p" + std::to_string(k));
+        try {
+            (void)assemble(text);
+        } catch (const FormatError&) {
+            continue;  // few: grid_random_test counts them
+        }
+        batch.text += text;
+        batch.cases.push_back(std::move(c));
+    }
+    return batch;
+}
+
+std::string example_texts() {
+    std::vector<std::filesystem::path> files;
+    for (const auto& file : std::filesystem::directory_iterator(std::filesystem::path(INVAR_SOURCE_DIR) / "examples/programs"))
+        if (file.path().extension() == ".prog") files.push_back(file.path());
+    std::sort(files.begin(), files.end());
+    std::stringstream text;
+    for (const auto& file : files) text << std::ifstream(file).rdbuf() << "\n";
+    return text.str();
+}
+
+// One program for each collective and atomic at each of its types: out = the result a lane, or what is left in memory.
+std::string matrix_text() {
+    std::string text;
+    int serial = 0;
+    for (const InstructionInfo& row : instruction_table())
+        for (int n = 0; n < kDTypeCount; ++n) {
+            const auto type = static_cast<DType>(n);
+            if (is_pointwise(row.opcode) || (row.types & type_bit(type)) == 0) continue;
+            const std::string t(dtype_name(type)), name(row.name), suffix = "." + t;
+            const std::string head = ".program m" + std::to_string(serial++) + "\n.param x: " + t + "*\n.param by: u32*\n" +
+                                     ".param out: " + t + "*\n.shared s: " + t + "[128]\nLDG." + t + " v, [x + gid]\n";
+            text += head;
+            if (is_atomic(row.opcode)) {
+                // The old value of a lane depends on the order of lanes; what is left does not, but for exch and cas, which
+                // one lane does alone.
+                const bool alone = row.opcode == Opcode::ATOM_EXCH || row.opcode == Opcode::ATOM_CAS;
+                const std::string more = row.opcode == Opcode::ATOM_CAS ? ", v, 5" : ", v";
+                text += "MOV.u32 i, thread.x\nSET.eq.u32 p, i, 0\nMOV.u32 b, block.x\n";
+                if (alone) text += "SET.eq.u32 q, b, 0\nAND.pred p, p, q\nIF p\n";
+                text += name + suffix + " o, [out + 0]" + more + "\n" + name + suffix + " o, [s + 0]" + more + "\n";
+                if (alone) text += "ENDIF\n";
+                text += "BAR.SYNC\nADD.u32 b, b, 1\nIF p\nLDS" + suffix + " w, [s + 0]\nSTG" + suffix + " [out + b], w\nENDIF\n";
+            } else if (is_collective(row.opcode)) {
+                text += "LDG.u32 k, [by + gid]\n" + name + suffix + " y, v" + (is_shuffle(row.opcode) ? ", k" : "") + "\nSTG" +
+                        suffix + " [out + gid], y\n";
+            } else {  // LDS and STS: there and back by way of another lane
+                text += "MOV.u32 i, thread.x\nSTS" + suffix + " [s + i], v\nBAR.SYNC\nMOV.u32 n, block_dim.x\nSUB.u32 n, n, 1\n"
+                        "SUB.u32 j, n, i\nLDS" + suffix + " y, [s + j]\nSTG" + suffix + " [out + gid], y\n";
+            }
+        }
+    return text;
+}
+
+class GridOnDevice : public testing::TestWithParam<const char*> {
+protected:
+    // False where the test is to be skipped; why says the reason.
+    bool open() {
+        if (GetParam() == std::string("cuda")) {
+            device_ = first_cuda_device();
+            why_ = "no CUDA device here";
+        } else {
+            device_ = first_opencl_device(why_);
+            EXPECT_TRUE(device_ || env_string("INVAR_REQUIRE_OPENCL").empty()) << why_;
+        }
+        if (device_) stream_ = device_->make_stream();
+        return device_ != nullptr;
+    }
+
+    void launch(Kernel& kernel, const Program& p, std::vector<Bits>& buffers, const Bits& scalars, const GridDims& grid,
+                const GridDims& block) {
+        std::vector<Packed> packed;
+        std::vector<Allocation> memory;
+        std::vector<BufferRef> references;
+        for (const Parameter& q : p.parameters) {
+            if (!q.buffer) continue;
+            packed.emplace_back(q.dtype, buffers[packed.size()]);
+            memory.push_back(device_->allocator().allocate(packed.back().bytes));
+            stream_->upload(memory.back().ref(), packed.back().data.get(), packed.back().bytes);
+            references.push_back(memory.back().ref());
+        }
+        const LaunchConfig config{{grid[0], grid[1], grid[2]}, {block[0], block[1], block[2]}};
+        stream_->launch(kernel, config, references, grid_params(0, scalars));
+        for (std::size_t b = 0; b < packed.size(); ++b)
+            stream_->download(packed[b].data.get(), references[b], packed[b].bytes);
+        stream_->synchronize();
+        for (std::size_t b = 0; b < packed.size(); ++b)
+            for (std::size_t i = 0; i < buffers[b].size(); ++i) buffers[b][i] = packed[b].at(i);
+    }
+
+    // Runs a program on both; empty where they agree.
+    std::string difference(Kernel& kernel, const Program& p, const std::vector<Bits>& buffers, const Bits& scalars,
+                           const GridDims& grid, const GridDims& block) {
+        auto want = buffers, got = buffers;
+        run_grid(p, want, scalars, grid, block, 0, 1000000);
+        launch(kernel, p, got, scalars, grid, block);
+        std::size_t b = 0;
+        for (const Parameter& q : p.parameters) {
+            if (!q.buffer) continue;
+            const DType t = compute_type(q.dtype);
+            for (std::size_t i = 0; i < want[b].size(); ++i) {
+                if (got[b][i] == want[b][i] ||
+                    (is_nan(t, widen(q.dtype, got[b][i])) && is_nan(t, widen(q.dtype, want[b][i]))))
+                    continue;
+                std::ostringstream s;
+                s << q.name << "[" << i << "] is " << std::hex << got[b][i] << ", not " << want[b][i] << std::dec
+                  << ", in blocks of " << block[0];
+                return s.str();
+            }
+            ++b;
+        }
+        return "";
+    }
+
+    std::string shrunk(const GridCase& c) {
+        const auto lines = shrink_lines(c.lines, [&](const std::vector<std::string>& fewer) {
+            try {
+                const Program p = assemble(grid_text(fewer));
+                const auto module = device_->compile({"a random program", ProgramText{grid_text(fewer)}});
+                return !difference(module->kernel(p.name), p, c.buffers, c.scalars, c.grid, c.block).empty();
+            } catch (const Error&) {
+                return false;  // no program, or one without an end
+            }
+        });
+        return grid_text(lines);
+    }
+
+    std::shared_ptr<Device> device_;
+    std::unique_ptr<Stream> stream_;
+    std::string why_;
+};
+
+TEST_P(GridOnDevice, RandomProgramsGiveTheInterpretersBits) {
+    if (!open()) GTEST_SKIP() << why_;
+    const std::int64_t count = env_int("INVAR_GRID_PROGRAMS_ON_DEVICE", 1000, 1, 1000000000);
+    constexpr int kOfModule = 100;
+    for (std::int64_t first = 1; first <= count; first += kOfModule) {
+        const Batch batch = random_batch(static_cast<std::uint64_t>(first), kOfModule);
+        const auto module = device_->compile({"random programs", ProgramText{batch.text}});
+        const std::vector<Program> programs = assemble_module(batch.text);
+        for (std::size_t k = 0; k < programs.size(); ++k) {
+            const GridCase& c = batch.cases[k];
+            const std::string d =
+                difference(module->kernel(programs[k].name), programs[k], c.buffers, c.scalars, c.grid, c.block);
+            ASSERT_EQ(d, "") << "smallest that fails:\n" << shrunk(c);
+        }
+    }
+}
+
+TEST_P(GridOnDevice, EveryCollectiveAndAtomicAtEveryType) {
+    if (!open()) GTEST_SKIP() << why_;
+    const std::string text = matrix_text();
+    const auto module = device_->compile({"grid matrix", ProgramText{text}});
+    Random random(7);
+    for (const Program& p : assemble_module(text))
+        for (const std::uint32_t lanes : {1u, 31u, 32u, 33u, 100u}) {
+            const DType t = p.parameters[0].dtype;
+            std::vector<Bits> buffers{Bits(2 * lanes), Bits(2 * lanes), Bits(2 * lanes + 3)};
+            for (auto& x : buffers[0]) {
+                const double number = static_cast<double>(static_cast<int>(random() % 17) - 8);
+                x = t == DType::f16 || t == DType::bf16 ? narrow(t, value_bits(DType::f32, number))
+                    : is_float(t)                       ? value_bits(t, random() % 9 == 0 ? -0.0 : number / 4)
+                                                        : random() & (t == DType::pred ? 1 : mask_of(t));
+            }
+            for (auto& x : buffers[1]) x = random() % 40;
+            buffers[2][0] = buffers[0][0];
+            ASSERT_EQ(difference(module->kernel(p.name), p, buffers, {}, {2, 1, 1}, {lanes, 1, 1}), "") << to_text(p);
+        }
+}
+
+TEST_P(GridOnDevice, AccessesOutsideAreTheInterpretersErrors) {
+    if (!open()) GTEST_SKIP() << why_;
+    const std::string head = ".program p\n.param u: u32*\n.shared s: i32[4]\nMOV.i32 i, thread.x\n";
+    for (const auto& [body, lanes] : {std::pair{"STG.u32 [u + gid], 7", 6u},
+                                      {"SUB.i32 i, i, 1\nLDG.u32 x, [u + i]\nSTG.u32 [u + 0], x", 3u},
+                                      {"STS.i32 [s + i], 1", 5u},
+                                      {"ATOM.add.u32 x, [u + i], 1", 6u}}) {
+        const std::string text = head + body;
+        const auto module = device_->compile({"faults", ProgramText{text}});
+        const Program p = assemble(text);
+        std::vector<Bits> buffers{Bits(5)};
+        std::string want, got;
+        try {
+            run_grid(p, buffers, {}, {1, 1, 1}, {lanes, 1, 1});
+        } catch (const LaunchFailed& e) {
+            want = e.what();
+        }
+        try {
+            launch(module->kernel("p"), p, buffers, {}, {1, 1, 1}, {lanes, 1, 1});
+        } catch (const LaunchFailed& e) {
+            got = e.what();
+        }
+        // The first lane that fails is not the same everywhere; here one fails.
+        EXPECT_NE(want, "");
+        EXPECT_EQ(got, want);
+        EXPECT_TRUE(stream_->poisoned());
+        stream_ = device_->make_stream();
+        std::vector<Bits> good{Bits(16)};
+        const std::string fine = ".program p\n.param u: u32*\nBAR.SYNC\nSTG.u32 [u + gid], 7";
+        launch(device_->compile({"fine", ProgramText{fine}})->kernel("p"), assemble(fine), good, {}, {2, 1, 1}, {8, 1, 1});
+        EXPECT_EQ(good[0], Bits(16, 7));
+    }
+    EXPECT_EQ(device_error(*stream_), "");
+}
+
+TEST_P(GridOnDevice, LaunchesThatDoNotFitAreRefused) {
+    if (!open()) GTEST_SKIP() << why_;
+    const std::string text = ".program p\n.param u: u32*\n.block 8\nSTG.u32 [u + gid], 1";
+    const auto module = device_->compile({"sizes", ProgramText{text}});
+    const Program p = assemble(text);
+    std::vector<Bits> buffers{Bits(8)};
+    EXPECT_THROW(launch(module->kernel("p"), p, buffers, {}, {1, 1, 1}, {4, 1, 1}), InvalidArgument);
+    EXPECT_THROW(launch(module->kernel("p"), p, buffers, {1}, {1, 1, 1}, {8, 1, 1}), InvalidArgument);
+    launch(module->kernel("p"), p, buffers, {}, {0, 1, 1}, {8, 1, 1});
+    EXPECT_EQ(buffers[0], Bits(8));
+    launch(module->kernel("p"), p, buffers, {}, {1, 1, 1}, {8, 1, 1});
+    EXPECT_EQ(buffers[0], Bits(8, 1));
+}
+
+INSTANTIATE_TEST_SUITE_P(Devices, GridOnDevice, testing::Values("cuda", "opencl"),
+                         [](const auto& info) { return std::string(info.param); });
+
+TEST(GridWriter, WhatItWritesCompilesForEveryArchitecture) {
+    try {
+        cuda::nvrtc();
+    } catch (const Unsupported& e) {
+        if (!env_string("INVAR_REQUIRE_NVRTC").empty()) throw;
+        GTEST_SKIP() << e.what();
+    }
+    const auto compiles = [](const std::string& text, const char* architecture) {
+        const std::string source = write_source(assemble_module(text), Language::cuda);
+        return cuda::compile_source("grid", source, architecture, {}).cubin.size() > 1000;
+    };
+    for (const char* architecture : {"sm_80", "sm_90a", "sm_100"}) {
+        EXPECT_TRUE(compiles(example_texts(), architecture));
+        EXPECT_TRUE(compiles(matrix_text(), architecture));
+    }
+    EXPECT_TRUE(compiles(random_batch(1, 100).text, "sm_90a"));
+}
+
+}  // namespace
+}  // namespace invar::test
