@@ -141,6 +141,13 @@ TEST_F(OpenclFake, AKernelThatFailsPoisonsItsStreamAtTheNextWait) {
 
 TEST_F(OpenclFake, EveryResultHasItsType) {
     start();
+    control->next_launch = -54;
+    message(ErrorKind::kInvalidArgument, [&] { launch(*stream, "first"); });
+    EXPECT_FALSE(stream->poisoned()) << "a wrong block is the caller's fault";
+    control->next_launch = -5;
+    const auto first = device->make_stream();
+    ASSERT_NO_THROW(launch(*first, "first"));
+    message(ErrorKind::kLaunchFailed, [&] { first->synchronize(); });
     const auto buffer = device->allocate_raw(64);
     stream->fill(buffer->ref(), 1);
     control->next_command = -4;

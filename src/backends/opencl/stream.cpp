@@ -301,6 +301,18 @@ private:
         cl_ulong offset = 0;  // bytes
     };
 
+    // Parameters that go through memory; the driver keeps it until the kernel has run.
+    struct Words {
+        explicit Words(const Driver& d) : driver(d) {}
+        ~Words() {
+            if (memory) driver.memory_release(memory);
+        }
+        Words(const Words&) = delete;
+        Words& operator=(const Words&) = delete;
+        const Driver& driver;
+        cl_mem memory = nullptr;
+    };
+
     const Driver& driver() const { return context_->driver(); }
     const std::string& name() const { return context_->device_name(); }
 
@@ -332,7 +344,7 @@ private:
         submit(result, event, "a download of " + bytes_text(bytes));
     }
 
-    // in_memory: the parameters go through a buffer of their own, which the driver keeps until the kernel has run.
+    // in_memory: the parameters go through a buffer of their own.
     void start(OpenclKernel& kernel, const LaunchConfig& config, std::span<const Argument> buffers,
                std::span<const std::byte> params, bool in_memory) {
         check_sizes(kernel, config);
@@ -346,52 +358,46 @@ private:
                                ": two a buffer (pointer and offset), and one each for " +
                                "parameters and shared memory where there are any");
         if (injected(kernel.name())) return;
-        cl_mem parameters = nullptr;
-        if (in_memory) {
-            cl_int result = kSuccess;
-            parameters =
+        Words words{driver()};
+        cl_int result = kSuccess;
+        if (in_memory)
+            words.memory =
                 driver().buffer_create(context_->handle(), kMemoryReadOnly | kMemoryCopyHost, params.size(),
                                        const_cast<std::byte*>(params.data()), &result);
-            if (result != kSuccess) {
-                poison(result, "memory for the parameters of kernel '" + kernel.name() + "'");
-                return;
-            }
+        const std::string what = "kernel '" + kernel.name() + "'";
+        if (result != kSuccess) {
+            poison(result, "memory for the parameters of " + what);
+            return;
         }
         const std::lock_guard lock(kernel.mutex());
-        cl_int result = kSuccess;
         cl_uint at = 0;
         const auto pass = [&](std::size_t bytes, const void* value) {
             if (result == kSuccess) result = driver().kernel_argument(kernel.handle(), at++, bytes, value);
         };
         if (kernel.arguments() != 0) {
             for (const Argument& buffer : buffers) {
-                pass(sizeof buffer.memory, static_cast<const void*>(&buffer.memory));
+                pass(sizeof(cl_mem), static_cast<const void*>(&buffer.memory));
                 pass(sizeof buffer.offset, &buffer.offset);
             }
             if (in_memory)
-                pass(sizeof parameters, static_cast<const void*>(&parameters));
+                pass(sizeof(cl_mem), static_cast<const void*>(&words.memory));
             else if (!params.empty())
                 pass(params.size(), params.data());
             if (config.shared_bytes) pass(config.shared_bytes, nullptr);
         }
+        if (result != kSuccess)
+            throw LaunchFailed(name() + ": argument " + std::to_string(at - 1) + " of " + what +
+                               " is not what it declares: " + describe(result));
+        const std::size_t local[] = {config.block.x, config.block.y, config.block.z};
+        const std::size_t global[] = {local[0] * config.grid.x, local[1] * config.grid.y,
+                                      local[2] * config.grid.z};
+        const cl_uint dims = global[1] == 1 && global[2] == 1 ? 1 : 3;
         cl_event event = nullptr;
-        if (result == kSuccess) {
-            const std::size_t local[] = {config.block.x, config.block.y, config.block.z};
-            const std::size_t global[] = {local[0] * config.grid.x, local[1] * config.grid.y,
-                                          local[2] * config.grid.z};
-            const cl_uint dims = global[1] == 1 && global[2] == 1 ? 1 : 3;
-            result =
-                driver().launch(queue_, kernel.handle(), dims, nullptr, global, local, 0, nullptr, &event);
-        } else if (parameters) {
-            driver().memory_release(parameters);
-            poison(result, "arguments of kernel '" + kernel.name() + "'");
-            return;
-        } else {
-            throw LaunchFailed(name() + ": argument " + std::to_string(at - 1) + " of kernel '" +
-                               kernel.name() + "' is not what it declares: " + describe(result));
-        }
-        if (parameters) driver().memory_release(parameters);
-        submit(result, event, "kernel '" + kernel.name() + "'");
+        result = driver().launch(queue_, kernel.handle(), dims, nullptr, global, local, 0, nullptr, &event);
+        if (result == kInvalidWorkGroupSize || result == kInvalidWorkItemSize ||
+            result == kInvalidGlobalWorkSize)
+            context_->check(result, "grid and block of " + what);  // throws: the caller's, not the stream's
+        submit(result, event, what);
     }
 
     void check_sizes(const OpenclKernel& kernel, const LaunchConfig& config) const {
