@@ -183,7 +183,8 @@ FAKE cl_program clCreateProgramWithBinary(cl_context, cl_uint, const cl_device_i
                                           const unsigned char**, cl_int*, cl_int* result) {
     return made(new ClProgram_st, result, kInvalidBinary);
 }
-FAKE cl_int clBuildProgram(cl_program, cl_uint, const cl_device_id*, const char*, void*, void*) {
+FAKE cl_int clBuildProgram(cl_program, cl_uint, const cl_device_id*, const char* options, void*, void*) {
+    std::strncpy(control.options, options, sizeof control.options - 1);
     return kSuccess;
 }
 FAKE cl_int clGetProgramInfo(cl_program, cl_uint, std::size_t room, void* to, std::size_t* size) {

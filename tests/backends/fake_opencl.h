@@ -11,6 +11,7 @@ struct FakeOpencl {
     int next_launch = 0;      // result of the next clEnqueueNDRangeKernel, once
     int finish = 0;           // result of clFinish
     bool hold = false;        // commands stay unfinished until somebody waits
+    char options[128] = {};   // of the last clBuildProgram
     int objects = 0;          // buffers, queues, programs, kernels and events that are alive
 };
 

@@ -4,7 +4,9 @@
 #include <dlfcn.h>
 
 #include <cstdlib>
+#include <cstring>
 #include <string>
+#include <vector>
 
 #include <gtest/gtest.h>
 
@@ -113,6 +115,17 @@ TEST_F(OpenclFake, WhatADeviceCannotComputeExactlyIsRefusedByName) {
         EXPECT_NE(what.find("does not round divisions"), std::string::npos) << what;
     }
     EXPECT_NO_THROW(compile("EXP.f32 x, x\n"));
+}
+
+TEST_F(OpenclFake, TheCompilerIsAskedForExactArithmeticWhereItHasIt) {
+    const auto devices = backend()->devices();
+    const auto options = [&](std::size_t which, std::vector<std::string> own) {
+        std::memset(control->options, 0, sizeof control->options);
+        devices[which]->compile({"m", SourceText{"opencl", "kernel void k() {}", std::move(own)}});
+        return std::string(control->options);
+    };
+    EXPECT_EQ(options(0, {}), "-cl-std=CL1.2");
+    EXPECT_EQ(options(1, {"-DX=1"}), "-cl-std=CL1.2 -cl-fp32-correctly-rounded-divide-sqrt -DX=1");
 }
 
 TEST_F(OpenclFake, AKernelThatFailsPoisonsItsStreamAtTheNextWait) {
