@@ -7,59 +7,13 @@
 #include "base/checked.h"
 #include "program/grid_writer.h"
 #include "program/writer_common.h"
-#include "program/writer_prelude.h"
+#include "program/writer_dialect.h"
 
 namespace invar {
 namespace {
 
 constexpr int kDims = 2;                             // words before the dims
 constexpr int kScalars = kDims + kMaxPointwiseRank;  // words before the scalars
-
-// What the languages spell differently. The rest of the text is their common part.
-struct Dialect {
-    const char* literal_end;       // of an unsigned literal of 64 bits
-    const char* memory;            // address space of a pointer into a buffer
-    const char* structure;         // before the name of a struct where it is used
-    const char* words;             // how a function takes the words of the launch: "const X_words" and this
-    const char* word;              // how it reads one: this and "2]"
-    const char *load, *store;      // functions that move several elements from and to a buffer
-    const char* aligned;           // after an array that they access
-    const char* address;           // cast of a pointer to an integer
-    const char* kernel;            // before a kernel's name
-    const char* begin;             // what a kernel does first
-    const char *threads, *thread;  // of the whole launch
-    bool offsets;                  // a buffer comes as a pointer and an offset in bytes
-};
-
-constexpr Dialect kCuda = {"ull",
-                           "",
-                           "",
-                           "& p",
-                           "p.w[",
-                           "copy",
-                           "copy",
-                           "",
-                           "(u64)",
-                           "extern \"C\" __global__ void __launch_bounds__(256) ",
-                           "  wait_for_earlier();\n",
-                           "(u64)gridDim.x * blockDim.x",
-                           "(u64)blockIdx.x * blockDim.x + threadIdx.x",
-                           false};
-static_assert(kWriterBlock == 256);
-constexpr Dialect kOpencl = {"ul",
-                             "global ",
-                             "struct ",
-                             "* p",
-                             "p->w[",
-                             "load",
-                             "store",
-                             " __attribute__((aligned(16)))",
-                             "(size_t)",
-                             "kernel void ",
-                             "",
-                             "get_global_size(0)",
-                             "get_global_id(0)",
-                             true};
 
 int word_count(const Program& program) {
     if (program.is_grid()) return static_cast<int>(1 + program.buffers().size() + program.scalars().size());
@@ -317,27 +271,22 @@ bool opencl_words_in_memory(const Program& program) {
 }
 
 std::string write_source(std::span<const Program> programs, Language language) {
-    const bool cuda = language == Language::cuda;
-    const bool f64 = cuda || std::any_of(programs.begin(), programs.end(), [](const Program& program) {
-                         return uses_type(program, DType::f64);
-                     });
-    std::string text = cuda ? kCudaPrelude : kOpenclPrelude;
-    if (f64 && !cuda) text += kOpenclPreludeF64;
+    const Dialect& dialect = language == Language::cuda ? kCuda : kOpencl;
+    const bool f64 = dialect.always_f64 ||
+                     std::any_of(programs.begin(), programs.end(),
+                                 [](const Program& program) { return uses_type(program, DType::f64); });
+    std::string text = dialect.prelude;
+    if (f64) text += dialect.prelude_f64;
     text += kWriterPrelude;
     if (f64) text += kPreludeCvtF64;
     text += kPreludeRest;
     if (f64) text += kPreludeF64;
-    if (!cuda) text += kOpenclTanh;
-    if (f64 && !cuda) text += kOpenclTanhF64;
-    if (cuda)
-        for (const auto& [bytes, word] : {std::pair{2, "u16"}, {4, "u32"}, {8, "uint2"}, {16, "uint4"}})
-            text += "PRIVATE void copy" + std::to_string(bytes) + "(void* to, const void* from) { *(" + word +
-                    "*)to = *(const " + word + "*)from; }\n";
+    text += dialect.end;
+    if (f64) text += dialect.end_f64;
     if (std::any_of(programs.begin(), programs.end(), [](const Program& p) { return p.is_grid(); }))
         text += grid_prelude(programs, language);
     for (const Program& program : programs)
-        text += program.is_grid() ? write_grid_program(program, language)
-                                  : ProgramWriter(program, cuda ? kCuda : kOpencl).text();
+        text += program.is_grid() ? write_grid_program(program, language) : ProgramWriter(program, dialect).text();
     return text;
 }
 

@@ -4,7 +4,9 @@
 #include <dlfcn.h>
 
 #include <cstdlib>
+#include <cstring>
 #include <string>
+#include <vector>
 
 #include <gtest/gtest.h>
 
@@ -115,6 +117,17 @@ TEST_F(OpenclFake, WhatADeviceCannotComputeExactlyIsRefusedByName) {
     EXPECT_NO_THROW(compile("EXP.f32 x, x\n"));
 }
 
+TEST_F(OpenclFake, TheCompilerIsAskedForExactArithmeticWhereItHasIt) {
+    const auto devices = backend()->devices();
+    const auto options = [&](std::size_t which, std::vector<std::string> own) {
+        std::memset(control->options, 0, sizeof control->options);
+        devices[which]->compile({"m", SourceText{"opencl", "kernel void k() {}", std::move(own)}});
+        return std::string(control->options);
+    };
+    EXPECT_EQ(options(0, {}), "-cl-std=CL1.2");
+    EXPECT_EQ(options(1, {"-DX=1"}), "-cl-std=CL1.2 -cl-fp32-correctly-rounded-divide-sqrt -DX=1");
+}
+
 TEST_F(OpenclFake, AKernelThatFailsPoisonsItsStreamAtTheNextWait) {
     start();
     control->hold = true;
@@ -141,6 +154,13 @@ TEST_F(OpenclFake, AKernelThatFailsPoisonsItsStreamAtTheNextWait) {
 
 TEST_F(OpenclFake, EveryResultHasItsType) {
     start();
+    control->next_launch = -54;
+    message(ErrorKind::kInvalidArgument, [&] { launch(*stream, "first"); });
+    EXPECT_FALSE(stream->poisoned()) << "a wrong block is the caller's fault";
+    control->next_launch = -5;
+    const auto first = device->make_stream();
+    ASSERT_NO_THROW(launch(*first, "first"));
+    message(ErrorKind::kLaunchFailed, [&] { first->synchronize(); });
     const auto buffer = device->allocate_raw(64);
     stream->fill(buffer->ref(), 1);
     control->next_command = -4;

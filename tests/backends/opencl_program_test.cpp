@@ -69,6 +69,7 @@ TEST_F(OpenclProgramTest, EveryInstructionAtEveryType) {
     check_every_instruction(12);
 }
 TEST_F(OpenclProgramTest, ViewsScalarsAndSeveralOutputs) { check_views_scalars_and_several_outputs(); }
+TEST_F(OpenclProgramTest, RoundingTo16Bits) { check_rounding_to_16_bits(); }
 TEST_F(OpenclProgramTest, LaunchesThatDoNotFitAreRefused) { check_launches_that_do_not_fit(); }
 
 TEST_F(OpenclProgramTest, TanhReachesOne) {

@@ -305,7 +305,7 @@ TEST_F(OpenclTest, DeclinesWhatTheTableListsAndNothingElse) {
                            if (!device->supports(which)) throw Unsupported("no");
                        }};
     };
-    const auto compiles = [&](const char* name, Module m) {
+    const auto compiles = [&](const char* name, const Module& m) {
         return Attempt{std::string("module ") + name, [this, m] { device->compile(m); }};
     };
     const auto plans = [&](const char* name, auto plan) {

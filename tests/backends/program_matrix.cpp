@@ -8,6 +8,7 @@
 #include <map>
 #include <random>
 
+#include "base/half.h"
 #include "base/thread_pool.h"
 #include "program/interpreter.h"
 #include "program/pointwise.h"
@@ -342,6 +343,43 @@ void ProgramOnDevice::check_views_scalars_and_several_outputs() {
                values(DType::f32, 5 * 33 * 17, random)},
               dims, one, scale, shift);
     }
+}
+
+void ProgramOnDevice::check_rounding_to_16_bits() {
+    std::vector<std::uint32_t> bits;
+    const auto add_around = [&](std::uint32_t number, std::uint32_t middle) {
+        for (const std::uint32_t x : {number, middle - 1, middle, middle + 1})
+            for (const std::uint32_t sign : {0u, 0x80000000u}) bits.push_back(x | sign);
+    };
+    const auto bits_of = [](float x) {
+        std::uint32_t word = 0;
+        std::memcpy(&word, &x, sizeof word);
+        return word;
+    };
+    for (std::uint32_t p = 0; p < 0x7bff; ++p) {
+        const auto low = f16_to_f32(static_cast<std::uint16_t>(p)),
+                   high = f16_to_f32(static_cast<std::uint16_t>(p + 1));
+        add_around(bits_of(low), bits_of(low + (high - low) / 2));
+    }
+    add_around(bits_of(65504.0f), bits_of(65520.0f));  // from there on infinity
+    for (std::uint32_t p = 0; p <= 0x7f80; ++p) add_around(p << 16, p << 16 | 0x8000);
+    const std::size_t n = bits.size();
+    std::vector<std::vector<std::byte>> host(3);
+    host[0].resize(n * 4);
+    std::memcpy(host[0].data(), bits.data(), n * 4);
+    host[1].resize(n * 2);
+    host[2].resize(n * 2);
+    const Program program = assemble_module(kMorePrograms)[0];
+    const auto module = device->compile({"more", ProgramText{kMorePrograms}});
+    std::byte room[kMaxPointwiseParamsBytes];
+    const std::int64_t dims[] = {static_cast<std::int64_t>(n)};
+    const std::size_t size = write_pointwise_params(room, dims, {}, {});
+    const auto got = run_both(program, module->kernel(program.name), host, std::span(room, size));
+    for (const std::size_t b : {std::size_t{1}, std::size_t{2}})
+        for (std::size_t i = 0; i < n; ++i)
+            ASSERT_EQ(differs(program.parameters[b].dtype, got[b], host[b], i, 0), "")
+                << program.parameters[b].name << " of " << std::hex << bits[i] << " gave "
+                << element<std::uint16_t>(got[b], i) << ", not " << element<std::uint16_t>(host[b], i);
 }
 
 void ProgramOnDevice::check_launches_that_do_not_fit() {

@@ -43,6 +43,8 @@ protected:
     void check_every_instruction(int per_program);
     void check_views_scalars_and_several_outputs();
     void check_launches_that_do_not_fit();
+    // Every f16 and bf16 number, the middle between it and the next, and what lies right beside that middle.
+    void check_rounding_to_16_bits();
 
     // Runs the program on both devices over host bytes (changed in place on the interpreter's side); the device's
     // bytes are given back. Buffers begin `shift` bytes into their allocation, and what surrounds them must stay.

@@ -399,56 +399,53 @@ private:
                                ": two a buffer (pointer and offset), and one each for " +
                                "parameters and shared memory where there are any");
         if (injected(kernel.name())) return;
-        cl_int made = kSuccess;
-        std::optional<Filled> parameters, faults;
-        if (in_memory) parameters.emplace(*context_, kMemoryReadOnly, params, made);
+        cl_int result = kSuccess;
+        std::optional<Filled> words, faults;
+        if (in_memory) words.emplace(*context_, kMemoryReadOnly, params, result);
         const std::shared_ptr<FaultReport> report = grid ? std::make_shared<FaultReport>() : nullptr;
         if (grid) {
             report->shape = std::move(grid);
-            faults.emplace(*context_, kMemoryReadWrite, std::as_bytes(std::span(report->words)), made);
+            faults.emplace(*context_, kMemoryReadWrite, std::as_bytes(std::span(report->words)), result);
         }
-        if (made != kSuccess) {
-            poison(made, "memory for the parameters of kernel '" + kernel.name() + "'");
+        const std::string what = "kernel '" + kernel.name() + "'";
+        if (result != kSuccess) {
+            poison(result, "memory for the parameters of " + what);
             return;
         }
         const std::lock_guard lock(kernel.mutex());
-        cl_int result = kSuccess;
         cl_uint at = 0;
         const auto pass = [&](std::size_t bytes, const void* value) {
             if (result == kSuccess) result = driver().kernel_argument(kernel.handle(), at++, bytes, value);
         };
         if (kernel.arguments() != 0) {
             for (const Argument& buffer : buffers) {
-                pass(sizeof buffer.memory, static_cast<const void*>(&buffer.memory));
+                pass(sizeof(cl_mem), static_cast<const void*>(&buffer.memory));
                 pass(sizeof buffer.offset, &buffer.offset);
             }
             if (in_memory)
-                pass(sizeof(cl_mem), static_cast<const void*>(&parameters->handle()));
+                pass(sizeof(cl_mem), static_cast<const void*>(&words->handle()));
             else if (!params.empty())
                 pass(params.size(), params.data());
             if (config.shared_bytes) pass(config.shared_bytes, nullptr);
             if (faults) pass(sizeof(cl_mem), static_cast<const void*>(&faults->handle()));
         }
+        if (result != kSuccess)
+            throw LaunchFailed(name() + ": argument " + std::to_string(at - 1) + " of " + what +
+                               " is not what it declares: " + describe(result));
+        const std::size_t local[] = {config.block.x, config.block.y, config.block.z};
+        const std::size_t global[] = {local[0] * config.grid.x, local[1] * config.grid.y,
+                                      local[2] * config.grid.z};
+        const cl_uint dims = global[1] == 1 && global[2] == 1 ? 1 : 3;
         cl_event event = nullptr;
-        if (result == kSuccess) {
-            const std::size_t local[] = {config.block.x, config.block.y, config.block.z};
-            const std::size_t global[] = {local[0] * config.grid.x, local[1] * config.grid.y,
-                                          local[2] * config.grid.z};
-            const cl_uint dims = global[1] == 1 && global[2] == 1 ? 1 : 3;
-            result =
-                driver().launch(queue_, kernel.handle(), dims, nullptr, global, local, 0, nullptr, &event);
-        } else if (parameters || faults) {
-            poison(result, "arguments of kernel '" + kernel.name() + "'");
-            return;
-        } else {
-            throw LaunchFailed(name() + ": argument " + std::to_string(at - 1) + " of kernel '" +
-                               kernel.name() + "' is not what it declares: " + describe(result));
-        }
-        submit(result, event, "kernel '" + kernel.name() + "'");
+        result = driver().launch(queue_, kernel.handle(), dims, nullptr, global, local, 0, nullptr, &event);
+        if (result == kInvalidWorkGroupSize || result == kInvalidWorkItemSize ||
+            result == kInvalidGlobalWorkSize)
+            context_->check(result, "grid and block of " + what);  // throws: the caller's, not the stream's
+        submit(result, event, what);
         if (result != kSuccess || !report) return;
         cl_event read = nullptr;
         result = driver().read(queue_, faults->handle(), 0, 0, sizeof report->words, report->words.data(), 0, nullptr, &read);
-        submit(result, read, "the faults of kernel '" + kernel.name() + "'", {}, 0, report);
+        submit(result, read, "the faults of " + what, {}, 0, report);
     }
 
     void check_sizes(const OpenclKernel& kernel, const LaunchConfig& config) const {

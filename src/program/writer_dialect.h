@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: Apache-2.0
+// The languages that the writer knows: what each spells differently, and the words that its sources begin with. A third one
+// is one more Dialect.
+#pragma once
+
+#include "program/writer.h"
+#include "program/writer_prelude.h"
+
+namespace invar {
+
+// The rest of a text is the languages' common part.
+struct Dialect {
+    const char* prelude;       // types, and what writer_prelude.h needs
+    const char* prelude_f64;   // the same for f64
+    const char* end;           // after writer_prelude.h
+    const char* end_f64;       // the same for f64
+    bool always_f64;           // the functions of f64 are there also where no program uses them
+    const char* literal_end;   // of an unsigned literal of 64 bits
+    const char* memory;        // address space of a pointer into a buffer
+    bool offsets;              // a buffer comes as a pointer and an offset in bytes
+    const char* structure;     // before the name of a struct where it is used
+    const char* words;         // how a function takes the words of the launch: "const NAME_words" and this
+    const char* word;          // how it reads one: this and "2]"
+    const char *load, *store;  // functions that move several elements from and to a buffer
+    const char* aligned;       // after an array that they access
+    const char* address;       // cast of a pointer to an integer
+    const char* kernel;        // before a kernel's name
+    const char* begin;         // what a kernel does first
+    const char *threads, *thread;  // how many the launch has, and which one this is
+};
+
+// The words of CUDA C++. f16 and bf16 are converted by one PTX instruction each (compute capability 8.0).
+inline constexpr const char* kCudaPrelude = R"(
+typedef signed char i8; typedef short i16; typedef int i32; typedef long long i64;
+typedef unsigned char u8; typedef unsigned short u16; typedef unsigned u32; typedef unsigned long long u64;
+typedef float f32; typedef double f64; typedef unsigned char pred;
+#define PRIVATE static __device__ __forceinline__
+#define MATH_f32(name) name##f
+#define MATH_f64(name) name
+PRIVATE void wait_for_earlier() {  // LaunchConfig::overlap
+#if __CUDA_ARCH__ >= 900
+    asm volatile("griddepcontrol.wait;" ::: "memory");
+    asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
+PRIVATE f32 bits_f32(u64 w) { return __uint_as_float((u32)w); }
+PRIVATE f64 bits_f64(u64 w) { return __longlong_as_double((i64)w); }
+PRIVATE f32 LDG_f16(u16 x) { f32 r; asm("cvt.f32.f16 %0, %1;" : "=f"(r) : "h"(x)); return r; }
+PRIVATE u16 STG_f16(f32 x) { u16 r; asm("cvt.rn.f16.f32 %0, %1;" : "=h"(r) : "f"(x)); return r; }
+PRIVATE f32 LDG_bf16(u16 x) { return __uint_as_float((u32)x << 16); }
+PRIVATE u16 STG_bf16(f32 x) { u16 r; asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(r) : "f"(x)); return r; }
+)";
+
+inline constexpr const char* kCudaEnd =
+    R"(PRIVATE void copy2(void* to, const void* from) { *(u16*)to = *(const u16*)from; }
+PRIVATE void copy4(void* to, const void* from) { *(u32*)to = *(const u32*)from; }
+PRIVATE void copy8(void* to, const void* from) { *(uint2*)to = *(const uint2*)from; }
+PRIVATE void copy16(void* to, const void* from) { *(uint4*)to = *(const uint4*)from; }
+)";
+
+// The words of OpenCL C 1.2, without extensions. f16 is converted by integer arithmetic: vload_half and vstore_half want a
+// pointer, and a value in registers would have to go through one of another type. A narrowing to f16 adds half a unit less
+// one, and one more where the last kept bit is odd, so that ties go to even; below the normal numbers rint does that.
+inline constexpr const char* kOpenclPrelude = R"(
+#pragma OPENCL FP_CONTRACT OFF
+typedef char i8; typedef short i16; typedef int i32; typedef long i64;
+typedef uchar u8; typedef ushort u16; typedef uint u32; typedef ulong u64;
+typedef float f32; typedef uchar pred;
+#define PRIVATE static inline
+#define MATH_f32(name) name
+PRIVATE f32 bits_f32(u64 w) { return as_float((u32)w); }
+PRIVATE f32 LDG_f16(u16 x) {
+    const u32 sign = (u32)(x & 0x8000) << 16, m = x & 0x7fff;
+    const u32 small = as_uint((f32)m * 0x1p-24f), normal = (m << 13) + 0x38000000, special = 0x7f800000 | m << 13;
+    return as_float(sign | (m < 0x400 ? small : m < 0x7c00 ? normal : special));
+}
+PRIVATE u16 STG_f16(f32 x) {
+    const u32 b = as_uint(x), m = b & 0x7fffffff, sign = b >> 16 & 0x8000;
+    const u32 small = (u32)rint(as_float(min(m, (u32)0x38800000)) * 0x1p24f);
+    const u32 normal = (m + 0xfff + (m >> 13 & 1) - 0x38000000) >> 13;
+    const u32 special = m > 0x7f800000 ? 0x7e00 : 0x7c00;
+    return (u16)(sign | (m < 0x38800000 ? small : m < 0x477ff000 ? normal : special));
+}
+PRIVATE f32 LDG_bf16(u16 x) { return as_float((u32)x << 16); }
+PRIVATE u16 STG_bf16(f32 x) {
+    const u32 b = as_uint(x), m = b & 0x7fffffff;
+    return (u16)(m > 0x7f800000 ? 0x7fff : (b + 0x7fff + (b >> 16 & 1)) >> 16);
+}
+PRIVATE void load2(void* to, global const void* from) { *(uchar2*)to = *(global const uchar2*)from; }
+PRIVATE void load4(void* to, global const void* from) { *(uchar4*)to = *(global const uchar4*)from; }
+PRIVATE void load8(void* to, global const void* from) { *(uint2*)to = *(global const uint2*)from; }
+PRIVATE void load16(void* to, global const void* from) { *(uint4*)to = *(global const uint4*)from; }
+PRIVATE void store2(global void* to, const void* from) { *(global uchar2*)to = *(const uchar2*)from; }
+PRIVATE void store4(global void* to, const void* from) { *(global uchar4*)to = *(const uchar4*)from; }
+PRIVATE void store8(global void* to, const void* from) { *(global uint2*)to = *(const uint2*)from; }
+PRIVATE void store16(global void* to, const void* from) { *(global uint4*)to = *(const uint4*)from; }
+)";
+
+inline constexpr const char* kOpenclPreludeF64 = R"(
+#pragma OPENCL EXTENSION cl_khr_fp64 : enable
+typedef double f64;
+#define MATH_f64(name) name
+PRIVATE f64 bits_f64(u64 w) { return as_double(w); }
+)";
+
+// After the rest: PoCL's tanh stops a unit short of 1, and gelu_tanh(-inf) relies on it; its floor and the like of a NaN that
+// the compiler knows are any number (3.1).
+inline constexpr const char* kOpenclEnd = R"(
+#define TANH_f32(x) (fabs(x) > 20 ? sign(x) : TANH_f32(x))
+#define UNLESS_NAN(x, f) ((x) != (x) ? (x) : f(x))
+#define FLOOR_f32(x) UNLESS_NAN(x, FLOOR_f32)
+#define CEIL_f32(x) UNLESS_NAN(x, CEIL_f32)
+#define TRUNC_f32(x) UNLESS_NAN(x, TRUNC_f32)
+#define ROUND_f32(x) UNLESS_NAN(x, ROUND_f32)
+)";
+inline constexpr const char* kOpenclEndF64 = R"(
+#define TANH_f64(x) (fabs(x) > 20 ? sign(x) : TANH_f64(x))
+#define FLOOR_f64(x) UNLESS_NAN(x, FLOOR_f64)
+#define CEIL_f64(x) UNLESS_NAN(x, CEIL_f64)
+#define TRUNC_f64(x) UNLESS_NAN(x, TRUNC_f64)
+#define ROUND_f64(x) UNLESS_NAN(x, ROUND_f64)
+)";
+
+inline constexpr Dialect kCuda = {
+    .prelude = kCudaPrelude,
+    .prelude_f64 = "",
+    .end = kCudaEnd,
+    .end_f64 = "",
+    .always_f64 = true,
+    .literal_end = "ull",
+    .memory = "",
+    .offsets = false,
+    .structure = "",
+    .words = "& p",
+    .word = "p.w[",
+    .load = "copy",
+    .store = "copy",
+    .aligned = "",
+    .address = "(u64)",
+    .kernel = "extern \"C\" __global__ void __launch_bounds__(256) ",
+    .begin = "  wait_for_earlier();\n",
+    .threads = "(u64)gridDim.x * blockDim.x",
+    .thread = "(u64)blockIdx.x * blockDim.x + threadIdx.x",
+};
+static_assert(kWriterBlock == 256);
+
+inline constexpr Dialect kOpencl = {
+    .prelude = kOpenclPrelude,
+    .prelude_f64 = kOpenclPreludeF64,
+    .end = kOpenclEnd,
+    .end_f64 = kOpenclEndF64,
+    .always_f64 = false,
+    .literal_end = "ul",
+    .memory = "global ",
+    .offsets = true,
+    .structure = "struct ",
+    .words = "* p",
+    .word = "p->w[",
+    .load = "load",
+    .store = "store",
+    .aligned = " __attribute__((aligned(16)))",
+    .address = "(size_t)",
+    .kernel = "kernel void ",
+    .begin = "",
+    .threads = "get_global_size(0)",
+    .thread = "get_global_id(0)",
+};
+
+}  // namespace invar
