@@ -76,7 +76,8 @@ GridDims dims_of(const std::vector<std::int64_t>& values, const char* option) {
         throw InvalidArgument(std::string(option) + " takes one to three numbers");
     for (std::size_t d = 0; d < values.size(); ++d) {
         if (values[d] < 0 || values[d] > INT32_MAX)
-            throw InvalidArgument(std::string(option) + ": " + std::to_string(values[d]) + " is out of range");
+            throw InvalidArgument(std::string(option) + ": " + std::to_string(values[d]) +
+                                  " is out of range");
         dims[d] = static_cast<std::uint32_t>(values[d]);
     }
     return dims;
@@ -170,9 +171,10 @@ private:
             if (p.name == a_.program || (a_.program.empty() && programs_.size() == 1)) program_ = &p;
         }
         if (program_ == nullptr)
-            throw InvalidArgument(a_.program.empty()
-                                      ? "the file has several programs: " + names + "; choose one with --program"
-                                      : "--program: no program '" + a_.program + "' in the file; there are: " + names);
+            throw InvalidArgument(
+                a_.program.empty()
+                    ? "the file has several programs: " + names + "; choose one with --program"
+                    : "--program: no program '" + a_.program + "' in the file; there are: " + names);
     }
 
     const Parameter& parameter(const std::string& name) const {
@@ -180,7 +182,8 @@ private:
             if (p.name == name) return p;
         std::string names;
         for (const Parameter& p : program_->parameters) names += (names.empty() ? "" : ", ") + p.name;
-        throw InvalidArgument("program '" + program_->name + "' has no parameter '" + name + "'; it has: " + names);
+        throw InvalidArgument("program '" + program_->name + "' has no parameter '" + name +
+                              "'; it has: " + names);
     }
     const Parameter& buffer(const std::string& name) const {
         const Parameter& p = parameter(name);
@@ -194,8 +197,8 @@ private:
             const DType wanted = buffer(name).dtype, in_file = wanted == DType::bf16 ? DType::f32 : wanted;
             io::NpyArray file_array = io::read_npy(file);
             if (file_array.dtype != in_file)
-                throw InvalidArgument("'" + file + "' holds " + std::string(dtype_name(file_array.dtype)) + "; '" + name +
-                                      "' takes " + std::string(dtype_name(in_file)));
+                throw InvalidArgument("'" + file + "' holds " + std::string(dtype_name(file_array.dtype)) +
+                                      "; '" + name + "' takes " + std::string(dtype_name(in_file)));
             Array& array = arrays_[name];
             array.shape = std::move(file_array.shape);
             array.data = wanted == DType::bf16 ? to_bf16(file_array.data) : std::move(file_array.data);
@@ -210,13 +213,15 @@ private:
             if (first == nullptr && arrays_.contains(p.name)) first = &arrays_[p.name].shape;
         for (const auto& [name, file] : outputs_)
             if (!arrays_.contains(buffer(name).name)) {
-                if (first == nullptr) throw InvalidArgument("--out: '" + name + "' needs a shape: --shape " + name + "=N");
+                if (first == nullptr)
+                    throw InvalidArgument("--out: '" + name + "' needs a shape: --shape " + name + "=N");
                 zeros(buffer(name), *first);
             }
         for (const Parameter& p : program_->parameters)
             if (p.buffer && !arrays_.contains(p.name))
                 throw InvalidArgument("buffer '" + p.name + "' is " + std::string(access_name(p.access)) +
-                                      " and has neither --in " + p.name + "=FILE nor --shape " + p.name + "=N");
+                                      " and has neither --in " + p.name + "=FILE nor --shape " + p.name +
+                                      "=N");
     }
     void zeros(const Parameter& p, std::vector<std::int64_t> shape) {
         const std::int64_t bytes =
@@ -230,7 +235,8 @@ private:
     std::int64_t natural_count() const {
         for (const bool written : {true, false})
             for (const Parameter& p : program_->parameters)
-                if (p.buffer && (!written || (static_cast<int>(p.access) & static_cast<int>(Access::write)) != 0))
+                if (p.buffer &&
+                    (!written || (static_cast<int>(p.access) & static_cast<int>(Access::write)) != 0))
                     return elements(arrays_.at(p.name).shape);
         return 0;
     }
@@ -242,11 +248,13 @@ private:
             const Parameter& p = program_->parameters[static_cast<std::size_t>(s)];
             const auto value = values.find(p.name);
             if (value == values.end())
-                throw InvalidArgument("scalar '" + p.name + "' has no value; give it with --set " + p.name + "=VALUE");
+                throw InvalidArgument("scalar '" + p.name + "' has no value; give it with --set " + p.name +
+                                      "=VALUE");
             std::uint64_t bits = 0;
             std::string error;
             if (!parse_immediate(value->second, p.dtype, bits, error))
-                throw InvalidArgument("--set: '" + value->second + "' as " + std::string(dtype_name(p.dtype)) + ": " + error);
+                throw InvalidArgument("--set: '" + value->second + "' as " +
+                                      std::string(dtype_name(p.dtype)) + ": " + error);
             scalars.push_back(bits);
             values.erase(value);
         }
@@ -259,7 +267,8 @@ private:
         params_.resize(std::max(kMaxGridParamsBytes, kMaxPointwiseParamsBytes));
         if (!program_->is_grid()) {
             if (a_.grid || a_.block)
-                throw InvalidArgument("program '" + program_->name + "' is a pointwise one: it runs once for each of "
+                throw InvalidArgument("program '" + program_->name +
+                                      "' is a pointwise one: it runs once for each of "
                                       "--count elements and has no --grid and --block");
             std::vector<std::int64_t> strides;
             for (const Parameter& p : program_->parameters)
@@ -276,7 +285,8 @@ private:
         if (a_.grid)
             grid = dims_of(*a_.grid, "--grid");
         else if (lanes > 0)
-            grid[0] = static_cast<std::uint32_t>(std::min<std::int64_t>((count + lanes - 1) / lanes, INT32_MAX));
+            grid[0] =
+                static_cast<std::uint32_t>(std::min<std::int64_t>((count + lanes - 1) / lanes, INT32_MAX));
         check_grid(*program_, grid, block);
         config_.grid = to_dim3(grid);
         config_.block = to_dim3(block);
@@ -316,7 +326,8 @@ private:
 Json describe(const Program& p) {
     Json parameters = Json::array();
     for (const Parameter& q : p.parameters) {
-        Json one = {{"name", q.name}, {"type", dtype_name(q.dtype)}, {"kind", q.buffer ? "buffer" : "scalar"}};
+        Json one = {
+            {"name", q.name}, {"type", dtype_name(q.dtype)}, {"kind", q.buffer ? "buffer" : "scalar"}};
         if (q.buffer) one["access"] = access_name(q.access);
         parameters.push_back(std::move(one));
     }
@@ -340,8 +351,8 @@ int run_asm_check(const AsmArguments& a) {
     for (const Program& p : assemble_module(read_text(a.file))) {
         all.push_back(describe(p));
         lines += p.name + ": " + (p.is_grid() ? "grid" : "pointwise") + " program, " +
-                 std::to_string(p.instructions.size()) + " instructions, " + std::to_string(p.registers.size()) +
-                 " registers";
+                 std::to_string(p.instructions.size()) + " instructions, " +
+                 std::to_string(p.registers.size()) + " registers";
         if (!p.shared.empty()) lines += ", " + std::to_string(p.shared_bytes()) + " bytes of shared memory";
         lines += "\n";
         for (const Parameter& q : p.parameters)
@@ -405,9 +416,12 @@ int run_asm_time(const AsmArguments& a) {
         write_out(result.dump() + "\n");
         return 0;
     }
-    std::string line = format("%s on %s: %.2f us a launch, %.2f MB, %.1f GB/s", launcher.program().name.c_str(),
-                              launcher.device().name().c_str(), seconds * 1e6, launcher.bytes_moved() / 1e6, rate / 1e9);
-    if (ceiling > 0) line += format(", %.0f%% of the measured copy bandwidth (%.1f GB/s)", 100 * rate / ceiling, ceiling / 1e9);
+    std::string line =
+        format("%s on %s: %.2f us a launch, %.2f MB, %.1f GB/s", launcher.program().name.c_str(),
+               launcher.device().name().c_str(), seconds * 1e6, launcher.bytes_moved() / 1e6, rate / 1e9);
+    if (ceiling > 0)
+        line += format(", %.0f%% of the measured copy bandwidth (%.1f GB/s)", 100 * rate / ceiling,
+                       ceiling / 1e9);
     write_out(line + "\n");
     return 0;
 }

@@ -21,8 +21,18 @@ struct GridDialect {
     const char* fence;
     bool opencl;
 };
-constexpr GridDialect kCuda = {"ull",       "",           "__shared__ ", "p.w[",     "threadIdx.",       "blockDim.",
-                               "blockIdx.", "gridDim.",   {"x", "y", "z"}, "__syncthreads();", "__threadfence();", false};
+constexpr GridDialect kCuda = {"ull",
+                               "",
+                               "__shared__ ",
+                               "p.w[",
+                               "threadIdx.",
+                               "blockDim.",
+                               "blockIdx.",
+                               "gridDim.",
+                               {"x", "y", "z"},
+                               "__syncthreads();",
+                               "__threadfence();",
+                               false};
 constexpr GridDialect kOpencl = {"ul",
                                  "global ",
                                  "local ",
@@ -47,7 +57,8 @@ std::string fault_text(const Program& p, const Instruction& i) {
     text += std::string(info(i.opcode).name) + ": lane {0} of block {1} ";
     if (i.opcode == Opcode::LOOP) return text + "has gone through its loops too often, without an end";
     const auto b = static_cast<std::size_t>(i.buffer);
-    return text + "asks for element {2} of '" + (i.shared ? p.shared[b].name : p.parameters[b].name) + "', which has {3}";
+    return text + "asks for element {2} of '" + (i.shared ? p.shared[b].name : p.parameters[b].name) +
+           "', which has {3}";
 }
 
 class GridWriter {
@@ -57,7 +68,8 @@ public:
 
     std::string text() {
         const std::string words = p_.name + "_words";
-        out_ = "\nstruct " + words + " { i64 w[" + std::to_string(1 + buffers_.size() + scalars_.size()) + "]; };\n";
+        out_ = "\nstruct " + words + " { i64 w[" + std::to_string(1 + buffers_.size() + scalars_.size()) +
+               "]; };\n";
         const std::uint64_t lanes = std::uint64_t{p_.block[0]} * p_.block[1] * p_.block[2];
         if (!d_.opencl) {
             out_ += "extern \"C\" __global__ void __launch_bounds__(" +
@@ -73,7 +85,8 @@ public:
             const std::string n = std::to_string(b);
             out_ += d_.memory + element(b) + "* " + (d_.opencl ? "m" + n + ", u64 f" + n : "b" + n) + ", ";
         }
-        out_ += d_.opencl ? (opencl_words_in_memory(p_) ? "constant struct " + words + "* p" : "const struct " + words + " words") +
+        out_ += d_.opencl ? (opencl_words_in_memory(p_) ? "constant struct " + words + "* p"
+                                                        : "const struct " + words + " words") +
                                 ", global i64* faults) {\n"
                           : "const " + words + " p, FaultBox* faults) {\n";
         head(words);
@@ -85,7 +98,8 @@ private:
     const Parameter& parameter(int index) const { return p_.parameters[static_cast<std::size_t>(index)]; }
     std::string element(std::size_t b) const { return written_storage(parameter(buffers_[b]).dtype); }
     std::size_t buffer_number(int parameter) const {
-        return static_cast<std::size_t>(std::find(buffers_.begin(), buffers_.end(), parameter) - buffers_.begin());
+        return static_cast<std::size_t>(std::find(buffers_.begin(), buffers_.end(), parameter) -
+                                        buffers_.begin());
     }
     std::string word(std::size_t w) const { return d_.word + std::to_string(w) + "]"; }
     void line(const std::string& text) { out_.append(depth_ * 2, ' ') += text + "\n"; }
@@ -101,12 +115,12 @@ private:
         }
         const auto linear = [&](const char* at, const char* size, const char* type) {
             const std::string t = std::string("(") + type + ")";
-            return t + at + d_.dims[0] + " + " + t + size + d_.dims[0] + " * (" + t + at + d_.dims[1] + " + " + t + size +
-                   d_.dims[1] + " * " + t + at + d_.dims[2] + ")";
+            return t + at + d_.dims[0] + " + " + t + size + d_.dims[0] + " * (" + t + at + d_.dims[1] +
+                   " + " + t + size + d_.dims[1] + " * " + t + at + d_.dims[2] + ")";
         };
         line("const u32 tid = " + linear(d_.thread, d_.size, "u32") + ";");
-        line(std::string("const u32 lanes = (u32)") + d_.size + d_.dims[0] + " * (u32)" + d_.size + d_.dims[1] + " * (u32)" +
-             d_.size + d_.dims[2] + ";");
+        line(std::string("const u32 lanes = (u32)") + d_.size + d_.dims[0] + " * (u32)" + d_.size +
+             d_.dims[1] + " * (u32)" + d_.size + d_.dims[2] + ";");
         line("const u64 number = " + linear(d_.block, d_.blocks, "u64") + ";");
         line("const u64 gid = number * lanes + tid;");
         for (std::size_t b = 0; b < buffers_.size(); ++b)
@@ -116,9 +130,10 @@ private:
             line("const " + std::string(dtype_name(t)) + " s" + std::to_string(s) + " = " +
                  written_value(t, "(u64)" + word(1 + buffers_.size() + s)) + ";");
         }
-        const bool meets = std::any_of(p_.instructions.begin(), p_.instructions.end(), [](const Instruction& i) {
-            return is_shuffle(i.opcode) || is_warp_reduction(i.opcode) || is_block_reduction(i.opcode);
-        });
+        const bool meets =
+            std::any_of(p_.instructions.begin(), p_.instructions.end(), [](const Instruction& i) {
+                return is_shuffle(i.opcode) || is_warp_reduction(i.opcode) || is_block_reduction(i.opcode);
+            });
         if (meets && d_.opencl) {
             const std::uint64_t lanes = std::uint64_t{p_.block[0]} * p_.block[1] * p_.block[2];
             line("local u64 scratch[" + std::to_string(lanes > 0 ? lanes : kMaxBlockLanes) + "];");
@@ -152,8 +167,9 @@ private:
         switch (o.kind) {
             case Operand::Kind::reg: return "r" + std::to_string(o.value);
             case Operand::Kind::scalar:
-                return "s" + std::to_string(std::find(scalars_.begin(), scalars_.end(), static_cast<int>(o.value)) -
-                                            scalars_.begin());
+                return "s" +
+                       std::to_string(std::find(scalars_.begin(), scalars_.end(), static_cast<int>(o.value)) -
+                                      scalars_.begin());
             case Operand::Kind::immediate: return written_value(t, written_bits(o.value, d_.literal_end));
             case Operand::Kind::gid: return "(" + std::string(dtype_name(t)) + ")gid";
             case Operand::Kind::special:
@@ -166,7 +182,8 @@ private:
         return operand(i.src[k], operand_type(i.opcode, i.type, k));
     }
 
-    std::string fault(std::size_t k, const Instruction& i, const std::string& element, const std::string& held) const {
+    std::string fault(std::size_t k, const Instruction& i, const std::string& element,
+                      const std::string& held) const {
         return "report(faults, " + (d_.opencl ? std::to_string(k) : "\"" + fault_text(p_, i) + "\"") +
                ", (i64)tid, (i64)number, (i64)" + element + ", (i64)" + held + ");";
     }
@@ -178,12 +195,15 @@ private:
     }
 
     void access(std::size_t k, const Instruction& i) {
-        const std::string n = std::to_string(i.shared ? static_cast<std::size_t>(i.buffer) : buffer_number(i.buffer));
+        const std::string n =
+            std::to_string(i.shared ? static_cast<std::size_t>(i.buffer) : buffer_number(i.buffer));
         const std::string array = (i.shared ? "t" : "b") + n;
-        const std::string held = i.shared ? std::to_string(p_.shared[static_cast<std::size_t>(i.buffer)].count) : "n" + n;
+        const std::string held =
+            i.shared ? std::to_string(p_.shared[static_cast<std::size_t>(i.buffer)].count) : "n" + n;
         // Negative ones become huge.
-        const std::string e = i.address.kind == Operand::Kind::immediate ? written_bits(i.address.value, d_.literal_end)
-                                                                         : "(u64)" + operand(i.address, DType::i64);
+        const std::string e = i.address.kind == Operand::Kind::immediate
+                                  ? written_bits(i.address.value, d_.literal_end)
+                                  : "(u64)" + operand(i.address, DType::i64);
         const std::string place = array + "[e]";
         std::string done;
         if (i.opcode == Opcode::STG || i.opcode == Opcode::STS) {
@@ -195,13 +215,15 @@ private:
         } else {
             done = "r" + std::to_string(i.dst) + " = " + written_load(i.type, place) + ";";
         }
-        line("{ const u64 e = " + e + "; if (e < " + held + ") " + done + " else " + fault(k, i, "e", held) + " }");
+        line("{ const u64 e = " + e + "; if (e < " + held + ") " + done + " else " + fault(k, i, "e", held) +
+             " }");
     }
 
     void statement(std::size_t k, const Instruction& i) {
         const auto leave = [&](const char* word) {
-            line(i.src[0].kind == Operand::Kind::none ? std::string(word) + ";"
-                                                      : "if (" + operand(i.src[0], DType::pred) + ") " + word + ";");
+            line(i.src[0].kind == Operand::Kind::none
+                     ? std::string(word) + ";"
+                     : "if (" + operand(i.src[0], DType::pred) + ") " + word + ";");
         };
         switch (i.opcode) {
             case Opcode::IF:
@@ -221,7 +243,8 @@ private:
             case Opcode::LOOP:
                 line("for (;;) {");
                 ++depth_;
-                line(std::string("if (rounds == ") + kMostRounds + ") { " + fault(k, i, "0", "0") + " break; }");
+                line(std::string("if (rounds == ") + kMostRounds + ") { " + fault(k, i, "0", "0") +
+                     " break; }");
                 line("++rounds;");
                 return;
             case Opcode::BREAK: return leave("break");
@@ -234,11 +257,13 @@ private:
         if (has_address(i.opcode)) return access(k, i);
         const std::string to = "r" + std::to_string(i.dst) + " = ";
         if (is_collective(i.opcode)) {
-            line(to + function(i) + "(" + source(i, 0) + (is_shuffle(i.opcode) ? ", " + source(i, 1) : std::string()) +
-                 ", tid, lanes" + (d_.opencl ? ", scratch" : "") + ");");
+            line(to + function(i) + "(" + source(i, 0) +
+                 (is_shuffle(i.opcode) ? ", " + source(i, 1) : std::string()) + ", tid, lanes" +
+                 (d_.opencl ? ", scratch" : "") + ");");
             return;
         }
-        line(to + written_expression(p_, i, [this](const Operand& o, DType t) { return operand(o, t); }) + ";");
+        line(to + written_expression(p_, i, [this](const Operand& o, DType t) { return operand(o, t); }) +
+             ";");
     }
 
     const GridDialect& d_;
@@ -251,9 +276,8 @@ private:
 }  // namespace
 
 bool uses_wide_atomics(const Program& program) {
-    return std::any_of(program.instructions.begin(), program.instructions.end(), [](const Instruction& i) {
-        return is_atomic(i.opcode) && size_of(i.type) == 8;
-    });
+    return std::any_of(program.instructions.begin(), program.instructions.end(),
+                       [](const Instruction& i) { return is_atomic(i.opcode) && size_of(i.type) == 8; });
 }
 
 std::string grid_prelude(std::span<const Program> programs, Language language) {
@@ -294,7 +318,8 @@ void GridShape::prepare(std::span<const std::byte> params, const GridDims& grid,
                    std::to_string(size_of(q.dtype)) + " bytes");
         out.words[out.count++] = static_cast<std::int64_t>(placed[b].bytes / size_of(q.dtype));
     }
-    for (std::size_t s = 0; s < scalars_; ++s) out.words[out.count++] = static_cast<std::int64_t>(p.scalars[s]);
+    for (std::size_t s = 0; s < scalars_; ++s)
+        out.words[out.count++] = static_cast<std::int64_t>(p.scalars[s]);
 }
 
 DeviceFault GridShape::fault(std::span<const std::int64_t, kGridFaultWords> words) const {

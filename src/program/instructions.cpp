@@ -91,7 +91,7 @@ constexpr InstructionInfo kTable[] = {
      0},
     {Opcode::IF, "IF", 1, 0, "lanes with pred a go on, up to ELSE or ENDIF", 1, 0},
     {Opcode::ELSE, "ELSE", 0, 0, "the other lanes of the IF go on, up to ENDIF", 1, 0},
-    {Opcode::ENDIF, "ENDIF", 0, 0, "end of an IF", 0, 0},
+    {Opcode::ENDIF, "ENDIF", 0, 0, "end of an IF", 1, 0},
     {Opcode::LOOP, "LOOP", 0, 0, "lanes repeat what follows, up to ENDLOOP, until they BREAK", 1, 0},
     {Opcode::ENDLOOP, "ENDLOOP", 0, 0, "end of a LOOP", 1, 0},
     {Opcode::BREAK, "BREAK", 0, 0, "lanes leave the innermost LOOP; with a condition, @p BREAK, those with p",

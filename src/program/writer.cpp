@@ -119,7 +119,7 @@ private:
         const std::size_t b = buffer_number(i.buffer);
         const bool constant = i.address.kind == Operand::Kind::immediate;
         const std::string pointer = "b" + std::to_string(b) + " + " +
-                                    (constant                      ? written_bits(i.address.value, d_.literal_end)
+                                    (constant ? written_bits(i.address.value, d_.literal_end)
                                      : view && strided_of_[b] >= 0 ? "o" + std::to_string(strided_of_[b])
                                                                    : std::string("i"));
         const std::string element = written_storage(i.type);
@@ -165,8 +165,8 @@ private:
             out_ += "  const " + std::string(dtype_name(parameter(scalars_[s]).dtype)) + " s" +
                     std::to_string(s) + " = " +
                     written_value(parameter(scalars_[s]).dtype,
-                              "(u64)" + std::string(d_.word) +
-                                  std::to_string(kScalars + static_cast<int>(s)) + "]") +
+                                  "(u64)" + std::string(d_.word) +
+                                      std::to_string(kScalars + static_cast<int>(s)) + "]") +
                     ";\n";
         for (const Instruction& i : p_.instructions) statement(i, width, view);
         out_ += "}\n";
@@ -286,7 +286,8 @@ std::string write_source(std::span<const Program> programs, Language language) {
     if (std::any_of(programs.begin(), programs.end(), [](const Program& p) { return p.is_grid(); }))
         text += grid_prelude(programs, language);
     for (const Program& program : programs)
-        text += program.is_grid() ? write_grid_program(program, language) : ProgramWriter(program, dialect).text();
+        text += program.is_grid() ? write_grid_program(program, language)
+                                  : ProgramWriter(program, dialect).text();
     return text;
 }
 

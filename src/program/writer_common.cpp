@@ -27,7 +27,8 @@ std::string written_load(DType t, const std::string& raw) {
     return t == DType::pred ? "(pred)(" + raw + " != 0)" : raw;
 }
 std::string written_store(DType t, const std::string& value) {
-    return t == DType::f16 || t == DType::bf16 ? "STG_" + std::string(dtype_name(t)) + "(" + value + ")" : value;
+    return t == DType::f16 || t == DType::bf16 ? "STG_" + std::string(dtype_name(t)) + "(" + value + ")"
+                                               : value;
 }
 
 std::string written_expression(const Program& p, const Instruction& i,
@@ -44,8 +45,9 @@ std::string written_expression(const Program& p, const Instruction& i,
         case Opcode::SEL: return src(0) + " ? " + src(1) + " : " + src(2);
         case Opcode::CVT: {
             const Operand& o = i.src[0];
-            const DType from = o.kind == Operand::Kind::reg ? p.registers[static_cast<std::size_t>(o.value)]
-                                                            : p.parameters[static_cast<std::size_t>(o.value)].dtype;
+            const DType from = o.kind == Operand::Kind::reg
+                                   ? p.registers[static_cast<std::size_t>(o.value)]
+                                   : p.parameters[static_cast<std::size_t>(o.value)].dtype;
             const std::string value = operand(o, from);
             if (i.type == DType::pred) return "(pred)(" + value + " != 0)";
             if (is_float(from) && is_int(i.type))

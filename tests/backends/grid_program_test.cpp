@@ -16,9 +16,12 @@
 #include "device/allocator.h"
 #include "program/grid_cases.h"
 #include "program/writer.h"
+#include "support/heap_counter.h"
 
 namespace invar::test {
 namespace {
+
+constexpr int kParts = 4;  // of the random programs
 
 std::string device_error(Stream& stream) {
     try {
@@ -29,30 +32,10 @@ std::string device_error(Stream& stream) {
     return "";
 }
 
-// Random programs of one module, with what they are launched with.
-struct Batch {
-    std::string text;
-    std::vector<GridCase> cases;
-};
-Batch random_batch(std::uint64_t first, int count) {
-    Batch batch;
-    for (int k = 0; k < count; ++k) {
-        GridCase c = random_grid_case(first + static_cast<std::uint64_t>(k));
-        const std::string text = grid_text(c.lines, "p" + std::to_string(k));
-        try {
-            (void)assemble(text);
-        } catch (const FormatError&) {
-            continue;  // few: grid_random_test counts them
-        }
-        batch.text += text;
-        batch.cases.push_back(std::move(c));
-    }
-    return batch;
-}
-
 std::string example_texts() {
     std::vector<std::filesystem::path> files;
-    for (const auto& file : std::filesystem::directory_iterator(std::filesystem::path(INVAR_SOURCE_DIR) / "examples/programs"))
+    for (const auto& file :
+         std::filesystem::directory_iterator(std::filesystem::path(INVAR_SOURCE_DIR) / "examples/programs"))
         if (file.path().extension() == ".prog") files.push_back(file.path());
     std::sort(files.begin(), files.end());
     std::stringstream text;
@@ -69,8 +52,9 @@ std::string matrix_text() {
             const auto type = static_cast<DType>(n);
             if (is_pointwise(row.opcode) || (row.types & type_bit(type)) == 0) continue;
             const std::string t(dtype_name(type)), name(row.name), suffix = "." + t;
-            const std::string head = ".program m" + std::to_string(serial++) + "\n.param x: " + t + "*\n.param by: u32*\n" +
-                                     ".param out: " + t + "*\n.shared s: " + t + "[128]\nLDG." + t + " v, [x + gid]\n";
+            const std::string head = ".program m" + std::to_string(serial++) + "\n.param x: " + t +
+                                     "*\n.param by: u32*\n" + ".param out: " + t + "*\n.shared s: " + t +
+                                     "[128]\nLDG." + t + " v, [x + gid]\n";
             text += head;
             if (is_atomic(row.opcode)) {
                 // The old value of a lane depends on the order of lanes; what is left does not, but for exch and cas, which
@@ -79,25 +63,29 @@ std::string matrix_text() {
                 const std::string more = row.opcode == Opcode::ATOM_CAS ? ", v, 5" : ", v";
                 text += "MOV.u32 i, thread.x\nSET.eq.u32 p, i, 0\nMOV.u32 b, block.x\n";
                 if (alone) text += "SET.eq.u32 q, b, 0\nAND.pred p, p, q\nIF p\n";
-                text += name + suffix + " o, [out + 0]" + more + "\n" + name + suffix + " o, [s + 0]" + more + "\n";
+                text += name + suffix + " o, [out + 0]" + more + "\n" + name + suffix + " o, [s + 0]" + more +
+                        "\n";
                 if (alone) text += "ENDIF\n";
-                text += "BAR.SYNC\nADD.u32 b, b, 1\nIF p\nLDS" + suffix + " w, [s + 0]\nSTG" + suffix + " [out + b], w\nENDIF\n";
+                text += "BAR.SYNC\nADD.u32 b, b, 1\nIF p\nLDS" + suffix + " w, [s + 0]\nSTG" + suffix +
+                        " [out + b], w\nENDIF\n";
             } else if (is_collective(row.opcode)) {
-                text += "LDG.u32 k, [by + gid]\n" + name + suffix + " y, v" + (is_shuffle(row.opcode) ? ", k" : "") + "\nSTG" +
-                        suffix + " [out + gid], y\n";
+                text += "LDG.u32 k, [by + gid]\n" + name + suffix + " y, v" +
+                        (is_shuffle(row.opcode) ? ", k" : "") + "\nSTG" + suffix + " [out + gid], y\n";
             } else {  // LDS and STS: there and back by way of another lane
-                text += "MOV.u32 i, thread.x\nSTS" + suffix + " [s + i], v\nBAR.SYNC\nMOV.u32 n, block_dim.x\nSUB.u32 n, n, 1\n"
-                        "SUB.u32 j, n, i\nLDS" + suffix + " y, [s + j]\nSTG" + suffix + " [out + gid], y\n";
+                text += "MOV.u32 i, thread.x\nSTS" + suffix +
+                        " [s + i], v\nBAR.SYNC\nMOV.u32 n, block_dim.x\nSUB.u32 n, n, 1\n"
+                        "SUB.u32 j, n, i\nLDS" +
+                        suffix + " y, [s + j]\nSTG" + suffix + " [out + gid], y\n";
             }
         }
     return text;
 }
 
-class GridOnDevice : public testing::TestWithParam<const char*> {
+class GridDevice : public testing::Test {
 protected:
     // False where the test is to be skipped; why says the reason.
-    bool open() {
-        if (GetParam() == std::string("cuda")) {
+    bool open(const std::string& name) {
+        if (name == "cuda") {
             device_ = first_cuda_device();
             why_ = "no CUDA device here";
         } else {
@@ -108,8 +96,8 @@ protected:
         return device_ != nullptr;
     }
 
-    void launch(Kernel& kernel, const Program& p, std::vector<Bits>& buffers, const Bits& scalars, const GridDims& grid,
-                const GridDims& block) {
+    void launch(Kernel& kernel, const Program& p, std::vector<Bits>& buffers, const Bits& scalars,
+                const GridDims& grid, const GridDims& block) {
         std::vector<Packed> packed;
         std::vector<Allocation> memory;
         std::vector<BufferRef> references;
@@ -130,8 +118,8 @@ protected:
     }
 
     // Runs a program on both; empty where they agree.
-    std::string difference(Kernel& kernel, const Program& p, const std::vector<Bits>& buffers, const Bits& scalars,
-                           const GridDims& grid, const GridDims& block) {
+    std::string difference(Kernel& kernel, const Program& p, const std::vector<Bits>& buffers,
+                           const Bits& scalars, const GridDims& grid, const GridDims& block) {
         auto want = buffers, got = buffers;
         run_grid(p, want, scalars, grid, block, 0, 1000000);
         launch(kernel, p, got, scalars, grid, block);
@@ -144,8 +132,8 @@ protected:
                     (is_nan(t, widen(q.dtype, got[b][i])) && is_nan(t, widen(q.dtype, want[b][i]))))
                     continue;
                 std::ostringstream s;
-                s << q.name << "[" << i << "] is " << std::hex << got[b][i] << ", not " << want[b][i] << std::dec
-                  << ", in blocks of " << block[0];
+                s << q.name << "[" << i << "] is " << std::hex << got[b][i] << ", not " << want[b][i]
+                  << std::dec << ", in blocks of " << block[0];
                 return s.str();
             }
             ++b;
@@ -171,30 +159,51 @@ protected:
     std::string why_;
 };
 
-TEST_P(GridOnDevice, RandomProgramsGiveTheInterpretersBits) {
-    if (!open()) GTEST_SKIP() << why_;
-    const std::int64_t count = env_int("INVAR_GRID_PROGRAMS_ON_DEVICE", 1000, 1, 1000000000);
-    constexpr int kOfModule = 100;
-    for (std::int64_t first = 1; first <= count; first += kOfModule) {
-        const Batch batch = random_batch(static_cast<std::uint64_t>(first), kOfModule);
-        const auto module = device_->compile({"random programs", ProgramText{batch.text}});
-        const std::vector<Program> programs = assemble_module(batch.text);
-        for (std::size_t k = 0; k < programs.size(); ++k) {
-            const GridCase& c = batch.cases[k];
-            const std::string d =
-                difference(module->kernel(programs[k].name), programs[k], c.buffers, c.scalars, c.grid, c.block);
-            ASSERT_EQ(d, "") << "smallest that fails:\n" << shrunk(c);
+class GridOnDevice : public GridDevice, public testing::WithParamInterface<const char*> {
+protected:
+    // PoCL compiles a kernel again for each size of a block.
+    static std::vector<std::uint32_t> sizes() {
+        if (GetParam() == std::string("cuda")) return {1, 31, 32, 33, 100};
+        return {71};
+    }
+};
+
+// In four parts, which ctest runs side by side: PoCL takes half a second for a kernel.
+class RandomGridsOnDevice : public GridDevice,
+                            public testing::WithParamInterface<std::tuple<const char*, int>> {};
+
+TEST_P(RandomGridsOnDevice, GiveTheInterpretersBits) {
+    if (!open(std::get<0>(GetParam()))) GTEST_SKIP() << why_;
+    const std::int64_t count =
+        env_int("INVAR_GRID_PROGRAMS_ON_DEVICE", kCountsHeap ? 100 : 20, 1, 1000000000);
+    for (std::int64_t seed = 1 + std::get<1>(GetParam()); seed <= count; seed += kParts) {
+        const GridCase c = random_grid_case(static_cast<std::uint64_t>(seed));
+        Program p;
+        try {
+            p = assemble(grid_text(c.lines));
+        } catch (const FormatError&) {
+            continue;  // few: grid_random_test counts them
         }
+        const auto module = device_->compile({"a random program", ProgramText{grid_text(c.lines)}});
+        const std::string d = difference(module->kernel(p.name), p, c.buffers, c.scalars, c.grid, c.block);
+        ASSERT_EQ(d, "") << "seed " << seed << ", smallest that fails:\n" << shrunk(c);
     }
 }
 
+INSTANTIATE_TEST_SUITE_P(Devices, RandomGridsOnDevice,
+                         testing::Combine(testing::Values("cuda", "opencl"), testing::Range(0, kParts)),
+                         [](const auto& info) {
+                             return std::get<0>(info.param) + std::string("_") +
+                                    std::to_string(std::get<1>(info.param));
+                         });
+
 TEST_P(GridOnDevice, EveryCollectiveAndAtomicAtEveryType) {
-    if (!open()) GTEST_SKIP() << why_;
+    if (!open(GetParam())) GTEST_SKIP() << why_;
     const std::string text = matrix_text();
     const auto module = device_->compile({"grid matrix", ProgramText{text}});
     Random random(7);
     for (const Program& p : assemble_module(text))
-        for (const std::uint32_t lanes : {1u, 31u, 32u, 33u, 100u}) {
+        for (const std::uint32_t lanes : sizes()) {
             const DType t = p.parameters[0].dtype;
             std::vector<Bits> buffers{Bits(2 * lanes), Bits(2 * lanes), Bits(2 * lanes + 3)};
             for (auto& x : buffers[0]) {
@@ -205,12 +214,13 @@ TEST_P(GridOnDevice, EveryCollectiveAndAtomicAtEveryType) {
             }
             for (auto& x : buffers[1]) x = random() % 40;
             buffers[2][0] = buffers[0][0];
-            ASSERT_EQ(difference(module->kernel(p.name), p, buffers, {}, {2, 1, 1}, {lanes, 1, 1}), "") << to_text(p);
+            ASSERT_EQ(difference(module->kernel(p.name), p, buffers, {}, {2, 1, 1}, {lanes, 1, 1}), "")
+                << to_text(p);
         }
 }
 
 TEST_P(GridOnDevice, AccessesOutsideAreTheInterpretersErrors) {
-    if (!open()) GTEST_SKIP() << why_;
+    if (!open(GetParam())) GTEST_SKIP() << why_;
     const std::string head = ".program p\n.param u: u32*\n.shared s: i32[4]\nMOV.i32 i, thread.x\n";
     for (const auto& [body, lanes] : {std::pair{"STG.u32 [u + gid], 7", 6u},
                                       {"SUB.i32 i, i, 1\nLDG.u32 x, [u + i]\nSTG.u32 [u + 0], x", 3u},
@@ -238,14 +248,15 @@ TEST_P(GridOnDevice, AccessesOutsideAreTheInterpretersErrors) {
         stream_ = device_->make_stream();
         std::vector<Bits> good{Bits(16)};
         const std::string fine = ".program p\n.param u: u32*\nBAR.SYNC\nSTG.u32 [u + gid], 7";
-        launch(device_->compile({"fine", ProgramText{fine}})->kernel("p"), assemble(fine), good, {}, {2, 1, 1}, {8, 1, 1});
+        launch(device_->compile({"fine", ProgramText{fine}})->kernel("p"), assemble(fine), good, {},
+               {2, 1, 1}, {8, 1, 1});
         EXPECT_EQ(good[0], Bits(16, 7));
     }
     EXPECT_EQ(device_error(*stream_), "");
 }
 
 TEST_P(GridOnDevice, LaunchesThatDoNotFitAreRefused) {
-    if (!open()) GTEST_SKIP() << why_;
+    if (!open(GetParam())) GTEST_SKIP() << why_;
     const std::string text = ".program p\n.param u: u32*\n.block 8\nSTG.u32 [u + gid], 1";
     const auto module = device_->compile({"sizes", ProgramText{text}});
     const Program p = assemble(text);
@@ -276,7 +287,7 @@ TEST(GridWriter, WhatItWritesCompilesForEveryArchitecture) {
         EXPECT_TRUE(compiles(example_texts(), architecture));
         EXPECT_TRUE(compiles(matrix_text(), architecture));
     }
-    EXPECT_TRUE(compiles(random_batch(1, 100).text, "sm_90a"));
+    EXPECT_TRUE(compiles(grid_text(random_grid_case(1).lines), "sm_90a"));
 }
 
 }  // namespace

@@ -30,7 +30,8 @@ std::vector<SourcedCase> matrix_cases() {
         for (const InstructionInfo& row : instruction_table())
             for (int t = 0; t < kDTypeCount; ++t) {
                 const auto source = static_cast<DType>(s), type = static_cast<DType>(t);
-                if ((row.types & type_bit(type)) == 0 || row.opcode == Opcode::STG || !is_pointwise(row.opcode))
+                if ((row.types & type_bit(type)) == 0 || row.opcode == Opcode::STG ||
+                    !is_pointwise(row.opcode))
                     continue;
                 if (row.opcode == Opcode::CVT || type == source) cases.push_back({{&row, type}, source});
             }

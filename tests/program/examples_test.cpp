@@ -32,10 +32,12 @@ NativeBuffer buffer(std::vector<T>& v) {
 }
 std::uint64_t of(std::int64_t v) { return static_cast<std::uint64_t>(v); }
 
-void launch(const Program& p, std::vector<NativeBuffer> buffers, const test::Bits& scalars, GridDims grid, GridDims block) {
+void launch(const Program& p, std::vector<NativeBuffer> buffers, const test::Bits& scalars, GridDims grid,
+            GridDims block) {
     GridProgram(p).run(grid, block, buffers, test::grid_params(0, scalars), test::two_threads());
 }
-void pointwise(const Program& p, std::vector<NativeBuffer> buffers, std::int64_t n, const test::Bits& scalars = {}) {
+void pointwise(const Program& p, std::vector<NativeBuffer> buffers, std::int64_t n,
+               const test::Bits& scalars = {}) {
     test::Launcher({n}, {}, scalars).run(CompiledProgram(p), std::move(buffers));
 }
 
@@ -48,10 +50,12 @@ Floats random_floats(std::size_t n, unsigned seed = 1) {
 }
 
 TEST(Examples, EveryFileHasATest) {
-    const std::set<std::string> tested = {"chain",      "dot",     "histogram", "mandelbrot", "matmul",    "nbody",
-                                          "prefix_sum", "saxpy",   "sigmoid",   "softmax",    "transpose", "vector_add"};
+    const std::set<std::string> tested = {"chain",   "dot",     "histogram",  "mandelbrot",
+                                          "matmul",  "nbody",   "prefix_sum", "saxpy",
+                                          "sigmoid", "softmax", "transpose",  "vector_add"};
     std::set<std::string> there;
-    for (const auto& file : std::filesystem::directory_iterator(std::filesystem::path(INVAR_SOURCE_DIR) / "examples/programs"))
+    for (const auto& file :
+         std::filesystem::directory_iterator(std::filesystem::path(INVAR_SOURCE_DIR) / "examples/programs"))
         if (file.path().extension() == ".prog") there.insert(file.path().stem().string());
     EXPECT_EQ(there, tested);
 }
@@ -79,7 +83,8 @@ TEST(Examples, Pointwise) {
 TEST(Examples, Dot) {
     const auto programs = example("dot");
     for (const std::int64_t n : {0, 1, 255, 10000}) {
-        Floats a = random_floats(static_cast<std::size_t>(n)), b = random_floats(static_cast<std::size_t>(n), 2);
+        Floats a = random_floats(static_cast<std::size_t>(n)),
+               b = random_floats(static_cast<std::size_t>(n), 2);
         Floats partial(5), out(1);
         launch(programs[0], {buffer(a), buffer(b), buffer(partial)}, {of(n)}, {5, 1, 1}, {256, 1, 1});
         launch(programs[1], {buffer(partial), buffer(out)}, {5}, {1, 1, 1}, {256, 1, 1});
@@ -169,8 +174,8 @@ TEST(Examples, NBody) {
     Floats body = random_floats(4 * n), velocity = random_floats(4 * n, 2), next(4 * n);
     for (std::size_t i = 0; i < n; ++i) body[4 * i + 3] = 0.1f + std::abs(body[4 * i + 3]);
     const Floats before = velocity;
-    launch(example("nbody")[0], {buffer(body), buffer(velocity), buffer(next)}, {of(150), value_bits(DType::f32, 0.01)},
-           {2, 1, 1}, {128, 1, 1});
+    launch(example("nbody")[0], {buffer(body), buffer(velocity), buffer(next)},
+           {of(150), value_bits(DType::f32, 0.01)}, {2, 1, 1}, {128, 1, 1});
     for (std::size_t i = 0; i < n; ++i) {
         double a[3] = {};
         for (std::size_t j = 0; j < n; ++j) {

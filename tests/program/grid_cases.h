@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cmath>
+#include <iterator>
 #include <random>
 #include <string>
 #include <vector>
@@ -22,19 +23,19 @@ struct GridCase {
     Bits scalars;
 };
 
-// Buffers: f, g of f32, i of i32, l of u64, h of f16 with an element a lane; bins of u32 and extremes of i64 for atomics.
+// Buffers: f, g of f32, i of i32, l of u64, h of f16 with an element a lane, and as many for the results;
+// bins of u32 and extremes of i64 for atomics.
 inline constexpr const char* kGridHead =
-    ".param f: f32*\n.param g: f32*\n.param i: i32*\n.param l: u64*\n.param h: f16*\n.param "
-    "bins: u32*\n"
-    ".param extremes: i64*\n.param n: u32\n.param s: f32\n.shared tile: f32[256]\n.shared words: u32[256]\n"
-    "MOV.u32 t, thread.x\nMOV.u32 size, block_dim.x\n"
-    "LDG.f32 f0, [f + gid]\nLDG.f32 f1, [g + gid]\nLDG.i32 i0, [i + gid]\nMOV.i32 i1, lane\nLDG.u64 l0, [l + "
-    "gid]\n"
-    "MOV.u64 l1, 3\nLDG.f16 f2, [h + gid]\nSET.lt.f32 p0, f0, f1\nSET.gt.i32 p1, i0, 0\nMOV.u32 u0, "
-    "thread.x\nMOV.u32 u1, n\n";
-inline constexpr const char* kGridTail =
-    "STG.f32 [f + gid], f0\nSTG.f32 [g + gid], f1\nSTG.i32 [i + gid], i0\nSTG.u64 [l + gid], l0\nSTG.f16 [h "
-    "+ gid], f2\n";
+    ".param f: f32*\n.param g: f32*\n.param i: i32*\n.param l: u64*\n.param h: f16*\n.param bins: u32*\n"
+    ".param extremes: i64*\n.param n: u32\n.param s: f32\n.shared tile: f32[256]\n.shared words: u32[256]\n";
+inline constexpr const char* kGridLoads[] = {
+    "MOV.u32 t, thread.x",   "MOV.u32 size, block_dim.x", "LDG.f32 f0, [f + gid]", "LDG.f32 f1, [g + gid]",
+    "LDG.i32 i0, [i + gid]", "MOV.i32 i1, lane",          "LDG.u64 l0, [l + gid]", "MOV.u64 l1, 3",
+    "LDG.f16 f2, [h + gid]", "SET.lt.f32 p0, f0, f1",     "SET.gt.i32 p1, i0, 0",  "MOV.u32 u0, thread.x",
+    "MOV.u32 u1, n"};
+inline constexpr const char* kGridStores[] = {"STG.f32 [f + o], f0", "STG.f32 [g + o], f1",
+                                              "STG.i32 [i + o], i0", "STG.u64 [l + o], l0",
+                                              "STG.f16 [h + o], f2"};
 inline constexpr int kGridBuffers = 7;
 
 class GridGenerator {
@@ -222,7 +223,7 @@ private:
 inline std::string grid_text(const std::vector<std::string>& lines, const std::string& name = "random") {
     std::string text = ".program " + name + "\n" + kGridHead;
     for (const std::string& line : lines) text += line + "\n";
-    return text + kGridTail;
+    return text;
 }
 
 inline GridCase random_grid_case(std::uint64_t seed) {
@@ -233,10 +234,10 @@ inline GridCase random_grid_case(std::uint64_t seed) {
     c.grid = {static_cast<std::uint32_t>(1 + random() % 3), static_cast<std::uint32_t>(1 + random() % 2), 1};
     const std::size_t n = std::size_t{c.block[0]} * c.grid[0] * c.grid[1];
     static const DType kTypes[kGridBuffers] = {DType::f32, DType::f32, DType::i32, DType::u64,
-                                           DType::f16, DType::u32, DType::i64};
+                                               DType::f16, DType::u32, DType::i64};
     static const double kEdges[] = {0.0, -0.0, 1, -1, INFINITY, -INFINITY, NAN, 1e-40, 3e38, 0.5};
     for (int b = 0; b < kGridBuffers; ++b) {
-        Bits v(b < 5 ? n : 8);
+        Bits v(b < 5 ? 2 * n : 8);
         for (auto& x : v) {
             const DType t = kTypes[b];
             x = t == DType::f32
@@ -250,7 +251,11 @@ inline GridCase random_grid_case(std::uint64_t seed) {
         c.buffers.push_back(std::move(v));
     }
     c.scalars = {random() % 8, value_bits(DType::f32, 0.75)};
+    c.lines.assign(std::begin(kGridLoads), std::end(kGridLoads));
     GridGenerator(random, c.lines).statements(0, 3 + static_cast<int>(random() % 10), true);
+    c.lines.push_back("MOV.u32 o, gid");
+    c.lines.push_back("ADD.u32 o, o, " + std::to_string(n));
+    c.lines.insert(c.lines.end(), std::begin(kGridStores), std::end(kGridStores));
     return c;
 }
 
@@ -259,7 +264,8 @@ template <class Fails>
 std::vector<std::string> shrink_lines(std::vector<std::string> lines, Fails fails) {
     for (bool smaller = true; smaller;) {
         smaller = false;
-        for (std::size_t length = lines.size(); length > 0 && !smaller; length = length > 8 ? length / 2 : length - 1)
+        for (std::size_t length = lines.size(); length > 0 && !smaller;
+             length = length > 8 ? length / 2 : length - 1)
             for (std::size_t k = 0; k + length <= lines.size() && !smaller; ++k) {
                 auto fewer = lines;
                 fewer.erase(fewer.begin() + static_cast<std::ptrdiff_t>(k),

@@ -116,8 +116,8 @@ class CudaGridProgram final : public Kernel {
 public:
     CudaGridProgram(const Program& program, LoadedModule& inner);
     // The words of the launch. Throws InvalidArgument for one that does not fit.
-    void prepare(std::span<const std::byte> params, const LaunchConfig& config, std::span<const PlacedBuffer> placed,
-                 GridWords& words) const;
+    void prepare(std::span<const std::byte> params, const LaunchConfig& config,
+                 std::span<const PlacedBuffer> placed, GridWords& words) const;
     CudaKernel& kernel() const noexcept { return kernel_; }
 
 private:

@@ -205,7 +205,8 @@ public:
         if (grid) {
             const Dim3 &g = config.grid, &b = config.block;
             GridWords words;
-            grid->shape().prepare(params, {g.x, g.y, g.z}, {b.x, b.y, b.z}, std::span(pieces).first(buffers.size()), words);
+            grid->shape().prepare(params, {g.x, g.y, g.z}, {b.x, b.y, b.z},
+                                  std::span(pieces).first(buffers.size()), words);
             if (!g.x || !g.y || !g.z) return;
             LaunchConfig sizes = config;
             sizes.shared_bytes = 0;  // its shared memory is its own
@@ -387,7 +388,8 @@ private:
 
     // in_memory: the parameters go through a buffer of their own. grid: of a program that reports faults.
     void start(OpenclKernel& kernel, const LaunchConfig& config, std::span<const Argument> buffers,
-               std::span<const std::byte> params, bool in_memory, std::shared_ptr<const GridShape> grid = {}) {
+               std::span<const std::byte> params, bool in_memory,
+               std::shared_ptr<const GridShape> grid = {}) {
         check_sizes(kernel, config);
         const std::size_t given =
             2 * buffers.size() + (params.empty() ? 0 : 1) + (config.shared_bytes ? 1 : 0) + (grid ? 1 : 0);
@@ -444,7 +446,8 @@ private:
         submit(result, event, what);
         if (result != kSuccess || !report) return;
         cl_event read = nullptr;
-        result = driver().read(queue_, faults->handle(), 0, 0, sizeof report->words, report->words.data(), 0, nullptr, &read);
+        result = driver().read(queue_, faults->handle(), 0, 0, sizeof report->words, report->words.data(), 0,
+                               nullptr, &read);
         submit(result, read, "the faults of " + what, {}, 0, report);
     }
 
