@@ -243,7 +243,7 @@ void add_asm(CLI::App& root, std::function<int()>& chosen) {
     add_text(emit.app, "--target", emit.arguments->target, "cuda, or text: the program's canonical form",
              "TARGET")
         ->required()
-        ->check(CLI::IsMember({"cuda", "text"}));
+        ->check(CLI::IsMember({"cuda", "opencl", "text"}));
     Command<AsmArguments> run(group, "run", "Run a program over NumPy files", run_asm_run, chosen);
     add_file(run.app, *run.arguments);
     add_launch(run.app, *run.arguments);

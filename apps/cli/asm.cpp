@@ -253,7 +253,7 @@ private:
             std::uint64_t bits = 0;
             std::string error;
             if (!parse_immediate(value->second, p.dtype, bits, error))
-                throw InvalidArgument("--set: '" + value->second + "' as " +
+                throw InvalidArgument("--set: '" + p.name + "=" + value->second + "' as " +
                                       std::string(dtype_name(p.dtype)) + ": " + error);
             scalars.push_back(bits);
             values.erase(value);
@@ -370,7 +370,7 @@ int run_asm_emit(const AsmArguments& a) {
     if (a.target == "text")
         for (const Program& p : programs) text += to_text(p);
     else
-        text = write_source(programs, Language::cuda);
+        text = write_source(programs, a.target == "cuda" ? Language::cuda : Language::opencl);
     write_out(a.json ? Json({{"target", a.target}, {"text", text}}).dump() + "\n" : text);
     return 0;
 }

@@ -8,7 +8,8 @@ import unittest
 
 from runner import BINARY, MODELS, TOKENIZERS, CliTest
 
-COMMANDS = [["devices"], ["generate"], ["logits"], ["tokenize"], ["detokenize"], ["bench", "model"], ["bench", "device"]]
+COMMANDS = [["devices"], ["generate"], ["logits"], ["tokenize"], ["detokenize"], ["bench", "model"], ["bench", "device"],
+            ["asm", "check"], ["asm", "emit"], ["asm", "run"], ["asm", "time"]]
 LLAMA = MODELS / "llama"
 
 
@@ -20,7 +21,7 @@ class Usage(CliTest):
                 for option in ("--help", "--json", "--device", "--verbose"):
                     self.assertIn(option, text)
         text = self.good("--help")
-        for word in ("devices", "generate", "logits", "tokenize", "detokenize", "bench"):
+        for word in ("devices", "generate", "logits", "tokenize", "detokenize", "bench", "asm"):
             self.assertIn(word, text)
         self.assertIn("device", self.good("bench", "--help"))
 
@@ -34,6 +35,12 @@ class Usage(CliTest):
             ["--frobnicate"],
             ["bench"],
             ["bench", "soup"],
+            ["asm"],
+            ["asm", "soup"],
+            ["asm", "check"],
+            ["asm", "emit", "file"],
+            ["asm", "emit", "file", "--target", "soup"],
+            ["asm", "run", "file", "--grid", "1,x"],
             ["devices", "more"],
             ["devices", "--device"],
             ["generate"],
