@@ -130,14 +130,8 @@ private:
             line("const " + std::string(dtype_name(t)) + " s" + std::to_string(s) + " = " +
                  written_value(t, "(u64)" + word(1 + buffers_.size() + s)) + ";");
         }
-        const bool meets =
-            std::any_of(p_.instructions.begin(), p_.instructions.end(), [](const Instruction& i) {
-                return is_shuffle(i.opcode) || is_warp_reduction(i.opcode) || is_block_reduction(i.opcode);
-            });
-        if (meets && d_.opencl) {
-            const std::uint64_t lanes = std::uint64_t{p_.block[0]} * p_.block[1] * p_.block[2];
-            line("local u64 scratch[" + std::to_string(lanes > 0 ? lanes : kMaxBlockLanes) + "];");
-        }
+        if (d_.opencl && grid_scratch_bytes(p_) > 0)
+            line("local u64 scratch[" + std::to_string(grid_scratch_bytes(p_) / 8) + "];");
         for (std::size_t a = 0; a < p_.shared.size(); ++a) {
             const std::string n = std::to_string(a), count = std::to_string(p_.shared[a].count);
             line(d_.shared + written_storage(p_.shared[a].dtype) + " t" + n + "[" + count + "];");
@@ -274,6 +268,15 @@ private:
 };
 
 }  // namespace
+
+std::uint64_t grid_scratch_bytes(const Program& program) {
+    const bool exchanges =
+        std::any_of(program.instructions.begin(), program.instructions.end(), [](const Instruction& i) {
+            return is_shuffle(i.opcode) || is_warp_reduction(i.opcode) || is_block_reduction(i.opcode);
+        });
+    const std::uint64_t lanes = std::uint64_t{program.block[0]} * program.block[1] * program.block[2];
+    return exchanges ? 8 * (lanes > 0 ? lanes : kMaxBlockLanes) : 0;
+}
 
 bool uses_wide_atomics(const Program& program) {
     return std::any_of(program.instructions.begin(), program.instructions.end(),

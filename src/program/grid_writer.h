@@ -48,6 +48,8 @@ private:
     std::size_t scalars_ = 0;
 };
 
+// Bytes of a block's memory that the OpenCL text takes beside the shared arrays: what warps exchange goes through it.
+INVAR_API std::uint64_t grid_scratch_bytes(const Program& program);
 // Whether the program has atomics of 64-bit types, which OpenCL devices may lack.
 INVAR_API bool uses_wide_atomics(const Program& program);
 

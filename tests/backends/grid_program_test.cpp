@@ -159,18 +159,18 @@ protected:
     std::string why_;
 };
 
-class GridOnDevice : public GridDevice, public testing::WithParamInterface<const char*> {
+class GridOnDevice : public GridDevice, public testing::WithParamInterface<std::string> {
 protected:
     // PoCL compiles a kernel again for each size of a block.
     static std::vector<std::uint32_t> sizes() {
-        if (GetParam() == std::string("cuda")) return {1, 31, 32, 33, 100};
+        if (GetParam() == "cuda") return {1, 31, 32, 33, 100};
         return {71};
     }
 };
 
 // In four parts, which ctest runs side by side: PoCL takes half a second for a kernel.
 class RandomGridsOnDevice : public GridDevice,
-                            public testing::WithParamInterface<std::tuple<const char*, int>> {};
+                            public testing::WithParamInterface<std::tuple<std::string, int>> {};
 
 TEST_P(RandomGridsOnDevice, GiveTheInterpretersBits) {
     if (!open(std::get<0>(GetParam()))) GTEST_SKIP() << why_;
@@ -191,10 +191,10 @@ TEST_P(RandomGridsOnDevice, GiveTheInterpretersBits) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Devices, RandomGridsOnDevice,
-                         testing::Combine(testing::Values("cuda", "opencl"), testing::Range(0, kParts)),
+                         testing::Combine(testing::Values(std::string("cuda"), std::string("opencl")),
+                                          testing::Range(0, kParts)),
                          [](const auto& info) {
-                             return std::get<0>(info.param) + std::string("_") +
-                                    std::to_string(std::get<1>(info.param));
+                             return std::get<0>(info.param) + "_" + std::to_string(std::get<1>(info.param));
                          });
 
 TEST_P(GridOnDevice, EveryCollectiveAndAtomicAtEveryType) {
@@ -269,8 +269,8 @@ TEST_P(GridOnDevice, LaunchesThatDoNotFitAreRefused) {
     EXPECT_EQ(buffers[0], Bits(8, 1));
 }
 
-INSTANTIATE_TEST_SUITE_P(Devices, GridOnDevice, testing::Values("cuda", "opencl"),
-                         [](const auto& info) { return std::string(info.param); });
+INSTANTIATE_TEST_SUITE_P(Devices, GridOnDevice, testing::Values(std::string("cuda"), std::string("opencl")),
+                         [](const auto& info) { return info.param; });
 
 TEST(GridWriter, WhatItWritesCompilesForEveryArchitecture) {
     try {

@@ -115,6 +115,15 @@ TEST_F(OpenclFake, WhatADeviceCannotComputeExactlyIsRefusedByName) {
         EXPECT_NE(what.find("does not round divisions"), std::string::npos) << what;
     }
     EXPECT_NO_THROW(compile("EXP.f32 x, x\n"));
+    const auto refusal = [&](const std::string& text) {
+        return message(ErrorKind::kUnsupported, [&] { device->compile({"m", ProgramText{text}}); });
+    };
+    const std::string wide = refusal(".program p\n.param a: u64*\nATOM.add.u64 x, [a + 0], 1");
+    EXPECT_NE(wide.find("has atomics of 64 bits, and 'card' has none"), std::string::npos) << wide;
+    const std::string large = refusal(
+        ".program p\n.param a: f32*\n.shared s: f32[7000]\nLDG.f32 x, [a + 0]\nRED.add.block.f32 x, x");
+    EXPECT_NE(large.find("takes more of a block's memory than 'card' has (32768 bytes)"), std::string::npos)
+        << large;
 }
 
 TEST_F(OpenclFake, TheCompilerIsAskedForExactArithmeticWhereItHasIt) {

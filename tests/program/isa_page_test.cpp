@@ -44,8 +44,10 @@ std::string table(bool pointwise) {
     for (const InstructionInfo& row : instruction_table()) {
         if (is_pointwise(row.opcode) != pointwise) continue;
         std::string meaning(row.semantics);
-        for (std::size_t at = 0; (at = meaning.find('|', at)) != std::string::npos; at += 2) meaning.insert(at, "\\");
-        out << "| `" << form(row) << "` | " << types(row.types) << " | " << meaning << " | " << row.cost << " | ";
+        for (std::size_t at = 0; (at = meaning.find('|', at)) != std::string::npos; at += 2)
+            meaning.insert(at, "\\");
+        out << "| `" << form(row) << "` | " << types(row.types) << " | " << meaning << " | " << row.cost
+            << " | ";
         if (row.max_ulp > 0) out << row.max_ulp;
         out << " |\n";
     }
@@ -61,11 +63,12 @@ std::string special_list() {
 
 // The page with what stands between its markers made anew.
 std::string renewed(std::string page) {
-    for (const auto& [name, text] :
-         {std::pair{"pointwise", table(true)}, std::pair{"grid", table(false)}, std::pair{"special", special_list()}}) {
+    for (const auto& [name, text] : {std::pair{"pointwise", table(true)}, std::pair{"grid", table(false)},
+                                     std::pair{"special", special_list()}}) {
         const std::string begin = std::string("<!-- made: ") + name + " -->\n", end = "<!-- end -->";
         const std::size_t from = page.find(begin), to = page.find(end, from);
-        if (from == std::string::npos || to == std::string::npos) return "docs/isa.md lacks the marker " + begin;
+        if (from == std::string::npos || to == std::string::npos)
+            return "docs/isa.md lacks the marker " + begin;
         page.replace(from + begin.size(), to - from - begin.size(), text);
     }
     return page;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The opencl backend, a loaded module: the devices of all platforms that the OpenCL loader knows, as "opencl",
-// "opencl:1", ..., GPUs first. Kernels arrive as OpenCL C 1.2 (its binaries are kept in the disk cache), as pointwise
-// programs (written to OpenCL C first), or as a device's own binaries. Contraction is off, denormals are kept, and
+// "opencl:1", ..., GPUs first. Kernels arrive as OpenCL C 1.2 (its binaries are kept in the disk cache), as programs
+// (written to OpenCL C first), or as a device's own binaries. Contraction is off, denormals are kept, and
 // division and square root are asked for correctly rounded.
 //
 // Calling convention of a kernel: for each buffer, in order, a pointer to its memory and the offset of the piece in bytes
@@ -32,6 +32,8 @@ public:
         f64_ = driver_->number<cl_ulong>(found_.device, kDoubleConfig) != 0;
         correctly_rounded_ =
             (driver_->number<cl_ulong>(found_.device, kSingleConfig) & kFpCorrectlyRounded) != 0;
+        wide_atomics_ = (" " + driver_->text(found_.device, kDeviceExtensions) + " ")
+                            .find(" cl_khr_int64_base_atomics ") != std::string::npos;
         options_ = "-cl-std=CL1.2";
         if (correctly_rounded_) options_ += " -cl-fp32-correctly-rounded-divide-sqrt";
     }
@@ -143,6 +145,14 @@ private:
         if (!f64_ && uses_type(program, DType::f64))
             throw Unsupported(name() + ": program '" + program.name + "' uses f64, and '" + found_.name +
                               "' has no double precision (cl_khr_fp64); run it on the cpu");
+        if (!wide_atomics_ && uses_wide_atomics(program))
+            throw Unsupported(name() + ": program '" + program.name + "' has atomics of 64 bits, and '" +
+                              found_.name + "' has none (cl_khr_int64_base_atomics); run it on the cpu");
+        if (static_cast<std::uint64_t>(program.shared_bytes()) + grid_scratch_bytes(program) >
+            number<cl_ulong>(kLocalMemory))
+            throw Unsupported(name() + ": program '" + program.name +
+                              "' takes more of a block's memory than '" + found_.name + "' has (" +
+                              std::to_string(number<cl_ulong>(kLocalMemory)) + " bytes); run it on the cpu");
         if (correctly_rounded_) return;
         for (const Instruction& i : program.instructions)
             if (i.type == DType::f32 && (i.opcode == Opcode::DIV || i.opcode == Opcode::SQRT ||
@@ -172,7 +182,7 @@ private:
 
     std::shared_ptr<const Driver> driver_;
     FoundDevice found_;
-    bool f64_ = false, correctly_rounded_ = false;
+    bool f64_ = false, correctly_rounded_ = false, wide_atomics_ = false;
     std::string options_;
     mutable std::mutex context_mutex_;
     std::shared_ptr<Context> context_;

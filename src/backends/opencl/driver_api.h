@@ -143,6 +143,7 @@ enum : cl_int {
     X(kDeviceProfile, DEVICE_PROFILE, 0x102E)                     \
     X(kDeviceVersion, DEVICE_VERSION, 0x102F)                     \
     X(kDoubleConfig, DEVICE_DOUBLE_FP_CONFIG, 0x1032)             \
+    X(kDeviceExtensions, DEVICE_EXTENSIONS, 0x1030)               \
     X(kHostUnifiedMemory, DEVICE_HOST_UNIFIED_MEMORY, 0x1035)     \
     X(kTypeCpu, DEVICE_TYPE_CPU, 2)                               \
     X(kTypeGpu, DEVICE_TYPE_GPU, 4)                               \
