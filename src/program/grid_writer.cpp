@@ -278,6 +278,16 @@ std::uint64_t grid_scratch_bytes(const Program& program) {
     return exchanges ? 8 * (lanes > 0 ? lanes : kMaxBlockLanes) : 0;
 }
 
+bool meets_under_if(const Program& program) {
+    int depth = 0;  // of IF
+    for (const Instruction& i : program.instructions) {
+        if (i.opcode == Opcode::IF) ++depth;
+        if (i.opcode == Opcode::ENDIF) --depth;
+        if (depth > 0 && is_collective(i.opcode)) return true;
+    }
+    return false;
+}
+
 bool uses_wide_atomics(const Program& program) {
     return std::any_of(program.instructions.begin(), program.instructions.end(),
                        [](const Instruction& i) { return is_atomic(i.opcode) && size_of(i.type) == 8; });

@@ -50,6 +50,8 @@ private:
 
 // Bytes of a block's memory that the OpenCL text takes beside the shared arrays: what warps exchange goes through it.
 INVAR_API std::uint64_t grid_scratch_bytes(const Program& program);
+// Whether lanes meet (SHFL, RED, BAR.SYNC) under an IF, which all lanes of a block then take together.
+INVAR_API bool meets_under_if(const Program& program);
 // Whether the program has atomics of 64-bit types, which OpenCL devices may lack.
 INVAR_API bool uses_wide_atomics(const Program& program);
 

@@ -34,6 +34,7 @@ public:
             (driver_->number<cl_ulong>(found_.device, kSingleConfig) & kFpCorrectlyRounded) != 0;
         wide_atomics_ = (" " + driver_->text(found_.device, kDeviceExtensions) + " ")
                             .find(" cl_khr_int64_base_atomics ") != std::string::npos;
+        pocl_ = found_.platform_version.find("PoCL") != std::string::npos;
         options_ = "-cl-std=CL1.2";
         if (correctly_rounded_) options_ += " -cl-fp32-correctly-rounded-divide-sqrt";
     }
@@ -153,6 +154,10 @@ private:
             throw Unsupported(name() + ": program '" + program.name +
                               "' takes more of a block's memory than '" + found_.name + "' has (" +
                               std::to_string(number<cl_ulong>(kLocalMemory)) + " bytes); run it on the cpu");
+        if (pocl_ && meets_under_if(program))
+            throw Unsupported(
+                name() + ": program '" + program.name +
+                "' has a barrier under an IF, around which PoCL loses values of lanes; run it on the cpu");
         if (correctly_rounded_) return;
         for (const Instruction& i : program.instructions)
             if (i.type == DType::f32 && (i.opcode == Opcode::DIV || i.opcode == Opcode::SQRT ||
@@ -182,7 +187,7 @@ private:
 
     std::shared_ptr<const Driver> driver_;
     FoundDevice found_;
-    bool f64_ = false, correctly_rounded_ = false, wide_atomics_ = false;
+    bool f64_ = false, correctly_rounded_ = false, wide_atomics_ = false, pocl_ = false;
     std::string options_;
     mutable std::mutex context_mutex_;
     std::shared_ptr<Context> context_;

@@ -3,6 +3,7 @@
 #include "backends/opencl/driver.h"
 
 #include <dlfcn.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstdio>
@@ -17,6 +18,11 @@ namespace {
 constexpr const char* kLoader = "/System/Library/Frameworks/OpenCL.framework/OpenCL";
 #else
 constexpr const char* kLoader = "libOpenCL.so.1";
+#endif
+#if defined(__linux__)
+constexpr const char* kMachine = "/sys/devices/system/cpu";
+#else
+constexpr const char* kMachine = nullptr;
 #endif
 constexpr cl_uint kMostPlatforms = 64, kMostDevices = 256;
 
@@ -33,6 +39,12 @@ std::string text_of(Ask ask) {
 
 std::shared_ptr<const Driver> open_loader(std::string& why) {
     const std::string file = env_string("INVAR_OPENCL_DRIVER", kLoader);
+    // PoCL ends the process where it cannot see the machine's memory, as in a bare chroot.
+    if (file == kLoader && kMachine != nullptr && access(kMachine, R_OK) != 0) {
+        why = std::string("'") + kMachine +
+              "' cannot be read, without which OpenCL drivers do not see the machine; mount /sys";
+        return nullptr;
+    }
     void* library = dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL);
     if (!library) {
         const char* reason = dlerror();
