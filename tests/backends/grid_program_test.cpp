@@ -23,6 +23,9 @@ namespace invar::test {
 namespace {
 
 constexpr int kParts = 4;  // of the random programs
+// The compiler of PoCL 3.1 ends the process on this one (LLVM 15, PHINode::removeIncomingValue): a barrier in a loop that
+// comes behind others.
+constexpr std::int64_t kCrashesPocl = 868;
 
 std::string device_error(Stream& stream) {
     try {
@@ -179,6 +182,7 @@ TEST_P(RandomGridsOnDevice, GiveTheInterpretersBits) {
         env_int("INVAR_GRID_PROGRAMS_ON_DEVICE", kCountsHeap ? 100 : 20, 1, 1000000000);
     std::int64_t ran = 0;
     for (std::int64_t seed = 1 + std::get<1>(GetParam()); ran < count / kParts; seed += kParts) {
+        if (std::get<0>(GetParam()) == "opencl" && seed == kCrashesPocl) continue;
         const GridCase c = random_grid_case(static_cast<std::uint64_t>(seed));
         Program p;
         try {
