@@ -112,6 +112,7 @@ protected:
             stream_->upload(memory.back().ref(), packed.back().data.get(), packed.back().bytes);
             references.push_back(memory.back().ref());
         }
+        stream_->synchronize();  // the launch may throw, and what is being uploaded goes with it
         const LaunchConfig config{{grid[0], grid[1], grid[2]}, {block[0], block[1], block[2]}};
         stream_->launch(kernel, config, references, grid_params(0, scalars));
         for (std::size_t b = 0; b < packed.size(); ++b)
