@@ -152,8 +152,9 @@ TEST(Examples, Mandelbrot) {
     launch(example("mandelbrot")[0], {buffer(out)}, {width, height, limit}, {19, 1, 1}, {64, 1, 1});
     std::set<std::uint32_t> seen;
     for (std::uint32_t i = 0; i < width * height; ++i) {
-        const float cx = std::fma(static_cast<float>(i % width) / static_cast<float>(width), 3.0f, -2.0f);
-        const float cy = std::fma(static_cast<float>(i / width) / static_cast<float>(height), 3.0f, -1.5f);
+        const std::uint32_t column = i % width, row = i / width;
+        const float cx = std::fma(static_cast<float>(column) / static_cast<float>(width), 3.0f, -2.0f);
+        const float cy = std::fma(static_cast<float>(row) / static_cast<float>(height), 3.0f, -1.5f);
         float x = 0, y = 0;
         std::uint32_t steps = 0;
         do {
