@@ -89,8 +89,7 @@ Tensor Tensor::from_host_memory(const std::byte* data, std::size_t bytes, DType 
     need_bytes(bytes, dtype, shape);
     if (bytes > 0 && device->supports(Feature::wrap_host))
         // Kernels only read leaves that are no state, so the constness of the caller's memory is kept.
-        if (auto wrapped =
-                device->wrap_host_memory(const_cast<std::byte*>(data), bytes, std::move(keep_alive))) {
+        if (auto wrapped = device->wrap_host_memory(const_cast<std::byte*>(data), bytes, keep_alive)) {
             auto s = std::make_shared<graph::Storage>();
             s->device = device;
             s->bytes = bytes;

@@ -92,8 +92,8 @@ TEST(Compile, DonationFeedsTheNextRun) {
 TEST(Compile, DonationsThatCannotBeWrittenInPlace) {
     const auto device = find_device();
     const InputSpec specs[] = {{DType::f32, {4}}, {DType::f32, {4}}};
-    const auto run = [&](const auto& function, std::vector<std::pair<int, int>> donations) {
-        const CompiledFunction f = compile(function, specs, device, {.donations = std::move(donations)});
+    const auto run = [&](const auto& function, const std::vector<std::pair<int, int>>& donations) {
+        const CompiledFunction f = compile(function, specs, device, {.donations = donations});
         const Tensor a = Tensor::of(std::vector<float>{1, 2, 3, 4}, {4}),
                      b = Tensor::of(std::vector<float>{10, 20, 30, 40}, {4});
         const Tensor in[] = {a, b}, out[2];

@@ -133,6 +133,7 @@ public:
             check(cublaslt().desc_set(plan.desc.get(), kDescBiasPointer, &bias, sizeof bias), "the bias");
         }
         const float one = 1, beta = p.has_residual ? 1 : 0;
+        // NOLINTNEXTLINE(performance-no-int-to-ptr): addresses of the device
         const auto at = [](std::uint64_t address) { return reinterpret_cast<void*>(address); };
         check(cublaslt().matmul(handle_, plan.desc.get(), &one, at(w), plan.w.get(), at(x), plan.x.get(),
                                 &beta, at(c), plan.c.get(), at(y), plan.y.get(), &plan.algorithm,
