@@ -20,7 +20,7 @@ public:
         std::int64_t at = 0;
         for (const SharedArray& a : p_.shared) {
             out_.shared_offset.push_back(at);
-            at += (a.count * static_cast<std::int64_t>(size_of(a.dtype)) + 15) / 16 * 16;
+            at += a.bytes();
         }
         for (const DType t : p_.registers) add_value(t);
         written_.resize(p_.registers.size(), false);

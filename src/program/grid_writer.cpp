@@ -70,7 +70,7 @@ public:
         const std::string words = p_.name + "_words";
         out_ = "\nstruct " + words + " { i64 w[" + std::to_string(1 + buffers_.size() + scalars_.size()) +
                "]; };\n";
-        const std::uint64_t lanes = std::uint64_t{p_.block[0]} * p_.block[1] * p_.block[2];
+        const std::uint64_t lanes = p_.block_lanes();
         if (!d_.opencl) {
             out_ += "extern \"C\" __global__ void __launch_bounds__(" +
                     std::to_string(lanes > 0 ? lanes : kMaxBlockLanes) + ") " + p_.name + "_grid(";
@@ -274,7 +274,7 @@ std::uint64_t grid_scratch_bytes(const Program& program) {
         std::any_of(program.instructions.begin(), program.instructions.end(), [](const Instruction& i) {
             return is_shuffle(i.opcode) || is_warp_reduction(i.opcode) || is_block_reduction(i.opcode);
         });
-    const std::uint64_t lanes = std::uint64_t{program.block[0]} * program.block[1] * program.block[2];
+    const std::uint64_t lanes = program.block_lanes();
     return exchanges ? 8 * (lanes > 0 ? lanes : kMaxBlockLanes) : 0;
 }
 

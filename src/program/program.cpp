@@ -64,8 +64,7 @@ bool Program::is_grid() const {
 
 std::int64_t Program::shared_bytes() const {
     std::int64_t bytes = 0;
-    for (const SharedArray& a : shared)
-        bytes += (a.count * static_cast<std::int64_t>(size_of(a.dtype)) + 15) / 16 * 16;
+    for (const SharedArray& a : shared) bytes += a.bytes();
     return bytes;
 }
 

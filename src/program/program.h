@@ -103,6 +103,8 @@ struct SharedArray {
     std::string name;
     DType dtype = DType::f32;
     std::int64_t count = 0;
+    // What it takes of the block's memory, where every array begins at a multiple of 16 bytes.
+    std::int64_t bytes() const { return (count * static_cast<std::int64_t>(size_of(dtype)) + 15) / 16 * 16; }
 };
 
 struct Operand {
@@ -145,8 +147,9 @@ struct INVAR_API Program {
     // Sum of the instructions' costs: rough f32 vector operations an element.
     int cost() const;
     bool is_grid() const;
-    // Of the shared arrays, each at a multiple of 16.
     std::int64_t shared_bytes() const;
+    // Lanes of a block; 0 where the launch chooses.
+    std::uint64_t block_lanes() const { return std::uint64_t{block[0]} * block[1] * block[2]; }
 };
 
 // Reads a text of exactly one program and verifies it. Throws FormatError "program: line L, column C: ...".

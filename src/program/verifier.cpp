@@ -114,7 +114,7 @@ private:
             // Each count is checked before the sum, so that nothing overflows.
             if (a.count < 1 || a.count > kMaxSharedBytes)
                 refuse("shared array '" + a.name + "' has " + std::to_string(a.count) + " elements");
-            bytes += (a.count * static_cast<std::int64_t>(size_of(a.dtype)) + 15) / 16 * 16;
+            bytes += a.bytes();
         }
         if (bytes > kMaxSharedBytes)
             refuse("its shared arrays take " + std::to_string(bytes) + " bytes, at most " +
