@@ -22,7 +22,7 @@ namespace {
 
 constexpr std::size_t kSmall = 4 << 10,
                       kLarge = 64 << 20;  // bytes of a copy that measures latency, and bandwidth
-constexpr std::size_t kFigures = 30;      // about so many are taken, for the progress bar
+constexpr std::size_t kFigures = 60;      // about so many are taken, for the progress bar
 
 struct Figure {
     std::string name;
@@ -205,15 +205,47 @@ private:
             properties.memory_free < (std::uint64_t{16} << 30))
             return;
         using Inputs = std::span<const Tensor>;
-        const Tensor x = sample_tensor({kElements}, DType::f16, device_);
-        const Tensor two[] = {x, (x * 0.5 - 0.5).eval()};
-        constexpr double kBytes = 2.0 * kElements;
+        const Tensor sample = sample_tensor({kElements}, DType::f16, device_);
+        for (const DType dtype : {DType::f16, DType::bf16, DType::f32}) {
+            const std::string suffix = ", 256 M " + std::string(dtype_name(dtype));
+            const Tensor x = sample.astype(dtype).eval();
+            const Tensor two[] = {x, (x * 0.5 - 0.5).eval()};
+            const double bytes = static_cast<double>(size_of(dtype)) * kElements;
+            add_operator(
+                "add" + suffix, [](Inputs in) { return in[0] + in[1]; }, two, 3 * bytes, "GB/s");
+            add_operator(
+                "multiply" + suffix, [](Inputs in) { return in[0] * in[1]; }, two, 3 * bytes, "GB/s");
+            add_operator(
+                "relu(a + b)" + suffix, [](Inputs in) { return relu(in[0] + in[1]); }, two, 3 * bytes,
+                "GB/s");
+            add_operator(
+                "gelu" + suffix, [](Inputs in) { return gelu(in[0]); }, {&x, 1}, 2 * bytes, "GB/s");
+            add_operator(
+                "gelu_tanh" + suffix, [](Inputs in) { return gelu_tanh(in[0]); }, {&x, 1}, 2 * bytes, "GB/s");
+            add_operator("chain of special functions" + suffix, chain, two, 3 * bytes, "GB/s");
+            add_operator(
+                "sum of all" + suffix, [](Inputs in) { return sum(in[0], 0); }, {&x, 1}, bytes, "GB/s");
+            // One element into its buffer no access of 16 bytes is aligned; every second one halves what a line gives.
+            add_operator(
+                "add, inputs not aligned" + suffix,
+                [](Inputs in) { return in[0].slice(0, 1, kElements) + in[1].slice(0, 1, kElements); }, two,
+                3 * bytes, "GB/s");
+            add_operator(
+                "add, every second element" + suffix,
+                [](Inputs in) { return in[0].slice(0, 0, kElements, 2) + in[1].slice(0, 0, kElements, 2); },
+                two, 2.5 * bytes, "GB/s");
+        }
+        const Tensor bytes[] = {(sample * 100).astype(DType::i8).eval(),
+                                (sample * 50).astype(DType::i8).eval()};
         add_operator(
-            "add, 256 M f16", [](Inputs in) { return in[0] + in[1]; }, two, 3 * kBytes, "GB/s");
-        add_operator(
-            "multiply, 256 M f16", [](Inputs in) { return in[0] * in[1]; }, two, 3 * kBytes, "GB/s");
-        add_operator(
-            "relu(a + b), 256 M f16", [](Inputs in) { return relu(in[0] + in[1]); }, two, 3 * kBytes, "GB/s");
+            "add, 256 M i8", [](Inputs in) { return in[0] + in[1]; }, bytes, 3.0 * kElements, "GB/s");
+    }
+
+    // sigmoid(exp(-|a b|) + tanh(a)) * gelu(b) + nan_to_num(sqrt(a)): five special functions an element.
+    static Tensor chain(std::span<const Tensor> in) {
+        const Tensor root = sqrt(in[0]);
+        return sigmoid(exp(-abs(in[0] * in[1])) + tanh(in[0])) * gelu(in[1]) +
+               clamp(where(is_nan(root), in[0] * 0.0, root), -65504.0, 65504.0);
     }
 
     std::shared_ptr<Device> device_;

@@ -51,8 +51,11 @@ PRIVATE f32 LDG_bf16(u16 x) { return __uint_as_float((u32)x << 16); }
 PRIVATE u16 STG_bf16(f32 x) { u16 r; asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(r) : "f"(x)); return r; }
 )";
 
+// ptxas 13.0 takes |x| >= 0 (and any comparison of |x| with what is not positive) as true also for NaN: what it does not know
+// to be |x| it compares.
 inline constexpr const char* kCudaEnd =
-    R"(PRIVATE void copy2(void* to, const void* from) { *(u16*)to = *(const u16*)from; }
+    R"(#define ABS_f32(x) __uint_as_float(__float_as_uint(x) & 0x7fffffffu)
+PRIVATE void copy2(void* to, const void* from) { *(u16*)to = *(const u16*)from; }
 PRIVATE void copy4(void* to, const void* from) { *(u32*)to = *(const u32*)from; }
 PRIVATE void copy8(void* to, const void* from) { *(uint2*)to = *(const uint2*)from; }
 PRIVATE void copy16(void* to, const void* from) { *(uint4*)to = *(const uint4*)from; }
@@ -103,9 +106,10 @@ typedef double f64;
 PRIVATE f64 bits_f64(u64 w) { return as_double(w); }
 )";
 
-// After the rest: PoCL's tanh stops a unit short of 1, and gelu_tanh(-inf) relies on it; its floor and the like of a NaN that
+// After the rest: the absolute value as above; PoCL's tanh stops a unit short of 1, and gelu_tanh(-inf) relies on it; its floor and the like of a NaN that
 // the compiler knows are any number (3.1).
 inline constexpr const char* kOpenclEnd = R"(
+#define ABS_f32(x) as_float(as_uint(x) & 0x7fffffffu)
 #define TANH_f32(x) (fabs(x) > 20 ? sign(x) : TANH_f32(x))
 #define UNLESS_NAN(x, f) ((x) != (x) ? (x) : f(x))
 #define FLOOR_f32(x) UNLESS_NAN(x, FLOOR_f32)
