@@ -390,17 +390,8 @@ int run_asm_run(const AsmArguments& a) {
 
 int run_asm_time(const AsmArguments& a) {
     Launcher launcher(a);
-    // Batches of some 20 ms, so that the wait at their end does not count.
-    const auto work = [&] { launcher.launch(); };
-    work();
-    launcher.wait();
-    const double once = time_calls([&] { work(), launcher.wait(); }, 1, 0.1).median();
-    const int batch = static_cast<int>(std::clamp(0.02 / std::max(once, 1e-9), 1.0, 1000.0));
-    const Samples samples = time_calls([&] {
-        for (int i = 0; i < batch; ++i) work();
-        launcher.wait();
-    });
-    const double seconds = samples.median() / batch, rate = launcher.bytes_moved() / seconds;
+    const double seconds = time_launches([&] { launcher.launch(); }, [&] { launcher.wait(); }).median(),
+                 rate = launcher.bytes_moved() / seconds;
     const double ceiling = measured_properties(launcher.device()).copy_bandwidth;
     if (a.json) {
         Json result = {{"program", launcher.program().name},

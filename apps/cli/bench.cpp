@@ -34,7 +34,8 @@ double Samples::median() const {
     return sorted.size() % 2 == 1 ? sorted[half] : (sorted[half - 1] + sorted[half]) / 2;
 }
 
-Samples time_operator(const Operator& compute, std::span<const Tensor> inputs, double budget) {
+Samples time_operator(const Operator& compute, std::span<const Tensor> inputs, bool wait_each) {
+    constexpr double kOperatorSeconds = 0.2;
     const Tensor sample = compute(inputs).eval();
     std::vector<InputSpec> specs;
     for (const Tensor& input : inputs) specs.push_back({input.dtype(), input.shape()});
@@ -42,7 +43,10 @@ Samples time_operator(const Operator& compute, std::span<const Tensor> inputs, d
     const CompiledFunction function =
         compile([&](std::span<const Tensor> in) { return std::vector<Tensor>{compute(in)}; }, specs, device);
     const Tensor output = Tensor::empty(sample.dtype(), sample.shape(), device);
-    return time_calls([&] { function.run(inputs, {&output, 1}), function.synchronize(); }, 1, budget);
+    const auto run = [&] { function.run(inputs, {&output, 1}); };
+    const auto wait = [&] { function.synchronize(); };
+    if (wait_each) return time_calls([&] { run(), wait(); }, 1, kOperatorSeconds);
+    return time_launches(run, wait, kOperatorSeconds);
 }
 
 Tensor sample_tensor(const Shape& shape, DType dtype, const std::shared_ptr<Device>& device) {

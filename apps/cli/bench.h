@@ -2,6 +2,7 @@
 // What the two benchmarks share: timing with mean and deviation, where and when a figure was taken, tables.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <functional>
 #include <span>
@@ -42,9 +43,27 @@ Samples time_calls(Work&& work, int batch = 1, double budget = 0.3) {
     return samples;
 }
 
-// Seconds of one run of an operator: compiled once, then run into memory that is there, with the wait for the device.
+// Seconds of one run of what goes on by itself until it is waited for: some 5 ms of runs between waits, so that what a wait
+// costs is not the run's.
+template <class Run, class Wait>
+Samples time_launches(Run&& run, Wait&& wait, double budget = 0.3) {
+    run(), wait();
+    const double once = time_calls([&] { run(), wait(); }, 1, budget / 10).median();
+    const int batch = static_cast<int>(std::clamp(0.005 / std::max(once, 1e-9), 1.0, 1000.0));
+    Samples samples = time_calls(
+        [&] {
+            for (int i = 0; i < batch; ++i) run();
+            wait();
+        },
+        1, budget);
+    for (double& seconds : samples.values) seconds /= batch;
+    return samples;
+}
+
+// Seconds of one run of an operator, compiled once and run into memory that is there; wait_each: with the wait for the
+// device after each run.
 using Operator = std::function<Tensor(std::span<const Tensor>)>;
-Samples time_operator(const Operator& compute, std::span<const Tensor> inputs, double budget = 0.2);
+Samples time_operator(const Operator& compute, std::span<const Tensor> inputs, bool wait_each = false);
 
 // Numbers between 0.5 and 1.5, always the same ones.
 Tensor sample_tensor(const Shape& shape, DType dtype, const std::shared_ptr<Device>& device);

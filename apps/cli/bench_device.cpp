@@ -143,7 +143,7 @@ private:
     void add_operator(const std::string& name, const Operator& compute, std::span<const Tensor> inputs,
                       double amount, const std::string& unit) {
         try {
-            const Samples seconds = time_operator(compute, inputs);
+            const Samples seconds = time_operator(compute, inputs, amount == 0);
             if (amount > 0) {
                 add_rate(name, seconds, amount, unit);
             } else {

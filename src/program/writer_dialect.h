@@ -52,9 +52,48 @@ PRIVATE u16 STG_bf16(f32 x) { u16 r; asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(r) : "
 )";
 
 // ptxas 13.0 takes |x| >= 0 (and any comparison of |x| with what is not positive) as true also for NaN: what it does not know
-// to be |x| it compares.
+// to be |x| it compares. erf has two polynomials (minimax, fitted by Lawson's iteration; 1.75 units in the last place over all
+// floats): x + x p(x^2) below 1, 1 - 2^q(|x|) from there; CUDA's chooses each coefficient by a select of its own. tanh alike:
+// x + x^3 p(x^2) below 0.55, 1 - 2 / (e^2|x| + 1) from there, which needs no case for large x (1.83 units). sigmoid
+// divides by a number between 1 and 2: one step of Newton's does, without the cases of a full division.
 inline constexpr const char* kCudaEnd =
     R"(#define ABS_f32(x) __uint_as_float(__float_as_uint(x) & 0x7fffffffu)
+PRIVATE f32 cuda_erf(f32 x) {
+    const f32 t = fabsf(x), s = x * x;
+    f32 p = -0x1.274194p-11f, q = -0x1.b5a836p-10f, e;
+    p = __fmaf_rn(p, s, 0x1.42477ep-8f);
+    q = __fmaf_rn(q, t, 0x1.5e9566p-6f);
+    p = __fmaf_rn(p, s, -0x1.b5a388p-6f);
+    q = __fmaf_rn(q, t, -0x1.065f2cp-3f);
+    p = __fmaf_rn(p, s, 0x1.ce0948p-4f);
+    q = __fmaf_rn(q, t, -0x1.e342bap-1f);
+    p = __fmaf_rn(p, s, -0x1.812676p-2f);
+    q = __fmaf_rn(q, t, -0x1.9cc564p+0f);
+    p = __fmaf_rn(p, s, 0x1.06eba2p-3f);
+    q = __fmaf_rn(q, t, -0x1.ef440cp-9f);
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(e) : "f"(q));
+    return t >= 1 ? copysignf(1 - e, x) : __fmaf_rn(p, x, x);
+}
+#define ERF_f32(x) cuda_erf(x)
+PRIVATE f32 cuda_tanh(f32 x) {
+    const f32 t = fabsf(x), s = x * x;
+    f32 p = 0x1.0d5006p-6f, e, r;
+    p = __fmaf_rn(p, s, -0x1.af7cc0p-5f);
+    p = __fmaf_rn(p, s, 0x1.10cef6p-3f);
+    p = __fmaf_rn(p, s, -0x1.555452p-2f);
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(e) : "f"(t * 2.8853900817779268f));
+    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(e + 1));
+    return t >= 0.55f ? copysignf(__fmaf_rn(-2, r, 1), x) : __fmaf_rn(p * s, x, x);
+}
+#define TANH_f32(x) cuda_tanh(x)
+PRIVATE f32 cuda_sigmoid(f32 x) {
+    const f32 e = expf(-ABS_f32(x)), n = x < 0 ? e : 1, d = 1 + e;
+    f32 r;
+    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(d));
+    const f32 q = n * r;
+    return __fmaf_rn(__fmaf_rn(-d, q, n), r, q);
+}
+#define SIGMOID_f32(x) cuda_sigmoid(x)
 PRIVATE void copy2(void* to, const void* from) { *(u16*)to = *(const u16*)from; }
 PRIVATE void copy4(void* to, const void* from) { *(u32*)to = *(const u32*)from; }
 PRIVATE void copy8(void* to, const void* from) { *(uint2*)to = *(const uint2*)from; }

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "kernels/harness.h"
+#include "support/heap_counter.h"
 
 namespace invar::kernels {
 namespace {
@@ -133,6 +134,22 @@ TEST(Reduce, SeveralChunks) {
                     x.randomize(static_cast<std::uint32_t>(n + inner), 1, 3);
                     check({op, t, result_type(op, t), 1, n, inner, 0}, x);
                 }
+}
+
+// So many chunks that a block combines them on CUDA, and so long an axis that they grow.
+TEST(Reduce, ManyChunks) {
+    for (const std::int64_t n : {16384 * 32, 16384 * 33, 16384 * 100 + 7})
+        for (const Reduction op : {Reduction::sum, Reduction::argmax, Reduction::var, Reduction::logsumexp}) {
+            Array x(DType::f32, n);
+            x.randomize(static_cast<std::uint32_t>(n), 1, 3);
+            check({op, DType::f32, result_type(op, DType::f32), 1, n, 1, 0}, x);
+        }
+    if (!invar::test::kCountsHeap) return;  // the rest takes long under a sanitizer
+    const std::int64_t n = (std::int64_t{4096} << 14) + 70000;
+    Array x(DType::u8, n);
+    x.randomize(7, 20, 60);
+    check({Reduction::sum, DType::u8, DType::u64, 1, n, 1, 0}, x);
+    check({Reduction::argmin, DType::u8, DType::i64, 1, n, 1, 0}, x);
 }
 
 TEST(Reduce, VarianceFarFromZero) {

@@ -15,7 +15,8 @@ extern const char* const kReduceCudaRow;
 namespace reduce {
 namespace {
 
-constexpr std::int64_t kCudaChunk = 16384;  // kChunk of cuda.cu
+constexpr std::int64_t kCudaChunk = 16384, kMostChunks = 4096, kFewChunks = 32,
+                       kCombining = 1024;  // as in cuda.cu
 constexpr std::int64_t kThreads = 256;
 constexpr std::int64_t kMostBlocks = 1 << 20;
 
@@ -34,7 +35,9 @@ DType accumulator(const ReduceSpec& s) {
 }  // namespace
 
 void plan_reduce_cuda(const ReduceSpec& s, KernelCall& call) {
-    const std::int64_t chunks = std::max<std::int64_t>(1, ceil_div(s.n, kCudaChunk));
+    std::int64_t chunk = kCudaChunk;
+    while (ceil_div(s.n, chunk) > kMostChunks) chunk *= 2;
+    const std::int64_t chunks = std::max<std::int64_t>(1, ceil_div(s.n, chunk));
     const std::int64_t results = s.outer * s.inner;
     const DType a = accumulator(s);
     call.module = cuda_module("reduce", {kReduceCudaParams, kReduceCudaSource},
@@ -49,14 +52,18 @@ void plan_reduce_cuda(const ReduceSpec& s, KernelCall& call) {
     call.config = {cuda_grid(std::min(units, kMostBlocks)), {kThreads}, 0, true};
     if (chunks > 1) {
         call.next_entry = "combine_chunks";
+        const bool many = chunks > kFewChunks;
         call.next_config = {
-            cuda_grid(std::min(ceil_div(results, kThreads / 32), kMostBlocks)), {kThreads}, 0, true};
+            cuda_grid(std::min(many ? results : ceil_div(results, kThreads / 32), kMostBlocks)),
+            {static_cast<std::uint32_t>(many ? kCombining : kThreads)},
+            0,
+            true};
         const std::int64_t partial = size_of(a) == 8 ? 24 : 16;
         call.workspace_bytes =
             static_cast<std::size_t>(checked_mul(checked_mul(results, chunks, "reduce"), partial, "reduce"));
     }
     call.buffer_bytes = {bytes(s.outer * s.n * s.inner, s.x), bytes(results, s.y)};
-    call.set_params(ReduceParams{s.outer, s.n, s.inner, chunks, s.correction});
+    call.set_params(ReduceParams{s.outer, s.n, s.inner, chunks, chunk, s.correction});
 }
 
 void plan_row_cuda(const RowSpec& s, KernelCall& call) {

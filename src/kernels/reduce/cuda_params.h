@@ -11,7 +11,7 @@ struct RowParams {
 
 struct ReduceParams {
     long long outer, n, inner;
-    long long chunks;  // of the axis
+    long long chunks, chunk;  // of the axis; elements of one
     float correction;
 };
 
