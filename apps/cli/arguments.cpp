@@ -232,7 +232,8 @@ void add_asm(CLI::App& root, std::function<int()>& chosen) {
     CLI::App& group = *root.add_subcommand("asm", "Kernel programs: check, translate, run and time them");
     group.require_subcommand(1);
     const auto add_file = [](CLI::App& app, AsmArguments& a) {
-        add_text(app, "FILE", a.file, "Program text; - is standard input", "")->required();
+        add_text(app, "FILE", a.file, "Program text, or a file of `asm save`; - is standard input", "")
+            ->required();
     };
     Command<AsmArguments> check(group, "check", "Assemble and verify; say what each program is",
                                 run_asm_check, chosen);
@@ -244,6 +245,10 @@ void add_asm(CLI::App& root, std::function<int()>& chosen) {
              "TARGET")
         ->required()
         ->check(CLI::IsMember({"cuda", "opencl", "text"}));
+    Command<AsmArguments> save(group, "save", "Write programs as bytes, with a version and a checksum",
+                               run_asm_save, chosen);
+    add_file(save.app, *save.arguments);
+    add_text(save.app, "OUTPUT", save.arguments->to, "The file to write", "")->required();
     Command<AsmArguments> run(group, "run", "Run a program over NumPy files", run_asm_run, chosen);
     add_file(run.app, *run.arguments);
     add_launch(run.app, *run.arguments);

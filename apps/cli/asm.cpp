@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// `invar asm`: kernel programs from text. check says what they are, emit shows the source that a device compiles, run and
-// time launch one over NumPy files or zeros.
+// `invar asm`: kernel programs from text, or from a file of `asm save`. check says what they are, emit shows the source that a
+// device compiles, save writes them as bytes, run and time launch one over NumPy files or zeros.
 #include <algorithm>
 #include <cstring>
 #include <map>
 #include <numeric>
+#include <span>
 
 #include <nlohmann/json.hpp>
 
@@ -20,6 +21,8 @@
 #include "device/bandwidth.h"
 #include "device/device.h"
 #include "io/npy.h"
+#include "io/output_file.h"
+#include "program/binary.h"
 #include "program/grid.h"
 #include "program/number.h"
 #include "program/pointwise.h"
@@ -34,6 +37,12 @@ using Json = nlohmann::ordered_json;
 std::string_view access_name(Access a) {
     static constexpr std::string_view kNames[] = {"unused", "read", "written", "read and written"};
     return kNames[static_cast<std::size_t>(a)];
+}
+
+std::vector<Program> read_programs(const std::string& file) {
+    const std::string text = read_text(file);
+    const auto bytes = std::as_bytes(std::span(text));
+    return is_program_binary(bytes) ? from_binary(bytes) : assemble_module(text);
 }
 
 // NAME=VALUE options as a map. Throws InvalidArgument for one without a name or named twice.
@@ -117,7 +126,7 @@ std::vector<std::byte> from_bf16(std::span<const std::byte> bf16) {
 // A program with its buffers and scalars, on a device, ready to be launched.
 class Launcher {
 public:
-    explicit Launcher(const AsmArguments& a) : a_(a), programs_(assemble_module(read_text(a.file))) {
+    explicit Launcher(const AsmArguments& a) : a_(a), programs_(read_programs(a.file)) {
         choose_program();
         read_arrays();
         choose_sizes();
@@ -154,8 +163,8 @@ public:
         for (const int p : program_->buffers()) {
             const Parameter& q = program_->parameters[static_cast<std::size_t>(p)];
             const auto size = static_cast<double>(arrays_.at(q.name).data.size());
-            if ((static_cast<int>(q.access) & static_cast<int>(Access::read)) != 0) bytes += size;
-            if ((static_cast<int>(q.access) & static_cast<int>(Access::write)) != 0) bytes += size;
+            if (reads(q.access)) bytes += size;
+            if (writes(q.access)) bytes += size;
         }
         return bytes;
     }
@@ -235,9 +244,7 @@ private:
     std::int64_t natural_count() const {
         for (const bool written : {true, false})
             for (const Parameter& p : program_->parameters)
-                if (p.buffer &&
-                    (!written || (static_cast<int>(p.access) & static_cast<int>(Access::write)) != 0))
-                    return elements(arrays_.at(p.name).shape);
+                if (p.buffer && (!written || writes(p.access))) return elements(arrays_.at(p.name).shape);
         return 0;
     }
 
@@ -348,7 +355,7 @@ int run_asm_check(const AsmArguments& a) {
     if (!a.device.empty()) find_device(a.device);  // a wrong name is an error everywhere
     Json all = Json::array();
     std::string lines;
-    for (const Program& p : assemble_module(read_text(a.file))) {
+    for (const Program& p : read_programs(a.file)) {
         all.push_back(describe(p));
         lines += p.name + ": " + (p.is_grid() ? "grid" : "pointwise") + " program, " +
                  std::to_string(p.instructions.size()) + " instructions, " +
@@ -365,13 +372,26 @@ int run_asm_check(const AsmArguments& a) {
 
 int run_asm_emit(const AsmArguments& a) {
     if (!a.device.empty()) find_device(a.device);
-    const std::vector<Program> programs = assemble_module(read_text(a.file));
+    const std::vector<Program> programs = read_programs(a.file);
     std::string text;
     if (a.target == "text")
         for (const Program& p : programs) text += to_text(p);
     else
         text = write_source(programs, a.target == "cuda" ? Language::cuda : Language::opencl);
     write_out(a.json ? Json({{"target", a.target}, {"text", text}}).dump() + "\n" : text);
+    return 0;
+}
+
+int run_asm_save(const AsmArguments& a) {
+    if (!a.device.empty()) find_device(a.device);
+    const std::vector<Program> programs = read_programs(a.file);
+    const std::vector<std::byte> bytes = to_binary(programs);
+    io::OutputFile file(a.to);
+    file.write(0, bytes);
+    file.finish(false);
+    if (a.json)
+        write_out(Json({{"file", a.to}, {"bytes", bytes.size()}, {"programs", programs.size()}}).dump() +
+                  "\n");
     return 0;
 }
 

@@ -80,6 +80,7 @@ struct BenchDeviceArguments : CommonArguments {
 struct AsmArguments : CommonArguments {
     std::string file;
     std::string target;                            // emit
+    std::string to;                                // save
     std::string program;                           // run, time: which of the file's; "" = the only one
     std::vector<std::string> in, out, shape, set;  // NAME=...
     std::optional<std::vector<std::int64_t>> grid, block;
@@ -96,6 +97,7 @@ int run_bench_model(const BenchModelArguments& arguments);
 int run_bench_device(const BenchDeviceArguments& arguments);
 int run_asm_check(const AsmArguments& arguments);
 int run_asm_emit(const AsmArguments& arguments);
+int run_asm_save(const AsmArguments& arguments);
 int run_asm_run(const AsmArguments& arguments);
 int run_asm_time(const AsmArguments& arguments);
 

@@ -9,9 +9,11 @@
 #include <span>
 #include <string>
 
+#include <invar/export.h>
+
 namespace invar::io {
 
-class OutputFile {
+class INVAR_API OutputFile {
 public:
     // Creates PATH.tmpPID (a number is added where that name is taken). Throws IoError when it cannot.
     explicit OutputFile(const std::filesystem::path& path);

@@ -17,12 +17,6 @@ namespace {
 
 constexpr std::size_t kMaxPrograms = 1024;
 
-std::optional<DType> type_of_name(std::string_view name) {
-    for (int i = 0; i < kDTypeCount; ++i)
-        if (dtype_name(static_cast<DType>(i)) == name) return static_cast<DType>(i);
-    return std::nullopt;
-}
-
 class Assembler {
 public:
     explicit Assembler(std::string_view text) : scan_(text, "program") {}
@@ -104,7 +98,7 @@ private:
         Parameter p;
         p.name = name;
         const std::string_view type = scan_.word();
-        if (const auto t = type_of_name(type)) {
+        if (const auto t = find_type(type)) {
             p.dtype = *t;
         } else {
             scan_.fail_at_mark("unknown type '" + std::string(type) + "'");
@@ -139,7 +133,7 @@ private:
             scan_.fail_at_mark("a second parameter '" + a.name + "'");
         scan_.expect(':', "after the array's name");
         const std::string_view type = scan_.word();
-        if (const auto t = type_of_name(type)) {
+        if (const auto t = find_type(type)) {
             a.dtype = *t;
         } else {
             scan_.fail_at_mark("unknown type '" + std::string(type) + "'");
@@ -299,10 +293,7 @@ private:
         if (!p.buffer) scan_.fail_at_mark("'" + name + "' is a scalar, it has no address");
         if (p.dtype != i.type) wrong_type(name, p.dtype, i.type);
         i.buffer = found->second;
-        const auto bit = i.opcode == Opcode::LDG   ? Access::read
-                         : i.opcode == Opcode::STG ? Access::write
-                                                   : Access::read_write;
-        p.access = static_cast<Access>(static_cast<int>(p.access) | static_cast<int>(bit));
+        p.access = p.access | access_of(i.opcode);
         index(i);
     }
     [[noreturn]] void wrong_type(const std::string& name, DType holds, DType named) const {
@@ -382,7 +373,7 @@ private:
             // A type at the end is no part of a name of one word.
             if (const auto dot = name.rfind('.'); dot != std::string::npos &&
                                                   name != "SET." + name.substr(dot + 1) &&
-                                                  type_of_name(name.substr(dot + 1)))
+                                                  find_type(name.substr(dot + 1)))
                 name.resize(dot);
             scan_.fail_at_mark("unknown instruction '" + name + "'");
         }
@@ -392,7 +383,7 @@ private:
             return row;
         }
         if (part.empty()) scan_.fail_at_mark(name + " needs a type, as in " + name + ".f32");
-        const auto type = type_of_name(part);
+        const auto type = find_type(part);
         if (!type) scan_.fail_at_mark("unknown type '" + std::string(part) + "'");
         if ((row->types & type_bit(*type)) == 0)
             scan_.fail_at_mark(

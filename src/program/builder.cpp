@@ -261,9 +261,7 @@ Program ProgramBuilder::finish(std::string_view name) {
         }
         if (i.buffer >= 0) {
             Access& access = out.parameters[static_cast<std::size_t>(i.buffer)].access;
-            access =
-                static_cast<Access>(static_cast<int>(access) |
-                                    static_cast<int>(i.opcode == Opcode::LDG ? Access::read : Access::write));
+            access = access | access_of(i.opcode);
         }
         out.instructions.push_back(i);
     }

@@ -120,4 +120,10 @@ const InstructionInfo* find_instruction(std::string_view name) {
     return nullptr;
 }
 
+std::optional<DType> find_type(std::string_view name) {
+    for (int i = 0; i < kDTypeCount; ++i)
+        if (dtype_name(static_cast<DType>(i)) == name) return static_cast<DType>(i);
+    return std::nullopt;
+}
+
 }  // namespace invar

@@ -30,6 +30,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string_view>
 
@@ -84,6 +85,8 @@ INVAR_API std::span<const InstructionInfo> instruction_table();
 INVAR_API const InstructionInfo& info(Opcode opcode);
 // The row of that name, or nullptr.
 INVAR_API const InstructionInfo* find_instruction(std::string_view name);
+// The inverse of dtype_name.
+INVAR_API std::optional<DType> find_type(std::string_view name);
 
 constexpr bool is_set(Opcode o) { return o >= Opcode::SET_EQ && o <= Opcode::SET_GE; }
 // What a program of one index space (ISA-1) may hold; the rest makes a grid program of it.

@@ -76,6 +76,17 @@ inline constexpr std::uint32_t kMaxBlockLanes = 1024;
 
 // How a program uses a buffer; found from its instructions.
 enum class Access : std::uint8_t { none = 0, read = 1, write = 2, read_write = 3 };
+constexpr Access operator|(Access a, Access b) {
+    return static_cast<Access>(static_cast<int>(a) | static_cast<int>(b));
+}
+constexpr bool reads(Access a) { return (a | Access::read) == a; }
+constexpr bool writes(Access a) { return (a | Access::write) == a; }
+// What an instruction with an address does to its buffer.
+constexpr Access access_of(Opcode o) {
+    return o == Opcode::LDG || o == Opcode::LDS   ? Access::read
+           : o == Opcode::STG || o == Opcode::STS ? Access::write
+                                                  : Access::read_write;
+}
 
 struct Parameter {
     std::string name;

@@ -296,10 +296,7 @@ private:
         if (q.dtype != i.type)
             refuse("'" + q.name + "' holds " + std::string(dtype_name(q.dtype)) + ", the instruction names " +
                    std::string(dtype_name(i.type)));
-        const auto bits = static_cast<int>(i.opcode == Opcode::LDG   ? Access::read
-                                           : i.opcode == Opcode::STG ? Access::write
-                                                                     : Access::read_write);
-        if ((static_cast<int>(q.access) & bits) != bits)
+        if ((q.access | access_of(i.opcode)) != q.access)
             refuse("'" + q.name + "' is not declared to be " +
                    (i.opcode == Opcode::LDG   ? "read"
                     : i.opcode == Opcode::STG ? "written"

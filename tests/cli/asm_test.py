@@ -50,6 +50,20 @@ class Asm(CliTest):
                  words=["line 3, column 13", "'b' is no parameter"])
         self.bad(1, "asm", "check", self.folder / "none.prog", words=["none.prog"])
 
+    def test_save(self):
+        for path in (EXAMPLES / "dot.prog", EXAMPLES / "sigmoid.prog"):
+            saved = self.folder / "saved.bin"
+            info = self.good_json("asm", "save", path, saved)
+            self.assertEqual(info["bytes"], saved.stat().st_size)
+            self.assertEqual(self.good("asm", "emit", saved, "--target", "text"),
+                             self.good("asm", "emit", path, "--target", "text"))
+            self.assertEqual(self.good_json("asm", "check", saved), self.good_json("asm", "check", path))
+        damaged = bytearray(saved.read_bytes())
+        damaged[-3] ^= 1
+        saved.write_bytes(damaged)
+        self.bad(1, "asm", "check", saved, words=["checksum"])
+        self.bad(1, "asm", "save", EXAMPLES / "dot.prog", self.folder / "none" / "x", words=["none"])
+
     def test_emit(self):
         path = EXAMPLES / "dot.prog"
         self.assertIn("__global__", self.good("asm", "emit", path, "--target", "cuda"))
