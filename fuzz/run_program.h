@@ -15,6 +15,7 @@
 #include "base/thread_pool.h"
 #include "program/grid_interpreter.h"
 #include "program/interpreter.h"
+#include "program/optimize/optimize.h"
 #include "program/pointwise.h"
 
 namespace invar::fuzz {
@@ -97,14 +98,21 @@ inline void run_grid(const Program& program, Numbers& numbers) {
     } catch (const LaunchFailed&) {}
 }
 
-// Also that its text is read back as the same program.
+// Also that its text is read back as the same program, and that the optimiser makes a program of it.
 inline void run(const Program& program, Numbers& numbers) {
     const std::string printed = to_text(program);
     if (to_text(assemble(printed)) != printed) std::abort();
-    if (program.is_grid())
-        run_grid(program, numbers);
-    else
-        run_pointwise(program, numbers);
+    Program faster;
+    try {
+        faster = optimize(program);
+    } catch (const FormatError&) {
+        std::abort();
+    }
+    for (const Program& p : {program, faster})
+        if (p.is_grid())
+            run_grid(p, numbers);
+        else
+            run_pointwise(p, numbers);
 }
 
 // Seeded by the input.

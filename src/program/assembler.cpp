@@ -9,6 +9,7 @@
 #include "device/module.h"
 #include "program/labels.h"
 #include "program/number.h"
+#include "program/optimize/optimize.h"
 #include "program/program.h"
 #include "program/scanner.h"
 
@@ -476,7 +477,9 @@ std::vector<Program> assemble_module(std::string_view text) { return Assembler(t
 std::vector<Program> assemble_for_device(std::string_view device, std::string_view module,
                                          std::string_view text) {
     try {
-        return assemble_module(text);
+        std::vector<Program> programs = assemble_module(text);
+        for (Program& p : programs) p = optimize(p);
+        return programs;
     } catch (const FormatError& e) {
         throw CompileFailed(
             std::string(device) + ": module '" + std::string(module) + "' did not compile: " + e.what(),

@@ -132,7 +132,8 @@ public:
             if (!seen.insert(programs.back().name).second)
                 refuse("two programs are called '" + programs.back().name + "'");
         }
-        if (at_ != body_.size()) refuse(std::to_string(body_.size() - at_) + " bytes behind the last program");
+        if (at_ != body_.size())
+            refuse(std::to_string(body_.size() - at_) + " bytes behind the last program");
         return programs;
     }
 
@@ -259,7 +260,8 @@ std::vector<Program> from_binary(std::span<const std::byte> bytes) {
     if (header.bytes != body.size())
         refuse("its header speaks of " + std::to_string(header.bytes) + " bytes, there are " +
                std::to_string(body.size()));
-    if (header.sum != XXH3_64bits(body.data(), body.size())) refuse("its checksum does not fit; it is damaged");
+    if (header.sum != XXH3_64bits(body.data(), body.size()))
+        refuse("its checksum does not fit; it is damaged");
     return Reader(body).read();
 }
 

@@ -167,7 +167,8 @@ struct INVAR_API Program {
 INVAR_API Program assemble(std::string_view text);
 // Reads one or more programs, each begun by .program; names must differ.
 INVAR_API std::vector<Program> assemble_module(std::string_view text);
-// The programs of a module on their way to a device; throws CompileFailed with the numbered text instead.
+// The programs of a module on their way to a device, optimised (optimize/optimize.h); throws CompileFailed with the numbered
+// text instead.
 INVAR_API std::vector<Program> assemble_for_device(std::string_view device, std::string_view module,
                                                    std::string_view text);
 // The canonical text: registers are numbered in order, immediates printed in their shortest form. Equal

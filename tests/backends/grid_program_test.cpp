@@ -128,22 +128,8 @@ protected:
         auto want = buffers, got = buffers;
         run_grid(p, want, scalars, grid, block, 0, 1000000);
         launch(kernel, p, got, scalars, grid, block);
-        std::size_t b = 0;
-        for (const Parameter& q : p.parameters) {
-            if (!q.buffer) continue;
-            const DType t = compute_type(q.dtype);
-            for (std::size_t i = 0; i < want[b].size(); ++i) {
-                if (got[b][i] == want[b][i] ||
-                    (is_nan(t, widen(q.dtype, got[b][i])) && is_nan(t, widen(q.dtype, want[b][i]))))
-                    continue;
-                std::ostringstream s;
-                s << q.name << "[" << i << "] is " << std::hex << got[b][i] << ", not " << want[b][i]
-                  << std::dec << ", in blocks of " << block[0];
-                return s.str();
-            }
-            ++b;
-        }
-        return "";
+        const std::string d = first_difference(p, got, want);
+        return d.empty() ? d : d + ", in blocks of " + std::to_string(block[0]);
     }
 
     std::string shrunk(const GridCase& c) {

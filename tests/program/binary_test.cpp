@@ -57,7 +57,8 @@ Bytes renamed(Bytes file, std::string_view from, std::string_view to) {
     const auto at = std::search(file.begin() + 32, file.end(), from.begin(), from.end(),
                                 [](std::byte a, char b) { return static_cast<char>(a) == b; });
     EXPECT_NE(at, file.end()) << from;
-    if (at != file.end()) std::transform(to.begin(), to.end(), at, [](char c) { return static_cast<std::byte>(c); });
+    if (at != file.end())
+        std::transform(to.begin(), to.end(), at, [](char c) { return static_cast<std::byte>(c); });
     return sealed(std::move(file));
 }
 
@@ -79,7 +80,8 @@ TEST(ProgramBinary, WhatIsWrittenIsReadBack) {
 }
 
 TEST(ProgramBinary, EveryDamageIsSeen) {
-    const std::vector<Program> programs{assemble(".program p\n.param a: f32*\nLDG.f32 x, [a + gid]\nSTG.f32 [a + gid], x")};
+    const std::vector<Program> programs{
+        assemble(".program p\n.param a: f32*\nLDG.f32 x, [a + gid]\nSTG.f32 [a + gid], x")};
     const Bytes good = to_binary(programs);
     for (std::size_t bit = 0; bit < 8 * good.size(); ++bit) {
         Bytes file = good;
@@ -103,8 +105,10 @@ TEST(ProgramBinary, NamesThatAreNotKnownAreNamed) {
     const Bytes good = to_binary(programs);
     EXPECT_NE(refusal(renamed(good, "LDG", "LDH")).find("instruction 'LDH' is not known"), std::string::npos);
     EXPECT_NE(refusal(renamed(good, "f32", "f33")).find("type 'f33' is not known"), std::string::npos);
-    EXPECT_NE(refusal(renamed(good, "thread.x", "thread.w")).find("'thread.w' is not known"), std::string::npos);
-    EXPECT_NE(refusal(renamed(good, "LDG", "L\nG")).find("a letter that names do not have"), std::string::npos);
+    EXPECT_NE(refusal(renamed(good, "thread.x", "thread.w")).find("'thread.w' is not known"),
+              std::string::npos);
+    EXPECT_NE(refusal(renamed(good, "LDG", "L\nG")).find("a letter that names do not have"),
+              std::string::npos);
     EXPECT_NE(refusal(renamed(good, "STG", "LDS")), "");
 }
 
@@ -117,7 +121,8 @@ TEST(ProgramBinary, HostileBodiesAreRefusedOrSound) {
         const auto first = random() % programs.size();
         Bytes file = to_binary(std::span(programs).subspan(first, 1));
         for (auto changes = 1 + random() % 3; changes > 0; --changes)
-            file[32 + random() % (file.size() - 32)] = static_cast<std::byte>(random() % 4 == 0 ? random() : random() % 16);
+            file[32 + random() % (file.size() - 32)] =
+                static_cast<std::byte>(random() % 4 == 0 ? random() : random() % 16);
         if (random() % 8 == 0) file.resize(32 + random() % (file.size() - 32));
         try {
             for (const Program& p : from_binary(sealed(std::move(file)))) {

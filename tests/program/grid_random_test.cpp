@@ -8,6 +8,7 @@
 #include "base/env.h"
 #include "program/grid_cases.h"
 #include "program/grid_reference.h"
+#include "program/optimize/optimize.h"
 
 namespace invar {
 namespace {
@@ -17,7 +18,8 @@ using test::grid_text;
 using test::GridCase;
 using test::random_grid_case;
 
-// Empty where the interpreter, also over the printed text, and the reference agree; "?" where the text is no program.
+// Empty where the interpreter, also over the printed text and of the optimised program, and the reference agree; "?" where
+// the text is no program.
 std::string difference(const GridCase& c, const std::vector<std::string>& lines) {
     Program p;
     try {
@@ -26,7 +28,7 @@ std::string difference(const GridCase& c, const std::vector<std::string>& lines)
         return std::string("?") + e.what();
     }
     if (to_text(assemble(to_text(p))) != to_text(p)) return "its text is read back as another program";
-    auto want = c.buffers, got = c.buffers;
+    auto want = c.buffers, got = c.buffers, optimised = c.buffers;
     try {
         test::GridReference(p, want, c.scalars).run(c.grid, c.block, 0);
     } catch (const std::exception& e) {
@@ -34,24 +36,13 @@ std::string difference(const GridCase& c, const std::vector<std::string>& lines)
     }
     try {
         test::run_grid(p, got, c.scalars, c.grid, c.block, 0, 1000000);
+        test::run_grid(optimize(p), optimised, c.scalars, c.grid, c.block, 0, 1000000);
     } catch (const Error& e) {
         return e.what();
     }
-    std::size_t b = 0;
-    for (const Parameter& q : p.parameters) {
-        if (!q.buffer) continue;
-        for (std::size_t i = 0; i < want[b].size(); ++i) {
-            const DType t = compute_type(q.dtype);
-            if (got[b][i] == want[b][i] || (test::is_nan(t, test::widen(q.dtype, got[b][i])) &&
-                                            test::is_nan(t, test::widen(q.dtype, want[b][i]))))
-                continue;
-            std::ostringstream s;
-            s << std::hex << q.name << "[" << std::dec << i << "] is " << std::hex << got[b][i] << ", not "
-              << want[b][i];
-            return s.str();
-        }
-        ++b;
-    }
+    if (const std::string d = test::first_difference(p, got, want); !d.empty()) return d;
+    if (const std::string d = test::first_difference(p, optimised, want); !d.empty())
+        return "optimised " + d + "\n" + to_text(optimize(p));
     return "";
 }
 

@@ -7,6 +7,7 @@
 #include <functional>
 #include <random>
 
+#include "program/optimize/optimize.h"
 #include "program/reference.h"
 #include "program/run_helper.h"
 
@@ -134,26 +135,16 @@ Case random_case(std::uint64_t seed) {
     return c;
 }
 
-// Empty when the interpreter and the reference agree.
+// Empty when the interpreter, also over the optimised program, and the reference agree.
 std::string difference(const Case& c) {
-    auto want = c.buffers, got = c.buffers;
+    auto want = c.buffers, got = c.buffers, optimised = c.buffers;
     test::run_reference(c.program, want, c.scalars, c.n);
     test::run_bits(c.program, got, c.scalars, c.n);
-    std::size_t b = 0;
-    for (const Parameter& p : c.program.parameters) {
-        if (!p.buffer) continue;
-        for (std::size_t i = 0; i < c.n; ++i) {
-            const DType t = compute_type(p.dtype);
-            if (got[b][i] == want[b][i]) continue;
-            if (test::is_nan(t, test::widen(p.dtype, got[b][i])) &&
-                test::is_nan(t, test::widen(p.dtype, want[b][i])))
-                continue;
-            return p.name + "[" + std::to_string(i) + "] is " + std::to_string(got[b][i]) +
-                   ", the reference gives " + std::to_string(want[b][i]);
-        }
-        ++b;
-    }
-    return {};
+    if (std::string d = test::first_difference(c.program, got, want); !d.empty()) return d;
+    const Program faster = optimize(c.program);
+    test::run_bits(faster, optimised, c.scalars, c.n);
+    const std::string d = test::first_difference(c.program, optimised, want);
+    return d.empty() ? d : "optimised " + d + "\n" + to_text(faster);
 }
 
 // The program without instruction k; false when something needs its result.

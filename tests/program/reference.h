@@ -7,6 +7,8 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <sstream>
+#include <string>
 #include <vector>
 
 #include "base/half.h"
@@ -234,6 +236,26 @@ inline void run_reference(const Program& p, std::vector<std::vector<std::uint64_
             }
         }
     }
+}
+
+// The first element of the buffers' raw bits that differs, one NaN being as good as another; empty where none does.
+inline std::string first_difference(const Program& p, const std::vector<std::vector<std::uint64_t>>& got,
+                                    const std::vector<std::vector<std::uint64_t>>& want) {
+    std::size_t b = 0;
+    for (const Parameter& q : p.parameters) {
+        if (!q.buffer) continue;
+        for (std::size_t i = 0; i < want[b].size(); ++i) {
+            const DType t = compute_type(q.dtype);
+            if (got[b][i] == want[b][i] ||
+                (is_nan(t, widen(q.dtype, got[b][i])) && is_nan(t, widen(q.dtype, want[b][i]))))
+                continue;
+            std::ostringstream s;
+            s << q.name << "[" << i << "] is " << std::hex << got[b][i] << ", not " << want[b][i];
+            return s.str();
+        }
+        ++b;
+    }
+    return "";
 }
 
 }  // namespace invar::test
