@@ -241,10 +241,12 @@ void add_asm(CLI::App& root, std::function<int()>& chosen) {
     Command<AsmArguments> emit(group, "emit", "The source that a device's compiler gets", run_asm_emit,
                                chosen);
     add_file(emit.app, *emit.arguments);
-    add_text(emit.app, "--target", emit.arguments->target, "cuda, or text: the program's canonical form",
-             "TARGET")
+    add_text(emit.app, "--target", emit.arguments->target,
+             "cuda, opencl, or text: the program's canonical form", "TARGET")
         ->required()
         ->check(CLI::IsMember({"cuda", "opencl", "text"}));
+    emit.app.add_flag("--optimize", emit.arguments->optimize,
+                      "Optimise the text too, as what devices compile always is");
     Command<AsmArguments> save(group, "save", "Write programs as bytes, with a version and a checksum",
                                run_asm_save, chosen);
     add_file(save.app, *save.arguments);

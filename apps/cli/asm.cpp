@@ -25,6 +25,7 @@
 #include "program/binary.h"
 #include "program/grid.h"
 #include "program/number.h"
+#include "program/optimize/optimize.h"
 #include "program/pointwise.h"
 #include "program/program.h"
 #include "program/writer.h"
@@ -372,7 +373,10 @@ int run_asm_check(const AsmArguments& a) {
 
 int run_asm_emit(const AsmArguments& a) {
     if (!a.device.empty()) find_device(a.device);
-    const std::vector<Program> programs = read_programs(a.file);
+    std::vector<Program> programs = read_programs(a.file);
+    // Devices compile what the optimiser made of a program.
+    if (a.target != "text" || a.optimize)
+        for (Program& p : programs) p = optimize(p);
     std::string text;
     if (a.target == "text")
         for (const Program& p : programs) text += to_text(p);

@@ -80,6 +80,7 @@ struct BenchDeviceArguments : CommonArguments {
 struct AsmArguments : CommonArguments {
     std::string file;
     std::string target;                            // emit
+    bool optimize = false;                         // emit
     std::string to;                                // save
     std::string program;                           // run, time: which of the file's; "" = the only one
     std::vector<std::string> in, out, shape, set;  // NAME=...

@@ -71,6 +71,13 @@ class Asm(CliTest):
         text = self.good("asm", "emit", path, "--target", "text")
         self.assertTrue(text.startswith(".program partials\n"))
         self.assertEqual(self.good("asm", "emit", "-", "--target", "text", stdin=text.encode()), text)
+        twice = self.program(".program p\n.param a: u32*\nLDG.u32 x, [a + gid]\nMUL.u32 x, x, 2\nMUL.u32 x, x, 4\n"
+                             "ADD.u32 y, x, 0\nSTG.u32 [a + gid], y\n")
+        self.assertIn("MUL.u32 r1, r0, 2", self.good("asm", "emit", twice, "--target", "text"))
+        faster = self.good("asm", "emit", twice, "--target", "text", "--optimize")
+        self.assertIn("SHL.u32 r1, r0, 1", faster)
+        self.assertNotIn("ADD", faster)
+        self.assertNotIn("ADD_u32(r", self.good("asm", "emit", twice, "--target", "cuda"))
 
     def test_run_a_pointwise_program(self):
         a, b, c = (self.folder / f"{n}.npy" for n in "abc")

@@ -91,7 +91,8 @@ private:
 
     // The exponent of an immediate power of two, where the operand is one and not 1 itself.
     static std::optional<int> power(const Operand& o, DType t) {
-        if (o.kind != kImmediate || !is_int(t) || o.value < 2 || !std::has_single_bit(o.value)) return std::nullopt;
+        if (o.kind != kImmediate || !is_int(t) || o.value < 2 || !std::has_single_bit(o.value))
+            return std::nullopt;
         const int exponent = std::countr_zero(o.value);
         // The least of a signed type is a negative number.
         if (!is_unsigned_int(t) && exponent == static_cast<int>(size_of(t)) * 8 - 1) return std::nullopt;
@@ -129,13 +130,18 @@ private:
                 break;
             case Opcode::MUL:
                 if (a.kind == kImmediate) std::swap(a, b);
-                if (is(b, t, 1)) become(i, a);
-                else if (integer && is(b, t, 0)) become(i, b);
-                else if (const auto e = power(b, t)) become(i, Opcode::SHL, a, number(t, *e));
+                if (is(b, t, 1))
+                    become(i, a);
+                else if (integer && is(b, t, 0))
+                    become(i, b);
+                else if (const auto e = power(b, t))
+                    become(i, Opcode::SHL, a, number(t, *e));
                 break;
             case Opcode::DIV:
-                if (is(b, t, 1)) become(i, a);
-                else if (const auto r = reciprocal(b, t)) become(i, Opcode::MUL, a, *r);
+                if (is(b, t, 1))
+                    become(i, a);
+                else if (const auto r = reciprocal(b, t))
+                    become(i, Opcode::MUL, a, *r);
                 else if (const auto e = power(b, t); e && is_unsigned_int(t))
                     become(i, Opcode::SHR, a, number(t, *e));
                 break;
@@ -147,8 +153,10 @@ private:
                 if (is(b, t, 0)) become(i, a);
                 break;
             case Opcode::SEL:
-                if (a.kind == kImmediate) become(i, a.value != 0 ? b : i.src[2]);
-                else if (b == i.src[2]) become(i, b);
+                if (a.kind == kImmediate)
+                    become(i, a.value != 0 ? b : i.src[2]);
+                else if (b == i.src[2])
+                    become(i, b);
                 break;
             default: break;
         }

@@ -41,8 +41,10 @@ private:
     // What was made inside an IF or LOOP ends with it. What was loaded may have changed after anything but arithmetic.
     void scopes(const Instruction& i) {
         if (!is_pure(i.opcode) && i.opcode != Opcode::LDG && i.opcode != Opcode::LDS) loaded_.clear();
-        if (i.opcode == Opcode::ENDIF || i.opcode == Opcode::ELSE || i.opcode == Opcode::ENDLOOP) scopes_.pop_back();
-        if (i.opcode == Opcode::IF || i.opcode == Opcode::ELSE || i.opcode == Opcode::LOOP) scopes_.emplace_back();
+        if (i.opcode == Opcode::ENDIF || i.opcode == Opcode::ELSE || i.opcode == Opcode::ENDLOOP)
+            scopes_.pop_back();
+        if (i.opcode == Opcode::IF || i.opcode == Opcode::ELSE || i.opcode == Opcode::LOOP)
+            scopes_.emplace_back();
     }
 
     bool is_duplicate(const Instruction& i) {

@@ -48,7 +48,8 @@ private:
     int reads_of(std::uint64_t reg) const {
         int n = 0;
         for (const Instruction& i : p_.instructions)
-            for_each_operand(i, [&](const Operand& o) { n += o.kind == Operand::Kind::reg && o.value == reg; });
+            for_each_operand(i,
+                             [&](const Operand& o) { n += o.kind == Operand::Kind::reg && o.value == reg; });
         return n;
     }
 
@@ -69,7 +70,8 @@ private:
             leaves = 1 - leaves;
         }
         const Instruction& leave = p_.instructions[at];
-        if (leave.opcode != Opcode::BREAK || leave.src[0] != reg(flag) || reads_of(flag) != 1) return std::nullopt;
+        if (leave.opcode != Opcode::BREAK || leave.src[0] != reg(flag) || reads_of(flag) != 1)
+            return std::nullopt;
         c.body = at + 1;
         const auto first = first_value(loop, c.counter);
         if (!first || !find_step(c)) return std::nullopt;
@@ -101,7 +103,8 @@ private:
             ifs += i.opcode == Opcode::IF ? 1 : i.opcode == Opcode::ENDIF ? -1 : 0;
             if ((i.opcode == Opcode::BREAK || i.opcode == Opcode::CONTINUE) && loops == 0) return false;
             if (i.dst != c.counter) continue;
-            const bool adds = i.opcode == Opcode::ADD && i.src[0] == reg(static_cast<std::uint64_t>(c.counter)) &&
+            const bool adds = i.opcode == Opcode::ADD &&
+                              i.src[0] == reg(static_cast<std::uint64_t>(c.counter)) &&
                               i.src[1].kind == Operand::Kind::immediate;
             if (!adds || loops != 0 || ifs != 0) return false;
             c.step = at;
@@ -119,7 +122,8 @@ private:
             if (evaluate(now, compare.type) == leaves) return true;
             // Each copy has a MOV for the counter.
             const std::size_t copies = c.values.size() * (size + 1);
-            if (copies > std::size_t{kUnrollLimit} || rest + copies + 1 > std::size_t{kMaxProgramInstructions})
+            if (copies > std::size_t{kUnrollLimit} ||
+                rest + copies + 1 > std::size_t{kMaxProgramInstructions})
                 return false;
             Instruction next = p_.instructions[c.step];
             next.src[0] = {Operand::Kind::immediate, value};

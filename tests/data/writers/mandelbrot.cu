@@ -1,0 +1,70 @@
+struct mandelbrot_words { i64 w[5]; };
+extern "C" __global__ void __launch_bounds__(1024) mandelbrot_grid(u32* b0, const mandelbrot_words p, FaultBox* faults) {
+  const u32 tid = (u32)threadIdx.x + (u32)blockDim.x * ((u32)threadIdx.y + (u32)blockDim.y * (u32)threadIdx.z);
+  const u32 lanes = (u32)blockDim.x * (u32)blockDim.y * (u32)blockDim.z;
+  const u64 number = (u64)blockIdx.x + (u64)gridDim.x * ((u64)blockIdx.y + (u64)gridDim.y * (u64)blockIdx.z);
+  const u64 gid = number * lanes + tid;
+  const u64 n0 = (u64)p.w[1];
+  const u32 s0 = (u32)(u64)p.w[2];
+  const u32 s1 = (u32)(u64)p.w[3];
+  const u32 s2 = (u32)(u64)p.w[4];
+  u32 r0 = 0;
+  u32 r1 = 0;
+  pred r2 = 0;
+  u32 r3 = 0;
+  u32 r4 = 0;
+  f32 r5 = 0;
+  f32 r6 = 0;
+  f32 r7 = 0;
+  f32 r8 = 0;
+  f32 r9 = 0;
+  f32 r10 = 0;
+  f32 r11 = 0;
+  f32 r12 = 0;
+  f32 r13 = 0;
+  f32 r14 = 0;
+  u32 r15 = 0;
+  f32 r16 = 0;
+  f32 r17 = 0;
+  f32 r18 = 0;
+  pred r19 = 0;
+  f32 r20 = 0;
+  pred r21 = 0;
+  pred r22 = 0;
+  u32 rounds = 0;
+  r0 = (u32)gid;
+  r1 = MUL_u32(s0, s1);
+  r2 = (pred)(r0 >= r1);
+  if (r2) return;
+  r3 = REM_u32(r0, s0);
+  r4 = DIV_u32(r0, s0);
+  r5 = (f32)r3;
+  r6 = (f32)r4;
+  r7 = (f32)s0;
+  r8 = (f32)s1;
+  r9 = DIV_f32(r5, r7);
+  r10 = FMA_f32(r9, bits_f32(0x40400000ull), bits_f32(0xc0000000ull));
+  r11 = DIV_f32(r6, r8);
+  r12 = FMA_f32(r11, bits_f32(0x40400000ull), bits_f32(0xbfc00000ull));
+  r13 = bits_f32(0x0ull);
+  r14 = bits_f32(0x0ull);
+  r15 = (u32)0x0ull;
+  for (;;) {
+    if (rounds == 0xffffffffu) { report(faults, "program 'mandelbrot': line 25, LOOP: lane {0} of block {1} has gone through its loops too often, without an end", (i64)tid, (i64)number, (i64)0, (i64)0); break; }
+    ++rounds;
+    r16 = MUL_f32(r13, r13);
+    r17 = MUL_f32(r14, r14);
+    r18 = ADD_f32(r16, r17);
+    r19 = (pred)(r18 > bits_f32(0x40800000ull));
+    if (r19) break;
+    r20 = SUB_f32(r16, r17);
+    r14 = MUL_f32(r13, r14);
+    r14 = FMA_f32(r14, bits_f32(0x40000000ull), r12);
+    r13 = ADD_f32(r20, r10);
+    r15 = ADD_u32(r15, (u32)0x1ull);
+    r21 = (pred)(r15 < s2);
+    r22 = NOT_pred(r21);
+    if (r22) break;
+  }
+  { const u64 e = (u64)r0; if (e < n0) b0[e] = r15; else report(faults, "program 'mandelbrot': line 39, STG: lane {0} of block {1} asks for element {2} of 'out', which has {3}", (i64)tid, (i64)number, (i64)e, (i64)n0); }
+}

@@ -1,0 +1,233 @@
+
+typedef signed char i8; typedef short i16; typedef int i32; typedef long long i64;
+typedef unsigned char u8; typedef unsigned short u16; typedef unsigned u32; typedef unsigned long long u64;
+typedef float f32; typedef double f64; typedef unsigned char pred;
+#define PRIVATE static __device__ __forceinline__
+#define MATH_f32(name) name##f
+#define MATH_f64(name) name
+PRIVATE void wait_for_earlier() {  // LaunchConfig::overlap
+#if __CUDA_ARCH__ >= 900
+    asm volatile("griddepcontrol.wait;" ::: "memory");
+    asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
+PRIVATE f32 bits_f32(u64 w) { return __uint_as_float((u32)w); }
+PRIVATE f64 bits_f64(u64 w) { return __longlong_as_double((i64)w); }
+PRIVATE f32 LDG_f16(u16 x) { f32 r; asm("cvt.f32.f16 %0, %1;" : "=f"(r) : "h"(x)); return r; }
+PRIVATE u16 STG_f16(f32 x) { u16 r; asm("cvt.rn.f16.f32 %0, %1;" : "=h"(r) : "f"(x)); return r; }
+PRIVATE f32 LDG_bf16(u16 x) { return __uint_as_float((u32)x << 16); }
+PRIVATE u16 STG_bf16(f32 x) { u16 r; asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(r) : "f"(x)); return r; }
+
+#define INT_COMMON(T, W, U, BITS)                                                                     \
+PRIVATE T ADD_##T(T a, T b) { return (T)((W)a + (W)b); }                                              \
+PRIVATE T SUB_##T(T a, T b) { return (T)((W)a - (W)b); }                                              \
+PRIVATE T MUL_##T(T a, T b) { return (T)((W)a * (W)b); }                                              \
+PRIVATE T MAD_##T(T a, T b, T c) { return (T)((W)a * (W)b + (W)c); }                                  \
+PRIVATE T MIN_##T(T a, T b) { return a < b ? a : b; }                                                 \
+PRIVATE T MAX_##T(T a, T b) { return a > b ? a : b; }                                                 \
+PRIVATE T NEG_##T(T a) { return (T)((W)0 - (W)a); }                                                   \
+PRIVATE T FLOOR_##T(T a) { return a; }                                                                \
+PRIVATE T CEIL_##T(T a) { return a; }                                                                 \
+PRIVATE T TRUNC_##T(T a) { return a; }                                                                \
+PRIVATE T ROUND_##T(T a) { return a; }                                                                \
+PRIVATE T AND_##T(T a, T b) { return (T)(a & b); }                                                    \
+PRIVATE T OR_##T(T a, T b) { return (T)(a | b); }                                                     \
+PRIVATE T XOR_##T(T a, T b) { return (T)(a ^ b); }                                                    \
+PRIVATE T NOT_##T(T a) { return (T)~a; }                                                              \
+PRIVATE T RELU_##T(T a) { return a > 0 ? a : (T)0; }                                                  \
+PRIVATE T SHL_##T(T a, T b) { return (U)b >= BITS ? (T)0 : (T)((W)a << (U)b); }
+
+#define INT_SIGNED(T, W, U, BITS, LEAST, MOST, LOW, HIGH)                                             \
+INT_COMMON(T, W, U, BITS)                                                                             \
+PRIVATE T DIV_##T(T a, T b) { return b == 0 ? (T)0 : b == (T)-1 ? NEG_##T(a) : (T)(a / b); }          \
+PRIVATE T REM_##T(T a, T b) { return b == 0 || b == (T)-1 ? (T)0 : (T)(a % b); }                      \
+PRIVATE T ABS_##T(T a) { return a < 0 ? NEG_##T(a) : a; }                                             \
+PRIVATE T SHR_##T(T a, T b) { return (U)b >= BITS ? (T)(a < 0 ? -1 : 0) : (T)(a >> (U)b); }           \
+INT_FROM_FLOAT(T, LEAST, MOST, LOW, HIGH)
+
+#define INT_UNSIGNED(T, W, BITS, MOST, HIGH)                                                          \
+INT_COMMON(T, W, T, BITS)                                                                             \
+PRIVATE T DIV_##T(T a, T b) { return b == 0 ? (T)0 : (T)(a / b); }                                    \
+PRIVATE T REM_##T(T a, T b) { return b == 0 ? (T)0 : (T)(a % b); }                                    \
+PRIVATE T ABS_##T(T a) { return a; }                                                                  \
+PRIVATE T SHR_##T(T a, T b) { return b >= BITS ? (T)0 : (T)((W)a >> b); }                             \
+INT_FROM_FLOAT(T, 0, MOST, 0, HIGH)
+
+// LOW and HIGH are powers of two (or 0), exact in both types: the least value and the first above the greatest.
+#define INT_FROM_FLOAT(T, LEAST, MOST, LOW, HIGH)                                                     \
+PRIVATE T CVT_##T##_f32(f32 x) { return x != x ? (T)0 : x >= (f32)HIGH ? (T)MOST : x < (f32)LOW ? (T)LEAST : (T)x; } \
+PRIVATE T CVT_##T##_f64(f64 x) { return x != x ? (T)0 : x >= (f64)HIGH ? (T)MOST : x < (f64)LOW ? (T)LEAST : (T)x; }
+
+INT_SIGNED(i8, u32, u8, 8, -128, 127, -128.0, 128.0)
+INT_SIGNED(i16, u32, u16, 16, -32768, 32767, -32768.0, 32768.0)
+INT_SIGNED(i32, u32, u32, 32, (-2147483647 - 1), 2147483647, -2147483648.0, 2147483648.0)
+INT_SIGNED(i64, u64, u64, 64, (i64)0x8000000000000000ul, 0x7fffffffffffffffl, -9223372036854775808.0, 9223372036854775808.0)
+INT_UNSIGNED(u8, u32, 8, 255, 256.0)
+INT_UNSIGNED(u16, u32, 16, 65535, 65536.0)
+INT_UNSIGNED(u32, u32, 32, 0xffffffffu, 4294967296.0)
+INT_UNSIGNED(u64, u64, 64, 0xfffffffffffffffful, 18446744073709551616.0)
+
+PRIVATE pred AND_pred(pred a, pred b) { return (pred)(a & b); }
+PRIVATE pred OR_pred(pred a, pred b) { return (pred)(a | b); }
+PRIVATE pred XOR_pred(pred a, pred b) { return (pred)(a ^ b); }
+PRIVATE pred NOT_pred(pred a) { return (pred)(1 - a); }
+
+// M(f) names the library's function of that type.
+#define FLOATING(T, M)                                                                                \
+PRIVATE T ADD_##T(T a, T b) { return a + b; }                                                         \
+PRIVATE T SUB_##T(T a, T b) { return a - b; }                                                         \
+PRIVATE T MUL_##T(T a, T b) { return a * b; }                                                         \
+PRIVATE T DIV_##T(T a, T b) { return a / b; }                                                         \
+PRIVATE T REM_##T(T a, T b) { return M(fmod)(a, b); }                                                 \
+PRIVATE T FMA_##T(T a, T b, T c) { return M(fma)(a, b, c); }                                          \
+PRIVATE T MAD_##T(T a, T b, T c) { const T product = a * b; return product + c; }                     \
+PRIVATE T MIN_##T(T a, T b) { return a < b || a != a ? a : b; }                                       \
+PRIVATE T MAX_##T(T a, T b) { return a > b || a != a ? a : b; }                                       \
+PRIVATE T ABS_##T(T a) { return M(fabs)(a); }                                                         \
+PRIVATE T NEG_##T(T a) { return -a; }                                                                 \
+PRIVATE T FLOOR_##T(T a) { return M(floor)(a); }                                                      \
+PRIVATE T CEIL_##T(T a) { return M(ceil)(a); }                                                        \
+PRIVATE T TRUNC_##T(T a) { return M(trunc)(a); }                                                      \
+PRIVATE T ROUND_##T(T a) { return M(rint)(a); }                                                       \
+PRIVATE T EXP_##T(T a) { return M(exp)(a); }                                                          \
+PRIVATE T EXP2_##T(T a) { return M(exp2)(a); }                                                        \
+PRIVATE T LOG_##T(T a) { return M(log)(a); }                                                          \
+PRIVATE T LOG2_##T(T a) { return M(log2)(a); }                                                        \
+PRIVATE T LOG10_##T(T a) { return M(log10)(a); }                                                      \
+PRIVATE T SQRT_##T(T a) { return M(sqrt)(a); }                                                        \
+PRIVATE T RSQRT_##T(T a) { return (T)1 / M(sqrt)(a); }                                                \
+PRIVATE T SIN_##T(T a) { return M(sin)(a); }                                                          \
+PRIVATE T COS_##T(T a) { return M(cos)(a); }                                                          \
+PRIVATE T TAN_##T(T a) { return M(tan)(a); }                                                          \
+PRIVATE T TANH_##T(T a) { return M(tanh)(a); }                                                        \
+PRIVATE T ERF_##T(T a) { return M(erf)(a); }                                                          \
+PRIVATE T SIGMOID_##T(T a) { const T e = M(exp)(-M(fabs)(a)); return (a < 0 ? e : (T)1) / ((T)1 + e); }   \
+PRIVATE T RELU_##T(T a) { return a > (T)0 || a != a ? a : (T)0; }
+
+FLOATING(f32, MATH_f32)
+FLOATING(f64, MATH_f64)
+#define ABS_f32(x) __uint_as_float(__float_as_uint(x) & 0x7fffffffu)
+PRIVATE f32 cuda_erf(f32 x) {
+    const f32 t = fabsf(x), s = x * x;
+    f32 p = -0x1.274194p-11f, q = -0x1.b5a836p-10f, e;
+    p = __fmaf_rn(p, s, 0x1.42477ep-8f);
+    q = __fmaf_rn(q, t, 0x1.5e9566p-6f);
+    p = __fmaf_rn(p, s, -0x1.b5a388p-6f);
+    q = __fmaf_rn(q, t, -0x1.065f2cp-3f);
+    p = __fmaf_rn(p, s, 0x1.ce0948p-4f);
+    q = __fmaf_rn(q, t, -0x1.e342bap-1f);
+    p = __fmaf_rn(p, s, -0x1.812676p-2f);
+    q = __fmaf_rn(q, t, -0x1.9cc564p+0f);
+    p = __fmaf_rn(p, s, 0x1.06eba2p-3f);
+    q = __fmaf_rn(q, t, -0x1.ef440cp-9f);
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(e) : "f"(q));
+    return t >= 1 ? copysignf(1 - e, x) : __fmaf_rn(p, x, x);
+}
+#define ERF_f32(x) cuda_erf(x)
+PRIVATE f32 cuda_tanh(f32 x) {
+    const f32 t = fabsf(x), s = x * x;
+    f32 p = 0x1.0d5006p-6f, e, r;
+    p = __fmaf_rn(p, s, -0x1.af7cc0p-5f);
+    p = __fmaf_rn(p, s, 0x1.10cef6p-3f);
+    p = __fmaf_rn(p, s, -0x1.555452p-2f);
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(e) : "f"(t * 2.8853900817779268f));
+    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(e + 1));
+    return t >= 0.55f ? copysignf(__fmaf_rn(-2, r, 1), x) : __fmaf_rn(p * s, x, x);
+}
+#define TANH_f32(x) cuda_tanh(x)
+PRIVATE f32 cuda_sigmoid(f32 x) {
+    const f32 e = expf(-ABS_f32(x)), n = x < 0 ? e : 1, d = 1 + e;
+    f32 r;
+    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(d));
+    const f32 q = n * r;
+    return __fmaf_rn(__fmaf_rn(-d, q, n), r, q);
+}
+#define SIGMOID_f32(x) cuda_sigmoid(x)
+PRIVATE void copy2(void* to, const void* from) { *(u16*)to = *(const u16*)from; }
+PRIVATE void copy4(void* to, const void* from) { *(u32*)to = *(const u32*)from; }
+PRIVATE void copy8(void* to, const void* from) { *(uint2*)to = *(const uint2*)from; }
+PRIVATE void copy16(void* to, const void* from) { *(uint4*)to = *(const uint4*)from; }
+
+struct DeviceFault { u32 claimed, kind; i64 values[4]; char text[216]; };
+struct FaultBox { u32 claimed, pad; DeviceFault* record; };
+static __device__ __noinline__ void report(FaultBox* box, const char* text, i64 lane, i64 block, i64 element, i64 held) {
+    if (atomicCAS(&box->claimed, 0u, 1u) != 0) return;
+    volatile DeviceFault* f = box->record;
+    f->values[0] = lane;
+    f->values[1] = block;
+    f->values[2] = element;
+    f->values[3] = held;
+    for (int i = 0; i < 215 && text[i]; ++i) f->text[i] = text[i];
+    __threadfence_system();
+    f->kind = 2;  // LaunchFailed
+}
+
+PRIVATE u32 present(u32 tid, u32 lanes) { const u32 left = lanes - (tid & ~31u); return left < 32 ? left : 32; }
+PRIVATE u32 everyone(u32 present) { return present == 32 ? 0xffffffffu : (1u << present) - 1; }
+#define SHUFFLES(T)                                                                                   \
+PRIVATE T SHFL_idx_##T(T v, u32 from, u32 tid, u32 lanes) {                                           \
+    const u32 there = present(tid, lanes);                                                            \
+    return __shfl_sync(everyone(there), v, from < there ? from : tid & 31);                           \
+}                                                                                                     \
+PRIVATE T SHFL_up_##T(T v, u32 by, u32 tid, u32 lanes) {                                              \
+    return SHFL_idx_##T(v, by <= (tid & 31) ? (tid & 31) - by : tid & 31, tid, lanes);                \
+}                                                                                                     \
+PRIVATE T SHFL_down_##T(T v, u32 by, u32 tid, u32 lanes) {                                            \
+    return SHFL_idx_##T(v, by < 32 ? (tid & 31) + by : tid & 31, tid, lanes);                         \
+}                                                                                                     \
+PRIVATE T SHFL_xor_##T(T v, u32 by, u32 tid, u32 lanes) { return SHFL_idx_##T(v, (tid & 31) ^ by, tid, lanes); }
+#define REDUCTION(T, NAME, OP)                                                                        \
+PRIVATE T RED_##NAME##_warp_##T(T v, u32 tid, u32 lanes) {                                            \
+    const u32 there = present(tid, lanes), all = everyone(there), lane = tid & 31;                    \
+    for (u32 bit = 16; bit > 0; bit /= 2) {                                                           \
+        const u32 partner = lane ^ bit;                                                               \
+        const T other = __shfl_sync(all, v, partner < there ? partner : lane);                        \
+        if (partner < there) v = partner < lane ? OP##_##T(other, v) : OP##_##T(v, other);            \
+    }                                                                                                 \
+    return __shfl_sync(all, v, 0);                                                                    \
+}                                                                                                     \
+PRIVATE T RED_##NAME##_block_##T(T v, u32 tid, u32 lanes) {                                           \
+    __shared__ T parts[32];                                                                           \
+    v = RED_##NAME##_warp_##T(v, tid, lanes);                                                         \
+    __syncthreads();                                                                                  \
+    if ((tid & 31) == 0) parts[tid / 32] = v;                                                         \
+    __syncthreads();                                                                                  \
+    v = parts[0];                                                                                     \
+    for (u32 w = 1; w * 32 < lanes; ++w) v = OP##_##T(v, parts[w]);                                   \
+    return v;                                                                                         \
+}
+
+#define ATOMICS(T, N)                                                                                 \
+PRIVATE T ATOM_add_##T(T* p, T a) { return (T)atomicAdd((N*)p, (N)a); }                               \
+PRIVATE T ATOM_min_##T(T* p, T a) { return atomicMin(p, a); }                                         \
+PRIVATE T ATOM_max_##T(T* p, T a) { return atomicMax(p, a); }                                         \
+PRIVATE T ATOM_and_##T(T* p, T a) { return (T)atomicAnd((N*)p, (N)a); }                               \
+PRIVATE T ATOM_or_##T(T* p, T a) { return (T)atomicOr((N*)p, (N)a); }                                 \
+PRIVATE T ATOM_xor_##T(T* p, T a) { return (T)atomicXor((N*)p, (N)a); }                               \
+PRIVATE T ATOM_exch_##T(T* p, T a) { return (T)atomicExch((N*)p, (N)a); }                             \
+PRIVATE T ATOM_cas_##T(T* p, T a, T b) { return (T)atomicCAS((N*)p, (N)a, (N)b); }
+ATOMICS(i32, u32) ATOMICS(u32, u32) ATOMICS(i64, u64) ATOMICS(u64, u64)
+#define IS_NEGATIVE_f32(x) (__float_as_int(x) < 0)
+#define IS_NEGATIVE_f64(x) (__double_as_longlong(x) < 0)
+#define FLOAT_ATOMIC(T, B, NAME, OP, TO_BITS, FROM_BITS)                                              \
+PRIVATE T ATOM_##NAME##_##T(T* p, T a) {                                                              \
+    B old = *(volatile B*)p, was;                                                                     \
+    do { was = old; old = atomicCAS((B*)p, was, (B)TO_BITS(OP##_##T(FROM_BITS(was), a))); } while (old != was);  \
+    return FROM_BITS(old);                                                                            \
+}
+
+#define ORDERING(T)                                                                                   \
+PRIVATE T LESSER_##T(T a, T b) { return a != a ? a : b != b ? b : a == b ? (IS_NEGATIVE_##T(a) ? a : b) : a < b ? a : b; }  \
+PRIVATE T GREATER_##T(T a, T b) { return a != a ? a : b != b ? b : a == b ? (IS_NEGATIVE_##T(a) ? b : a) : a > b ? a : b; }
+ORDERING(f32)
+
+ORDERING(f64)
+FLOAT_ATOMIC(f32, u32, min, LESSER, __float_as_uint, __uint_as_float)
+FLOAT_ATOMIC(f32, u32, max, GREATER, __float_as_uint, __uint_as_float)
+FLOAT_ATOMIC(f64, u64, min, LESSER, __double_as_longlong, __longlong_as_double)
+FLOAT_ATOMIC(f64, u64, max, GREATER, __double_as_longlong, __longlong_as_double)
+
+#define WARPS(T) SHUFFLES(T) REDUCTION(T, add, ADD) REDUCTION(T, mul, MUL) REDUCTION(T, min, MIN) REDUCTION(T, max, MAX)
+WARPS(i32) WARPS(u32) WARPS(i64) WARPS(u64) WARPS(f32)
+WARPS(f64)
+
