@@ -12,6 +12,7 @@
 #include "base/thread_pool.h"
 #include "program/interpreter.h"
 #include "program/pointwise.h"
+#include "program/sizes.h"
 
 namespace invar::test {
 namespace {
@@ -262,8 +263,7 @@ void ProgramOnDevice::check_every_instruction(int per_program) {
         const std::span<const MatrixProgram::Case> cases = matrix[m].cases;
         const std::size_t operands = program.parameters.size() - cases.size();
         tested += cases.size();
-        for (const std::size_t n :
-             {std::size_t{1}, std::size_t{31}, std::size_t{33}, std::size_t{1023}, std::size_t{20011}}) {
+        for (const std::size_t n : matrix_sizes()) {
             std::vector<std::vector<std::byte>> host;
             for (const Parameter& p : program.parameters) host.push_back(values(p.dtype, n, random));
             std::byte room[kMaxPointwiseParamsBytes];

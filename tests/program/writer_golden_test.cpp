@@ -29,7 +29,8 @@ void expect_golden(const std::string& name, const std::string& text) {
         fs::create_directories(file.parent_path());
         std::ofstream(file) << text;
     }
-    EXPECT_EQ(read(file), text) << file << " changed; run test_program with INVAR_UPDATE_GOLDEN=1 if that is meant";
+    EXPECT_EQ(read(file), text) << file
+                                << " changed; run test_program with INVAR_UPDATE_GOLDEN=1 if that is meant";
 }
 
 class WriterGolden : public testing::TestWithParam<std::pair<Language, const char*>> {};
@@ -45,7 +46,8 @@ TEST_P(WriterGolden, Examples) {
         std::vector<Program> programs = assemble_module(read(file));
         for (Program& p : programs) p = optimize(p);
         const std::string text = write_source(programs, language);
-        expect_golden(file.stem().string() + suffix, text.substr(text.find("struct " + programs[0].name + "_words")));
+        expect_golden(file.stem().string() + suffix,
+                      text.substr(text.find("struct " + programs[0].name + "_words")));
     }
 }
 
@@ -53,15 +55,19 @@ TEST_P(WriterGolden, Examples) {
 TEST_P(WriterGolden, Prelude) {
     const auto [language, suffix] = GetParam();
     const std::vector<Program> programs = assemble_module(
-        ".program grid\n.param a: f64*\n.param b: i64*\nMOV.u32 i, thread.x\nLDG.f64 x, [a + i]\nRED.add.block.f64 x, x\n"
+        ".program grid\n.param a: f64*\n.param b: i64*\nMOV.u32 i, thread.x\nLDG.f64 x, [a + "
+        "i]\nRED.add.block.f64 x, x\n"
         "RED.max.warp.f64 x, x\nATOM.add.i64 y, [b + 0], 1\nSTG.f64 [a + i], x\n");
     const std::string text = write_source(programs, language);
     expect_golden(std::string("prelude") + suffix, text.substr(0, text.find("struct grid_words")));
 }
 
 INSTANTIATE_TEST_SUITE_P(Languages, WriterGolden,
-                         testing::Values(std::pair{Language::cuda, ".cu"}, std::pair{Language::opencl, ".cl"}),
-                         [](const auto& info) { return info.param.first == Language::cuda ? "cuda" : "opencl"; });
+                         testing::Values(std::pair{Language::cuda, ".cu"},
+                                         std::pair{Language::opencl, ".cl"}),
+                         [](const auto& info) {
+                             return info.param.first == Language::cuda ? "cuda" : "opencl";
+                         });
 
 }  // namespace
 }  // namespace invar
