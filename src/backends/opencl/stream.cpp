@@ -196,7 +196,7 @@ public:
             arguments[b] = {own_buffer(buffers[b], "argument of a kernel").handle(), buffers[b].offset};
         const auto placed = std::span(arguments).first(buffers.size());
         if (!program && !grid) {
-            start(*own, config, placed, params, false);
+            start(kernel.name(), *own, config, placed, params, false);
             return;
         }
         // The driver aligns a buffer to the largest type of OpenCL (128 bytes), so offsets serve as addresses.
@@ -210,16 +210,17 @@ public:
             if (!g.x || !g.y || !g.z) return;
             LaunchConfig sizes = config;
             sizes.shared_bytes = 0;  // its shared memory is its own
-            start(grid->kernel(), sizes, placed, std::as_bytes(std::span(words.words).first(words.count)),
-                  grid->words_in_memory(), grid->kept_shape());
+            start(kernel.name(), grid->kernel(), sizes, placed,
+                  std::as_bytes(std::span(words.words).first(words.count)), grid->words_in_memory(),
+                  grid->kept_shape());
             return;
         }
         LaunchConfig at;
         WrittenLaunch written;
         own = program->prepare(params, std::span(pieces).first(buffers.size()), at, written);
         if (!own) return;
-        start(*own, at, placed, std::as_bytes(std::span(written.words).first(written.word_count)),
-              program->words_in_memory());
+        start(kernel.name(), *own, at, placed,
+              std::as_bytes(std::span(written.words).first(written.word_count)), program->words_in_memory());
     }
 
     void copy(BufferRef dst, BufferRef src) override {
@@ -386,9 +387,10 @@ private:
         cl_mem handle_ = nullptr;
     };
 
-    // in_memory: the parameters go through a buffer of their own. grid: of a program that reports faults.
-    void start(OpenclKernel& kernel, const LaunchConfig& config, std::span<const Argument> buffers,
-               std::span<const std::byte> params, bool in_memory,
+    // asked: the name by which the kernel was launched, a program's where it is one's. in_memory: the parameters go through a
+    // buffer of their own. grid: of a program that reports faults.
+    void start(const std::string& asked, OpenclKernel& kernel, const LaunchConfig& config,
+               std::span<const Argument> buffers, std::span<const std::byte> params, bool in_memory,
                std::shared_ptr<const GridShape> grid = {}) {
         check_sizes(kernel, config);
         const std::size_t given =
@@ -400,7 +402,7 @@ private:
                                std::to_string(given) +
                                ": two a buffer (pointer and offset), and one each for " +
                                "parameters and shared memory where there are any");
-        if (injected(kernel.name())) return;
+        if (injected(asked)) return;
         cl_int result = kSuccess;
         std::optional<Filled> words, faults;
         if (in_memory) words.emplace(*context_, kMemoryReadOnly, params, result);
@@ -409,7 +411,7 @@ private:
             report->shape = std::move(grid);
             faults.emplace(*context_, kMemoryReadWrite, std::as_bytes(std::span(report->words)), result);
         }
-        const std::string what = "kernel '" + kernel.name() + "'";
+        const std::string what = "kernel '" + asked + "'";
         if (result != kSuccess) {
             poison(result, "memory for the parameters of " + what);
             return;
