@@ -197,20 +197,24 @@ private:
         }
     }
 
-    // 256 M elements, far beyond any cache; only where memory is plenty.
+    // 256 M elements, or 64 M where the host computes, far beyond any cache; only where memory is plenty.
     void large_pointwise() {
-        constexpr std::int64_t kElements = std::int64_t{1} << 28;
         const DeviceProperties properties = device_->properties();
-        if (!device_->supports(Feature::arithmetic) || properties.unified_memory ||
-            properties.memory_free < (std::uint64_t{16} << 30))
+        const bool host = properties.unified_memory;
+        if (!device_->supports(Feature::arithmetic) ||
+            properties.memory_free < (std::uint64_t{host ? 4u : 16u} << 30))
             return;
         using Inputs = std::span<const Tensor>;
-        const Tensor sample = sample_tensor({kElements}, DType::f16, device_);
-        for (const DType dtype : {DType::f16, DType::bf16, DType::f32}) {
-            const std::string suffix = ", 256 M " + std::string(dtype_name(dtype));
+        const std::int64_t elements = std::int64_t{1} << (host ? 26 : 28);
+        const std::string count = ", " + std::to_string(elements >> 20) + " M ";
+        const Tensor sample = sample_tensor({elements}, host ? DType::f32 : DType::f16, device_);
+        const std::vector<DType> dtypes =
+            host ? std::vector{DType::f32} : std::vector{DType::f16, DType::bf16, DType::f32};
+        for (const DType dtype : dtypes) {
+            const std::string suffix = count + std::string(dtype_name(dtype));
             const Tensor x = sample.astype(dtype).eval();
             const Tensor two[] = {x, (x * 0.5 - 0.5).eval()};
-            const double bytes = static_cast<double>(size_of(dtype)) * kElements;
+            const double bytes = static_cast<double>(size_of(dtype)) * static_cast<double>(elements);
             add_operator(
                 "add" + suffix, [](Inputs in) { return in[0] + in[1]; }, two, 3 * bytes, "GB/s");
             add_operator(
@@ -228,17 +232,18 @@ private:
             // One element into its buffer no access of 16 bytes is aligned; every second one halves what a line gives.
             add_operator(
                 "add, inputs not aligned" + suffix,
-                [](Inputs in) { return in[0].slice(0, 1, kElements) + in[1].slice(0, 1, kElements); }, two,
+                [&](Inputs in) { return in[0].slice(0, 1, elements) + in[1].slice(0, 1, elements); }, two,
                 3 * bytes, "GB/s");
             add_operator(
                 "add, every second element" + suffix,
-                [](Inputs in) { return in[0].slice(0, 0, kElements, 2) + in[1].slice(0, 0, kElements, 2); },
+                [&](Inputs in) { return in[0].slice(0, 0, elements, 2) + in[1].slice(0, 0, elements, 2); },
                 two, 2.5 * bytes, "GB/s");
         }
         const Tensor bytes[] = {(sample * 100).astype(DType::i8).eval(),
                                 (sample * 50).astype(DType::i8).eval()};
         add_operator(
-            "add, 256 M i8", [](Inputs in) { return in[0] + in[1]; }, bytes, 3.0 * kElements, "GB/s");
+            "add" + count + "i8", [](Inputs in) { return in[0] + in[1]; }, bytes,
+            3.0 * static_cast<double>(elements), "GB/s");
     }
 
     // sigmoid(exp(-|a b|) + tanh(a)) * gelu(b) + nan_to_num(sqrt(a)): five special functions an element.

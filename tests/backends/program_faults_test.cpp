@@ -35,7 +35,8 @@ protected:
         std::iota(a.begin(), a.end(), 1.0f);
         const auto stream = device_->make_stream();
         const std::size_t bytes = kCount * sizeof(float);
-        const Allocation a_there = device_->allocator().allocate(bytes), b_there = device_->allocator().allocate(bytes),
+        const Allocation a_there = device_->allocator().allocate(bytes),
+                         b_there = device_->allocator().allocate(bytes),
                          partial = device_->allocator().allocate(kBlocks * sizeof(float)),
                          out = device_->allocator().allocate(sizeof(float));
         const auto module = device_->compile({"dot", ProgramText{text_}});
@@ -45,7 +46,8 @@ protected:
             stream->upload(a_there.ref(), a.data(), bytes);
             stream->upload(b_there.ref(), b.data(), bytes);
             const BufferRef first[] = {a_there.ref(), b_there.ref(), partial.ref()};
-            stream->launch(module->kernel("partials"), {{kBlocks}, {256}}, first, grid_params(kCount, {kCount}));
+            stream->launch(module->kernel("partials"), {{kBlocks}, {256}}, first,
+                           grid_params(kCount, {kCount}));
             const BufferRef second[] = {partial.ref(), out.ref()};
             stream->launch(module->kernel("total"), {{1}, {256}}, second, grid_params(kBlocks, {kBlocks}));
             stream->download(&result, out.ref(), sizeof result);
@@ -89,9 +91,8 @@ TEST_P(ProgramFaults, EveryStepFailsInTurn) {
     EXPECT_EQ(sweep<LaunchFailed>(nth("launch")), 2);
     EXPECT_EQ(sweep<DeviceLost>(nth("lost")), 2);
     // Four buffers, each asked for a second time when the driver has refused it.
-    EXPECT_EQ(sweep<OutOfMemory>([](int n) {
-                  return "oom@" + std::to_string(n) + ",oom@" + std::to_string(n + 1);
-              }),
+    EXPECT_EQ(sweep<OutOfMemory>(
+                  [](int n) { return "oom@" + std::to_string(n) + ",oom@" + std::to_string(n + 1); }),
               4);
     for (int n = 1; n <= 4; ++n) {
         device_->allocator().trim();
@@ -131,12 +132,13 @@ std::vector<std::string> devices_of_programs() {
     return names;
 }
 
-INSTANTIATE_TEST_SUITE_P(Devices, ProgramFaults, testing::ValuesIn(devices_of_programs()), [](const auto& info) {
-    std::string name = info.param;
-    for (char& c : name)
-        if (!std::isalnum(static_cast<unsigned char>(c))) c = '_';
-    return name;
-});
+INSTANTIATE_TEST_SUITE_P(Devices, ProgramFaults, testing::ValuesIn(devices_of_programs()),
+                         [](const auto& info) {
+                             std::string name = info.param;
+                             for (char& c : name)
+                                 if (!std::isalnum(static_cast<unsigned char>(c))) c = '_';
+                             return name;
+                         });
 
 }  // namespace
 }  // namespace invar::test
