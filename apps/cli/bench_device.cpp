@@ -229,6 +229,10 @@ private:
             add_operator("chain of special functions" + suffix, chain, two, 3 * bytes, "GB/s");
             add_operator(
                 "sum of all" + suffix, [](Inputs in) { return sum(in[0], 0); }, {&x, 1}, bytes, "GB/s");
+            if (device_->bandwidth())
+                figures_.push_back({"reading as many bytes" + suffix, "GB/s",
+                                    measure_read_bandwidth(*device_, static_cast<std::size_t>(bytes)) / 1e9,
+                                    0, 0});
             // One element into its buffer no access of 16 bytes is aligned; every second one halves what a line gives.
             add_operator(
                 "add, inputs not aligned" + suffix,

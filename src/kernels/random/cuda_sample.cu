@@ -35,6 +35,7 @@ template <class F> INLINE u64 block_fold64(u64 x, F f, u64* shared) {
     if (threadIdx.x % kWarp == 0) shared[threadIdx.x / kWarp] = x;
     __syncthreads();
     x = shared[0];
+#pragma unroll 4
     for (u32 w = 1; w < blockDim.x / kWarp; ++w) x = f(x, shared[w]);
     __syncthreads();
     return x;
@@ -98,7 +99,7 @@ struct Row {
     INLINE u64 mass(f32 v) const { return (u64)(weight(v) * 0x1p38f); }
     INLINE bool left(f32 v, i64 t) const { return rank_of(v, t) >= cut && (min_p == 0 || weight(v) >= min_p); }
     // Sum over the tokens of at least that rank; each weighs its mass, or 1.
-    INLINE u64 sum_from(u64 least, bool by_mass, u64* shared) const {
+    __device__ __noinline__ u64 sum_from(u64 least, bool by_mass, u64* shared) const {
         u64 sum = 0;
         for (i64 t = threadIdx.x; t < vocab; t += kThreads) {
             const f32 v = x[t];
@@ -113,8 +114,9 @@ struct Scratch {
     u32 count, bucket;
 };
 
+// Not inlined, and loops that are seldom walked not unrolled: this is one of the slowest kernels to compile.
 // The last rank of the shortest prefix whose weight reaches target: at least 1, at most the weight of what is left.
-PRIVATE u64 find_prefix(const Row& r, bool by_mass, u64 target, Scratch& s) {
+static __device__ __noinline__ u64 find_prefix(const Row& r, bool by_mass, u64 target, Scratch& s) {
     const f32 scale = (f32)kBuckets / (27.0f * r.temperature);
     const auto bucket_of = [&](f32 v) {
         const f32 distance = v == r.top ? 0.0f : (r.top - v) * scale;
@@ -133,6 +135,7 @@ PRIVATE u64 find_prefix(const Row& r, bool by_mass, u64 target, Scratch& s) {
     if (threadIdx.x < kWarp) {
         u64 above = 0;
         u32 chosen = kBuckets - 1;
+#pragma unroll 1
         for (u32 from = 0; from < kBuckets; from += kWarp) {
             const u64 mine = s.buckets[from + threadIdx.x];
             u64 upto = mine;
@@ -171,6 +174,7 @@ PRIVATE u64 find_prefix(const Row& r, bool by_mass, u64 target, Scratch& s) {
         for (u32 i = threadIdx.x; i < count; i += kThreads) {
             const u64 mine = s.candidate[i];
             u64 before = s.above;
+#pragma unroll 1
             for (u32 j = 0; j < count; ++j)
                 if (s.candidate[j] > mine) before += s.weight[j];
             if (before < target && before + s.weight[i] >= target) s.answer = mine;
@@ -180,6 +184,7 @@ PRIVATE u64 find_prefix(const Row& r, bool by_mass, u64 target, Scratch& s) {
     }
     // The largest rank from which the sum reaches target.
     u64 answer = 0;
+#pragma unroll 1
     for (int bit = 55; bit >= 0; --bit) {
         const u64 trial = answer | 1ull << bit;
         if (r.sum_from(trial > r.cut ? trial : r.cut, by_mass, s.folds) >= target) answer = trial;
@@ -214,6 +219,7 @@ PRIVATE i32 draw(const Row& r, i64 position, u64 seed, Scratch& s) {
         if (threadIdx.x % kWarp == kWarp - 1) s.folds[threadIdx.x / kWarp] = upto;
         __syncthreads();
         u64 before = upto - own, tile = 0;
+#pragma unroll 4
         for (u32 w = 0; w < kWarps; ++w) {
             if (w < threadIdx.x / kWarp) before += s.folds[w];
             tile += s.folds[w];
