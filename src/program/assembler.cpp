@@ -17,8 +17,11 @@ namespace invar {
 namespace {
 
 constexpr std::size_t kMaxPrograms = 1024;
+constexpr int kMaxFunctionValues = 16, kMaxCallDepth = 16;
 
 class Assembler {
+    using Names = std::map<std::string, int>;
+
 public:
     explicit Assembler(std::string_view text) : scan_(text, "program") {}
 
@@ -28,14 +31,22 @@ public:
         while (scan_.next_statement()) {
             if (scan_.accept('.')) {
                 const std::string_view directive = scan_.word();
-                if (directive == "program") {
+                if (directive == "program" || directive == "function") {
                     if (open_) done.push_back(finish());
-                    if (done.size() == kMaxPrograms)
-                        scan_.fail_at_mark("more than 1024 programs in one text");
-                    begin_program(names);
+                    if (function_ != nullptr) end_function();
+                    if (directive == "function") {
+                        begin_function();
+                    } else {
+                        if (done.size() == kMaxPrograms)
+                            scan_.fail_at_mark("more than 1024 programs in one text");
+                        begin_program(names);
+                    }
+                } else if (directive == "in" || directive == "out") {
+                    value_of_function(directive == "in");
                 } else if (directive != "param" && directive != "shared" && directive != "block") {
-                    scan_.fail_at_mark("unknown directive '." + std::string(directive) +
-                                       "'; there are .program, .param, .shared and .block");
+                    scan_.fail_at_mark(
+                        "unknown directive '." + std::string(directive) +
+                        "'; there are .program, .param, .shared, .block, .function, .in and .out");
                 } else if (!open_) {
                     scan_.fail_at_mark("'." + std::string(directive) + "' before '.program'");
                 } else if (!statements_.empty()) {
@@ -48,12 +59,14 @@ public:
                     block();
                 }
             } else {
-                if (!open_) scan_.fail("an instruction before '.program'; begin with '.program NAME'");
+                if (!open_ && function_ == nullptr)
+                    scan_.fail("an instruction before '.program'; begin with '.program NAME'");
                 statement();
             }
             scan_.end_statement();
         }
         if (open_) done.push_back(finish());
+        if (function_ != nullptr) end_function();
         if (done.empty()) scan_.fail("no program in the text; begin with '.program NAME'");
         return done;
     }
@@ -66,12 +79,135 @@ private:
         shared_.clear();
         statements_.clear();
         enclosing_.clear();
+        calls_ = 0;
         const std::string_view name = scan_.word();
         if (name.empty()) scan_.fail_at_mark("expected the program's name");
         program_.name = name;
         if (!names.insert(program_.name).second)
             scan_.fail_at_mark("a second program of the name '" + program_.name + "'");
         open_ = true;
+    }
+
+    // A function is text that CALL puts in its place, with registers of its own: there is none that calls itself.
+    struct Value {
+        std::string name;
+        DType type;
+    };
+    struct Function {
+        std::vector<Value> in, out;
+        std::vector<Statement> statements;
+    };
+    // The label behind a function's last instruction, where RET goes; no text can name it.
+    static constexpr const char* kReturn = "the end of the function";
+
+    void begin_function() {
+        const std::string name(scan_.word());
+        if (name.empty()) scan_.fail_at_mark("expected the function's name");
+        if (functions_.size() == kMaxPrograms) scan_.fail_at_mark("more than 1024 functions in one text");
+        const auto [at, added] = functions_.emplace(name, Function{});
+        if (!added) scan_.fail_at_mark("a second function '" + name + "'");
+        function_ = &at->second;
+        parameters_.clear();
+        shared_.clear();
+    }
+    void value_of_function(bool in) {
+        if (function_ == nullptr) scan_.fail_at_mark("'.in' and '.out' stand behind '.function NAME'");
+        if (!function_->statements.empty())
+            scan_.fail_at_mark("'.in' and '.out' stand before the function's first instruction");
+        Value v;
+        v.name = target();
+        for (const std::vector<Value>* values : {&function_->in, &function_->out})
+            for (const Value& other : *values)
+                if (other.name == v.name)
+                    scan_.fail_at_mark("a second value '" + v.name + "' of the function");
+        scan_.expect(':', "after the value's name");
+        const std::string type(scan_.word());
+        const auto found = find_type(type);
+        if (!found || (kTypesCompute & type_bit(*found)) == 0)
+            scan_.fail_at_mark("'" + type + "' is no type of a register");
+        v.type = *found;
+        std::vector<Value>& values = in ? function_->in : function_->out;
+        if (values.size() == std::size_t{kMaxFunctionValues})
+            scan_.fail_at_mark("more than 16 values go into a function, or come out of it");
+        values.push_back(std::move(v));
+    }
+    void end_function() {
+        std::vector<Statement>& all = function_->statements;
+        if (!all.empty() && all.back().kind == Statement::Kind::branch && all.back().name == kReturn &&
+            all.back().condition.empty())
+            all.pop_back();
+        Statement end;
+        end.kind = Statement::Kind::label;
+        end.place = scan_.place();
+        end.name = kReturn;
+        all.push_back(std::move(end));
+        function_ = nullptr;
+    }
+
+    // "CALL name, results..., arguments...": the function's instructions, between copies of what goes in and comes out.
+    void call() {
+        const std::string name(scan_.word());
+        const auto found = functions_.find(name);
+        if (found == functions_.end())
+            scan_.fail_at_mark("there is no function '" + name + "' before this program");
+        const Function& f = found->second;
+        if (++calls_ > kMaxProgramInstructions) scan_.fail_at_mark("more than 1024 calls in one program");
+        if (depth_ == kMaxCallDepth) scan_.fail_at_mark("functions call each other more than 16 deep");
+        const int line = scan_.line();
+        const std::string wanted = " of function '" + name + "', which gives " +
+                                   std::to_string(f.out.size()) + " and takes " + std::to_string(f.in.size());
+        std::vector<std::string> results;
+        for (const Value& v : f.out) {
+            scan_.expect(',', ("before result '" + v.name + "'" + wanted).c_str());
+            results.push_back(target());
+        }
+        Names inside;
+        for (const Value& v : f.in) {
+            scan_.expect(',', ("before argument '" + v.name + "'" + wanted).c_str());
+            inside[v.name] = copy(operand(v.type), v.type, line);
+        }
+        scan_.end_statement();
+        const Place behind = scan_.place();
+        std::swap(registers_, inside);  // from here on inside has the caller's
+        const Names parameters = std::exchange(parameters_, {}), shared = std::exchange(shared_, {});
+        const std::size_t outer = std::exchange(base_, enclosing_.size());
+        ++depth_;
+        for (const Piece& piece : structure(f.statements)) {
+            scan_.go_to(piece.place);
+            control_or_statement(piece);
+        }
+        std::vector<Operand> values;
+        scan_.go_to(f.statements.back().place);
+        for (const Value& v : f.out) {
+            const auto r = registers_.find(v.name);
+            if (r == registers_.end() || program_.registers[static_cast<std::size_t>(r->second)] != v.type)
+                scan_.fail("function '" + name + "' ends without a value '" + v.name + "' of " +
+                           std::string(dtype_name(v.type)));
+            values.push_back({Operand::Kind::reg, static_cast<std::uint64_t>(r->second)});
+        }
+        --depth_;
+        base_ = outer;
+        parameters_ = parameters;
+        shared_ = shared;
+        registers_ = std::move(inside);
+        scan_.go_to(behind);
+        for (std::size_t k = 0; k < results.size(); ++k)
+            move(values[k], f.out[k].type, destination(results[k], f.out[k].type), line);
+    }
+    void move(const Operand& from, DType type, std::int32_t to, int line) {
+        Instruction i;
+        i.opcode = Opcode::MOV;
+        i.type = type;
+        i.line = line;
+        i.dst = to;
+        i.src[0] = from;
+        append(i);
+    }
+    std::int32_t copy(const Operand& from, DType type, int line) {
+        const auto made = static_cast<std::int32_t>(program_.registers.size());
+        program_.registers.push_back(type);
+        move(from, type, made, line);
+        return made;
     }
 
     Program finish() {
@@ -156,7 +292,8 @@ private:
 
     // Takes note of a statement; what it means is found when all of the program are known.
     void statement() {
-        if (statements_.size() >= std::size_t{4} * kMaxProgramInstructions)
+        std::vector<Statement>& statements = function_ != nullptr ? function_->statements : statements_;
+        if (statements.size() >= std::size_t{4} * kMaxProgramInstructions)
             scan_.fail("more than " + std::to_string(4 * kMaxProgramInstructions) + " statements");
         Statement s;
         s.place = scan_.place();
@@ -169,10 +306,15 @@ private:
             s.kind = Statement::Kind::branch;
             s.name = scan_.word();
             if (s.name.empty()) scan_.fail("expected a label");
+        } else if (word == "RET") {
+            if (function_ == nullptr)
+                scan_.fail_at_mark("RET outside a function; lanes of a program end with EXIT");
+            s.kind = Statement::Kind::branch;
+            s.name = kReturn;
         } else if (s.condition.empty() && !word.empty() && scan_.accept(':')) {
             s.kind = Statement::Kind::label;
             s.name = word;
-            statements_.push_back(std::move(s));
+            statements.push_back(std::move(s));
             // An instruction may follow on the same line.
             if (!scan_.at_end_of_statement()) statement();
             return;
@@ -180,7 +322,7 @@ private:
             if (s.condition.empty()) s.kind = marker(word);
             scan_.skip_statement();
         }
-        statements_.push_back(std::move(s));
+        statements.push_back(std::move(s));
     }
 
     static Statement::Kind marker(const std::string& word) {
@@ -244,23 +386,33 @@ private:
         if (first.kind != Operand::Kind::none) i.src[0] = first;
         if (program_.instructions.size() >= static_cast<std::size_t>(kMaxProgramInstructions))
             scan_.fail_at_mark("more than " + std::to_string(kMaxProgramInstructions) + " instructions");
-        if ((i.opcode == Opcode::ELSE || i.opcode == Opcode::ENDIF || i.opcode == Opcode::ENDLOOP) &&
-            !enclosing_.empty()) {
-            registers_ = enclosing_.back();
+        const bool closes =
+            i.opcode == Opcode::ELSE || i.opcode == Opcode::ENDIF || i.opcode == Opcode::ENDLOOP;
+        if (depth_ > 0 && (i.opcode == Opcode::BREAK || i.opcode == Opcode::CONTINUE)) stays_inside();
+        if (closes && !enclosing_.empty()) {
+            registers_ = enclosing_.back().registers;
             if (i.opcode != Opcode::ELSE) enclosing_.pop_back();
         }
         if (i.opcode == Opcode::IF || i.opcode == Opcode::LOOP) {
             if (enclosing_.size() >= std::size_t{kMaxNesting})
                 scan_.fail_at_mark("IF and LOOP nested too deeply");
-            enclosing_.push_back(registers_);
+            enclosing_.push_back({registers_, i.opcode == Opcode::LOOP});
         }
         program_.instructions.push_back(i);
+    }
+
+    // BREAK and CONTINUE in a function are of its own loops; structure() sees to the rest.
+    void stays_inside() const {
+        for (std::size_t k = base_; k < enclosing_.size(); ++k)
+            if (enclosing_[k].loop) return;
+        scan_.fail_at_mark("stands in no LOOP of this function");
     }
 
     // The register that an instruction writes: a new one, or inside IF and LOOP the one of that name.
     std::int32_t destination(const std::string& name, DType type) {
         if (const auto r = registers_.find(name); r != registers_.end() && !enclosing_.empty()) {
-            const bool outer = enclosing_.back().contains(name) && enclosing_.back().at(name) == r->second;
+            const Names& around = enclosing_.back().registers;
+            const bool outer = around.contains(name) && around.at(name) == r->second;
             if (program_.registers[static_cast<std::size_t>(r->second)] == type) return r->second;
             if (outer)
                 scan_.fail_at_mark(
@@ -414,17 +566,27 @@ private:
         }
         Instruction i;
         i.line = scan_.line();
-        const InstructionInfo* row = named_instruction(i);
         const bool guarded = guard.kind != Operand::Kind::none;
-        if (i.opcode >= Opcode::BREAK) return append(i, guard);
-        if (guarded && is_control(i.opcode)) scan_.fail_at_mark("'@' before " + std::string(row->name));
+        const Place here = scan_.place();
+        const bool calls = scan_.word() == "CALL";
+        const InstructionInfo* row = nullptr;
+        if (!calls) {
+            scan_.go_to(here);
+            row = named_instruction(i);
+            if (i.opcode >= Opcode::BREAK) return append(i, guard);
+        }
+        if (guarded && row != nullptr && is_control(i.opcode))
+            scan_.fail_at_mark("'@' before " + std::string(row->name));
         if (guarded) {
             Instruction open;
             open.opcode = Opcode::IF;
             open.line = i.line;
             append(open, guard);
         }
-        plain(i, *row);
+        if (calls)
+            call();
+        else
+            plain(i, *row);
         if (guarded) {
             Instruction close;
             close.opcode = Opcode::ENDIF;
@@ -460,14 +622,21 @@ private:
         append(i);
     }
 
-    using Names = std::map<std::string, int>;
     Scanner scan_;
     Program program_;
     bool open_ = false;
     std::vector<Statement> statements_;  // of the open program
     Names registers_;                    // name -> number of the last write
     Names parameters_, shared_;          // name -> index
-    std::vector<Names> enclosing_;       // registers where each open IF and LOOP began
+    struct Open {
+        Names registers;
+        bool loop;
+    };
+    std::vector<Open> enclosing_;  // registers where each open IF and LOOP began
+    std::map<std::string, Function> functions_;
+    Function* function_ = nullptr;  // whose text is being read
+    std::size_t base_ = 0;          // open IFs and LOOPs where the function that is being put in begins
+    int calls_ = 0, depth_ = 0;     // of the open program
 };
 
 }  // namespace

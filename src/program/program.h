@@ -45,6 +45,18 @@
 //     STG.f32 [out + 0], all
 //   ENDIF
 //
+// Functions stand before the programs that call them. They know registers alone, no parameters; CALL puts them in its place:
+//
+//   .function lerp
+//   .in a: f32
+//   .in b: f32
+//   .out y: f32
+//   SUB.f32 d, b, a
+//   FMA.f32 y, 0.5, d, a
+//   RET                       // also earlier, with @p; at the end it may be left out
+//   ...
+//   CALL lerp, y, x, 1        // results, then arguments
+//
 // "top:" is a label and "BRA top" goes there; labels become IF and LOOP where they can (labels.h) and are refused where
 // not. thread, block and the sizes are 3-D; gid counts lanes through the grid, x first; count is the launch's element count.
 // Every access is checked against the buffer's size: one outside is the launch's error and touches nothing.
