@@ -115,7 +115,7 @@ TEST(Functions, WhatIsWrongIsNamed) {
     refused(with("LDG.u32 x, [u + 0]", "CALL f"), "line 2, column 13: 'u' is no parameter");
     refused(with("MOV.u32 x, n", "CALL f"), "'n' has not been written");
     // Nor is its control flow.
-    refused(with("ENDIF", "SET.eq.u32 p, t, 1\nIF p\nCALL f\nENDIF"), "line 2, column 1: ENDIF without IF");
+    refused(with("ENDIF", "SET.eq.u32 p, t, 1\nIF p\nCALL f\nENDIF"), "line 2, column 1: ELSE or ENDIF without IF");
     refused(with("BREAK", "LOOP\nCALL f\nENDLOOP"), "stands in no LOOP of this function");
     refused(with("LOOP", "CALL f"), "a LOOP without ENDLOOP");
     refused(with("BRA top", "top: MOV.u32 x, 1\nCALL f"), "there is no label 'top'");
