@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// Writes and reads program files. The reader trusts nothing: what it builds is given to verify().
 #include "program/binary.h"
 
 #include <algorithm>

@@ -10,7 +10,8 @@ namespace {
 using test::Bits;
 
 constexpr const char* kLerp =
-    ".function lerp\n.in a: f32\n.in b: f32\n.in t: f32\n.out y: f32\nSUB.f32 d, b, a\nFMA.f32 y, t, d, a\nRET\n";
+    ".function lerp\n.in a: f32\n.in b: f32\n.in t: f32\n.out y: f32\nSUB.f32 d, b, a\nFMA.f32 y, t, d, "
+    "a\nRET\n";
 constexpr const char* kProgram = ".program p\n.param u: u32*\n.param n: u32\n";
 
 std::string refusal(const std::string& text) {
@@ -23,12 +24,15 @@ std::string refusal(const std::string& text) {
 }
 
 TEST(Functions, ACallIsTheFunctionsInstructionsBetweenCopies) {
-    const Program p = assemble(std::string(kLerp) +
-                               ".program p\n.param a: f32*\n.param s: f32\nLDG.f32 d, [a + gid]\nCALL lerp, d, d, s, 0.25\n"
-                               "STG.f32 [a + gid], d\n");
-    EXPECT_EQ(to_text(p),
-              ".program p\n.param a: f32*\n.param s: f32\nLDG.f32 r0, [a + gid]\nMOV.f32 r1, r0\nMOV.f32 r2, s\n"
-              "MOV.f32 r3, 0.25\nSUB.f32 r4, r2, r1\nFMA.f32 r5, r3, r4, r1\nMOV.f32 r6, r5\nSTG.f32 [a + gid], r6\n");
+    const Program p =
+        assemble(std::string(kLerp) +
+                 ".program p\n.param a: f32*\n.param s: f32\nLDG.f32 d, [a + gid]\nCALL lerp, d, d, s, 0.25\n"
+                 "STG.f32 [a + gid], d\n");
+    EXPECT_EQ(
+        to_text(p),
+        ".program p\n.param a: f32*\n.param s: f32\nLDG.f32 r0, [a + gid]\nMOV.f32 r1, r0\nMOV.f32 r2, s\n"
+        "MOV.f32 r3, 0.25\nSUB.f32 r4, r2, r1\nFMA.f32 r5, r3, r4, r1\nMOV.f32 r6, r5\nSTG.f32 [a + gid], "
+        "r6\n");
     EXPECT_FALSE(p.is_grid());
 }
 
@@ -115,7 +119,8 @@ TEST(Functions, WhatIsWrongIsNamed) {
     refused(with("LDG.u32 x, [u + 0]", "CALL f"), "line 2, column 13: 'u' is no parameter");
     refused(with("MOV.u32 x, n", "CALL f"), "'n' has not been written");
     // Nor is its control flow.
-    refused(with("ENDIF", "SET.eq.u32 p, t, 1\nIF p\nCALL f\nENDIF"), "line 2, column 1: ELSE or ENDIF without IF");
+    refused(with("ENDIF", "SET.eq.u32 p, t, 1\nIF p\nCALL f\nENDIF"),
+            "line 2, column 1: ELSE or ENDIF without IF");
     refused(with("BREAK", "LOOP\nCALL f\nENDLOOP"), "stands in no LOOP of this function");
     refused(with("LOOP", "CALL f"), "a LOOP without ENDLOOP");
     refused(with("BRA top", "top: MOV.u32 x, 1\nCALL f"), "there is no label 'top'");

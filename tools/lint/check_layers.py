@@ -61,7 +61,7 @@ THIRD_PARTY = {
     r"oniguruma\.h|onig.*\.h": ["src/text", "tests/text"],
     r"utf8proc\.h": ["src/text", "tests/text"],
     r"hwy/": ["src/base", "src/program", "src/backends/cpu", "src/kernels", "bench", "tests"],
-    r"xxhash\.h": ["src/base", "src/device", "src/program", "src/graph", "tests"],
+    r"xxhash\.h": ["src/base", "src/device", "src/program", "src/graph", "fuzz", "tests"],
     r"gtest/|gmock/": ["tests"],
 }
 # Slow headers (seconds in every file that sees them) are for .cpp files and for these wrappers, which are slow in turn.

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "backends/cuda/context.h"
+#include "program/program_module.h"
 
 namespace invar::cuda {
 namespace {
@@ -13,26 +14,6 @@ constexpr std::int64_t kMaxBlocks = 1 << 16;
 CudaKernel& entry(LoadedModule& module, const std::string& name) {
     return dynamic_cast<CudaKernel&>(module.kernel(name));
 }
-
-class ProgramModule final : public LoadedModule {
-public:
-    ProgramModule(std::string device, std::string name, std::span<const Program> programs,
-                  std::shared_ptr<LoadedModule> inner)
-        : device_(std::move(device)), name_(std::move(name)), inner_(std::move(inner)) {
-        for (const Program& program : programs)
-            if (program.is_grid())
-                kernels_.push_back(std::make_unique<CudaGridProgram>(program, *inner_));
-            else
-                kernels_.push_back(std::make_unique<CudaProgram>(program, *inner_));
-    }
-
-    Kernel& kernel(std::string_view wanted) override { return find_kernel(kernels_, device_, name_, wanted); }
-
-private:
-    std::string device_, name_;
-    std::shared_ptr<LoadedModule> inner_;
-    std::vector<std::unique_ptr<Kernel>> kernels_;
-};
 
 }  // namespace
 
@@ -69,7 +50,8 @@ void CudaGridProgram::prepare(std::span<const std::byte> params, const LaunchCon
 std::shared_ptr<LoadedModule> load_programs(const std::string& device, const std::string& name,
                                             std::span<const Program> programs,
                                             std::shared_ptr<LoadedModule> inner) {
-    return std::make_shared<ProgramModule>(device, name, programs, std::move(inner));
+    return std::make_shared<ProgramModule<CudaProgram, CudaGridProgram>>(device, name, programs,
+                                                                         std::move(inner));
 }
 
 }  // namespace invar::cuda

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// The rounds of passes, and what the passes share.
 #include "program/optimize/optimize.h"
 
 #include <array>
