@@ -21,11 +21,18 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     std::memcpy(file.data() + 24, &sum, 8);
     file.insert(file.end(), body.begin(), body.end());
     fuzz::Numbers numbers = fuzz::numbers_of(data, size);
+    std::vector<Program> programs;
     try {
-        const std::vector<Program> programs = from_binary(file);
+        programs = from_binary(file);
+    } catch (const FormatError&) {
+        return 0;
+    }
+    try {
         const std::vector<std::byte> written = to_binary(programs);
         if (to_binary(from_binary(written)) != written) std::abort();
-        for (const Program& program : programs) fuzz::run(program, numbers);
-    } catch (const FormatError&) {}
+    } catch (const FormatError&) {
+        std::abort();
+    }
+    for (const Program& program : programs) fuzz::run(program, numbers);
     return 0;
 }

@@ -10,9 +10,11 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     using namespace invar;
     const std::string_view text(reinterpret_cast<const char*>(data), size);
     fuzz::Numbers numbers = fuzz::numbers_of(data, size);
+    std::vector<Program> programs;
     try {
-        for (const Program& program : assemble_module(text)) fuzz::run(program, numbers);
+        programs = assemble_module(text);
     } catch (const FormatError&) {}
+    for (const Program& program : programs) fuzz::run(program, numbers);
     try {
         const Body body = parse_body(text);
         ProgramBuilder b;

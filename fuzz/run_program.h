@@ -100,10 +100,10 @@ inline void run_grid(const Program& program, Numbers& numbers) {
 
 // Also that its text is read back as the same program, and that the optimiser makes a program of it.
 inline void run(const Program& program, Numbers& numbers) {
-    const std::string printed = to_text(program);
-    if (to_text(assemble(printed)) != printed) std::abort();
     Program faster;
     try {
+        const std::string printed = to_text(program);
+        if (to_text(assemble(printed)) != printed) std::abort();
         faster = optimize(program);
     } catch (const FormatError&) {
         std::abort();

@@ -43,7 +43,10 @@ std::string_view access_name(Access a) {
 std::vector<Program> read_programs(const std::string& file) {
     const std::string text = read_text(file);
     const auto bytes = std::as_bytes(std::span(text));
-    return is_program_binary(bytes) ? from_binary(bytes) : assemble_module(text);
+    if (!is_program_binary(bytes)) return assemble_module(text);
+    std::vector<Program> programs = from_binary(bytes);
+    if (programs.empty()) throw FormatError("'" + file + "' holds no program");
+    return programs;
 }
 
 // NAME=VALUE options as a map. Throws InvalidArgument for one without a name or named twice.

@@ -96,6 +96,8 @@ private:
     struct Function {
         std::vector<Value> in, out;
         std::vector<Statement> statements;
+        std::vector<Piece> pieces;  // the same in structured form
+        Place end;
     };
     // The label behind a function's last instruction, where RET goes; no text can name it.
     static constexpr const char* kReturn = "the end of the function";
@@ -140,7 +142,9 @@ private:
         end.kind = Statement::Kind::label;
         end.place = scan_.place();
         end.name = kReturn;
+        function_->end = end.place;
         all.push_back(std::move(end));
+        function_->pieces = structure(all);
         function_ = nullptr;
     }
 
@@ -172,12 +176,12 @@ private:
         const Names parameters = std::exchange(parameters_, {}), shared = std::exchange(shared_, {});
         const std::size_t outer = std::exchange(base_, enclosing_.size());
         ++depth_;
-        for (const Piece& piece : structure(f.statements)) {
+        for (const Piece& piece : f.pieces) {
             scan_.go_to(piece.place);
             control_or_statement(piece);
         }
         std::vector<Operand> values;
-        scan_.go_to(f.statements.back().place);
+        scan_.go_to(f.end);
         for (const Value& v : f.out) {
             const auto r = registers_.find(v.name);
             if (r == registers_.end() || program_.registers[static_cast<std::size_t>(r->second)] != v.type)

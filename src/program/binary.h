@@ -12,7 +12,7 @@
 // each as its length and its bytes. They hold every name that the programs use, those of instructions, types and special
 // registers among them, so that a file keeps its meaning when the tables of the code grow. A program: name; parameters (name,
 // type, kind: 0 scalar, 1 buffer, 2 strided buffer); shared arrays (name, type, elements); three sizes of the block;
-// instructions (name; type, where the row has one; 1 + register that is written, or 0; for those with an address 0 or 1 for
+// instructions (name; type, where the row has one; register, where one is written; for those with an address 0 or 1 for
 // shared, its parameter or array, and the address as an operand; operands). An operand: kind, then its value. Types of
 // registers follow from the instructions. Lines of a text are not kept.
 #pragma once

@@ -247,14 +247,20 @@ private:
                 end_scope();
                 open_.pop_back();
                 return;
+            case Opcode::EXIT: return condition(i);
             case Opcode::BREAK:
             case Opcode::CONTINUE:
+                condition(i);
                 if (std::none_of(open_.begin(), open_.end(),
                                  [](const Open& o) { return o.opcode == Opcode::LOOP; }))
                     refuse("stands in no LOOP");
                 return;
             default: return;
         }
+    }
+    void condition(const Instruction& i) const {  // what "@p" can say
+        if (i.src[0].kind != Operand::Kind::none && i.src[0].kind != Operand::Kind::reg)
+            refuse("its condition is no register");
     }
     void end_scope() {
         std::fill(in_scope_.begin() + static_cast<std::ptrdiff_t>(open_.back().registers), in_scope_.end(),

@@ -92,6 +92,7 @@ T element(const std::vector<std::byte>& bytes, std::size_t i) {
 template <class F, class I>
 double ulps(F a, F b) {
     if (std::isnan(a) || std::isnan(b)) return std::isnan(a) && std::isnan(b) ? 0 : INFINITY;
+    if (a == 0 && b == 0) return std::signbit(a) == std::signbit(b) ? 0 : INFINITY;
     // The bits of a float as an integer that grows with it; the distance may not fit I.
     const auto order = [](F x) -> I {
         I bits;

@@ -28,6 +28,7 @@ def read_npy(path, code):
     return header["shape"], list(struct.unpack(f"<{len(body) // struct.calcsize(code)}{code}", body))
 
 
+EMPTY_SUM = 0x3325230e1f285505  # XXH3 of two zero bytes
 F32, U32, I32 = ("f", "f4"), ("I", "u4"), ("i", "i4")
 
 
@@ -63,6 +64,10 @@ class Asm(CliTest):
         saved.write_bytes(damaged)
         self.bad(1, "asm", "check", saved, words=["checksum"])
         self.bad(1, "asm", "save", EXAMPLES / "dot.prog", self.folder / "none" / "x", words=["none"])
+        # A file of no programs: its header, and a body of no names and no programs, whose checksum this is.
+        empty = b"\x89INVPRG\n" + struct.pack("<IIQQ", 1, 0, 2, EMPTY_SUM) + b"\0\0"
+        saved.write_bytes(empty)
+        self.bad(1, "asm", "run", saved, words=["holds no program"])
 
     def test_emit(self):
         path = EXAMPLES / "dot.prog"

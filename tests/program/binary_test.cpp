@@ -11,6 +11,7 @@
 #include <sstream>
 
 #include "program/grid_cases.h"
+#include "program/optimize/optimize.h"
 
 namespace invar {
 namespace {
@@ -126,7 +127,10 @@ TEST(ProgramBinary, HostileBodiesAreRefusedOrSound) {
         if (random() % 8 == 0) file.resize(32 + random() % (file.size() - 32));
         try {
             for (const Program& p : from_binary(sealed(std::move(file)))) {
-                EXPECT_EQ(to_text(assemble(to_text(p))), to_text(p));
+                Program again;
+                EXPECT_NO_THROW(again = assemble(to_text(p))) << to_text(p);
+                EXPECT_EQ(to_text(again), to_text(p));
+                EXPECT_NO_THROW(optimize(p)) << to_text(p);
                 ++read;
             }
         } catch (const FormatError&) {}

@@ -124,6 +124,8 @@ TEST(Functions, WhatIsWrongIsNamed) {
     refused(with("BREAK", "LOOP\nCALL f\nENDLOOP"), "stands in no LOOP of this function");
     refused(with("LOOP", "CALL f"), "a LOOP without ENDLOOP");
     refused(with("BRA top", "top: MOV.u32 x, 1\nCALL f"), "there is no label 'top'");
+    refused(".function f\nLOOP\n" + head + "MOV.u32 t, 1\n",
+            "a LOOP without ENDLOOP");  // also where nobody calls it
     // Calls end: a function that calls itself, and functions that grow without end.
     refused(with("CALL f", "CALL f"), "functions call each other more than 16 deep");
     std::string many = ".function f0\nRET\n";

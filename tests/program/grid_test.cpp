@@ -156,6 +156,24 @@ TEST(Grid, BranchesThatNoLoopOrIfCanBeAreRefused) {
                    "it leaves the loop of line 6 for another place than the one that follows it");
 }
 
+// Text can only name a register as a condition, so nothing else may hold one.
+TEST(Grid, ConditionsAreRegisters) {
+    Program p = assemble(
+        ".program p\n.param n: pred\nMOV.u32 t, thread.x\nSET.eq.u32 c, t, 1\nLOOP\n@c BREAK\nENDLOOP\n@c "
+        "EXIT\n");
+    for (Instruction& i : p.instructions) {
+        if (i.opcode != Opcode::BREAK && i.opcode != Opcode::EXIT) continue;
+        const Operand was = i.src[0];
+        for (const Operand other :
+             {Operand{Operand::Kind::immediate, 1}, Operand{Operand::Kind::scalar, 0}}) {
+            i.src[0] = other;
+            EXPECT_THROW(verify(p), FormatError);
+        }
+        i.src[0] = was;
+    }
+    EXPECT_NO_THROW(verify(p));
+}
+
 TEST(Grid, WhatIsWrongIsNamed) {
     expect_refused("IF n\nENDIF", "line 5");
     expect_refused("SET.eq.u32 p, n, 1\nIF p\nMOV.u32 t, 1", "an IF without ENDIF");

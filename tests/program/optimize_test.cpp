@@ -153,6 +153,10 @@ TEST(Optimize, CountedLoopsAreUnrolled) {
     EXPECT_TRUE(loops(with("ADD.u32 i, i, 1", "ADD.u32 i, i, x")));
     EXPECT_TRUE(loops(with("ADD.u32 i, i, 1", "SET.lt.u32 q, x, 9\n@q CONTINUE\nADD.u32 i, i, 1")));
     EXPECT_TRUE(loops(with("MOV.u32 i, 0", "LDG.u32 i, [a + 0]")));
+    // The flag is a variable: what else writes it would become its creation.
+    EXPECT_TRUE(loops(with("ADD.u32 i, i, 1",
+                           "SET.eq.u32 q, i, 0\nIF q\nMOV.pred p, true\nENDIF\nIF q\nMOV.pred p, false\n"
+                           "ENDIF\nADD.u32 i, i, 1")));
     // A loop in a loop that enters it a second time with what the counter held.
     EXPECT_TRUE(loops(
         "MOV.u32 j, 0\nMOV.u32 i, 0\nLOOP\nSET.ge.u32 q, j, n\n@q BREAK\nLOOP\nSET.ge.u32 p, i, 2\n@p BREAK\n"

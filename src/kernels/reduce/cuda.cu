@@ -149,9 +149,17 @@ KERNEL(kThreads) reduce(const X* x, Y* y,
                 if (aligned16(from) && end - first == s.chunk) {
                     p = whole_chunk(from + first, first, s.chunk);
                 } else {
-                    for (i64 at = first + lane * kLanes<X>; at < end; at += kThreads * kLanes<X>)
+                    const bool aligned = aligned16(from);
+                    for (i64 at = first + lane * kLanes<X>; at < end; at += kThreads * kLanes<X>) {
+                        alignas(16) X e[kLanes<X>];
+                        if (aligned && at + kLanes<X> <= end)
+                            *(uint4*)e = *(const uint4*)(from + at);
+                        else
+                            for (int k = 0; k < kLanes<X> && at + k < end; ++k) e[k] = from[at + k];
+#pragma unroll
                         for (int k = 0; k < kLanes<X>; ++k)
-                            if (at + k < end) p = combine(p, element(accumulated(from[at + k]), at + k));
+                            if (at + k < end) p = combine(p, element(accumulated(e[k]), at + k));
+                    }
                 }
             }
         }

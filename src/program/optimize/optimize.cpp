@@ -93,7 +93,7 @@ Program optimize(const Program& program) {
     static const bool print = env_string("INVAR_DEBUG").find("program") != std::string::npos;
     verify(program);
     if (print) log_debug_output("program:\n" + to_text(program));
-    constexpr int kMostRounds = 8;  // few programs need three
+    constexpr int kMostRounds = 8;  // few programs need more than three
     Program p = program;
     bool changed = true;
     for (int round = 0; changed && round < kMostRounds; ++round) {

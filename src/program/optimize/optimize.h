@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Makes programs shorter without changing a bit of what they compute, nor which accesses they make. Devices compile what this
-// gives, the interpreter runs it too. Passes, run in this order until none finds anything:
+// gives, the interpreter runs it too. Passes, run in this order, up to eight times,
+// until none finds anything:
 //
 //   fold    instructions of known operands become their results, copies their sources, products with powers of two shifts
 //   share   what was computed before with the same operands is not computed again

@@ -3,7 +3,8 @@
 //
 //   MOV i, first;  LOOP;  SET p, i, last;  [NOT p, p;] ...  BREAK where p;  ... ADD i, i, step ...;  ENDLOOP
 //
-// with known numbers, where nothing else writes i, nothing else reads p, and no other BREAK or CONTINUE is of this loop.
+// with known numbers, where nothing else writes i, nothing else writes or reads p, and no other BREAK or CONTINUE is of this
+// loop.
 #include <algorithm>
 #include <optional>
 
@@ -24,13 +25,14 @@ class Unroller {
 public:
     explicit Unroller(Program& p) : p_(p), writes_(write_counts(p)) {}
 
+    // Unrolls the first loop that it can; false where there is none.
     bool run() {
         for (std::size_t at = 0; at < p_.instructions.size(); ++at) {
             const Instruction& i = p_.instructions[at];
             if (i.opcode == Opcode::LOOP) {
                 if (const auto loop = counted(at)) {
                     rewrite(at, *loop);
-                    return true;  // the next round of passes looks for another
+                    return true;
                 }
             }
         }
@@ -65,12 +67,13 @@ private:
         std::uint64_t leaves = 1;  // the value of the comparison with which lanes leave
         auto flag = static_cast<std::uint64_t>(compare.dst);
         for (; p_.instructions[at].opcode == Opcode::NOT && p_.instructions[at].src[0] == reg(flag); ++at) {
-            if (reads_of(flag) != 1) return std::nullopt;
+            if (reads_of(flag) != 1 || writes_[static_cast<std::size_t>(flag)] != 1) return std::nullopt;
             flag = static_cast<std::uint64_t>(p_.instructions[at].dst);
             leaves = 1 - leaves;
         }
         const Instruction& leave = p_.instructions[at];
-        if (leave.opcode != Opcode::BREAK || leave.src[0] != reg(flag) || reads_of(flag) != 1)
+        if (leave.opcode != Opcode::BREAK || leave.src[0] != reg(flag) || reads_of(flag) != 1 ||
+            writes_[static_cast<std::size_t>(flag)] != 1)
             return std::nullopt;
         c.body = at + 1;
         const auto first = first_value(loop, c.counter);
@@ -215,6 +218,11 @@ private:
 
 }  // namespace
 
-bool unroll(Program& program) { return Unroller(program).run(); }
+bool unroll(Program& program) {
+    bool changed = false;
+    while (Unroller(program).run())
+        changed = true;  // each time one loop less, or inner ones of known numbers
+    return changed;
+}
 
 }  // namespace invar::optimize_passes

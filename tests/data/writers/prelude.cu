@@ -132,7 +132,7 @@ PRIVATE f32 cuda_tanh(f32 x) {
     p = __fmaf_rn(p, s, -0x1.555452p-2f);
     asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(e) : "f"(t * 2.8853900817779268f));
     asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(e + 1));
-    return t >= 0.55f ? copysignf(__fmaf_rn(-2, r, 1), x) : __fmaf_rn(p * s, x, x);
+    return t >= 0.55f ? copysignf(__fmaf_rn(-2, r, 1), x) : __fmaf_rn(__fmaf_rn(p, s, 0.0f), x, x);  // p s is not -0, so that -0 gives -0
 }
 #define TANH_f32(x) cuda_tanh(x)
 PRIVATE f32 cuda_sigmoid(f32 x) {
