@@ -51,7 +51,9 @@ protected:
             const BufferRef second[] = {partial.ref(), out.ref()};
             stream->launch(module->kernel("total"), {{1}, {256}}, second, grid_params(kBlocks, {kBlocks}));
             stream->download(&result, out.ref(), sizeof result);
-        } catch (const Error&) {}  // the stream says it again
+        } catch (const Error&) {
+            EXPECT_TRUE(stream->poisoned());  // it says it again
+        }
         stream->synchronize();
         return result;
     }

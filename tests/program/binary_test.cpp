@@ -31,7 +31,9 @@ std::vector<Program> some_programs() {
         try {
             all.push_back(assemble(test::grid_text(c.lines)));
             all.back().name += std::to_string(seed);
-        } catch (const FormatError&) {}  // few: grid_random_test counts them
+        } catch (const FormatError&) {
+            continue;  // few: grid_random_test counts them
+        }
     }
     return all;
 }
@@ -133,7 +135,9 @@ TEST(ProgramBinary, HostileBodiesAreRefusedOrSound) {
                 EXPECT_NO_THROW(optimize(p)) << to_text(p);
                 ++read;
             }
-        } catch (const FormatError&) {}
+        } catch (const FormatError&) {
+            continue;
+        }
     }
     EXPECT_GT(read, 100);
 }
