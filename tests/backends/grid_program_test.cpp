@@ -3,8 +3,6 @@
 // the examples, every collective and atomic at every type, and accesses outside their buffers. With no device: what the
 // writer makes compiles for the CUDA architectures that count.
 #include <algorithm>
-#include <filesystem>
-#include <fstream>
 #include <sstream>
 
 #include <gtest/gtest.h>
@@ -14,6 +12,7 @@
 #include "backends/opencl_device.h"
 #include "base/env.h"
 #include "device/allocator.h"
+#include "program/examples.h"
 #include "program/grid_cases.h"
 #include "program/grid_writer.h"
 #include "program/writer.h"
@@ -37,14 +36,9 @@ std::string device_error(Stream& stream) {
 }
 
 std::string example_texts() {
-    std::vector<std::filesystem::path> files;
-    for (const auto& file :
-         std::filesystem::directory_iterator(std::filesystem::path(INVAR_SOURCE_DIR) / "examples/programs"))
-        if (file.path().extension() == ".prog") files.push_back(file.path());
-    std::sort(files.begin(), files.end());
-    std::stringstream text;
-    for (const auto& file : files) text << std::ifstream(file).rdbuf() << "\n";
-    return text.str();
+    std::string text;
+    for (const auto& file : example_files()) text += read_file(file) + "\n";
+    return text;
 }
 
 // One program for each collective and atomic at each of its types: out = the result a lane, or what is left in memory.

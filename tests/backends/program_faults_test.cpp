@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // A whole program, two kernels and their memory, on every device that runs programs, with each of its steps made to fail in
 // turn: the error has its type, nothing is kept, and the same work done again gives the right answer.
-#include <filesystem>
-#include <fstream>
+#include <functional>
 #include <numeric>
-#include <sstream>
 
 #include <gtest/gtest.h>
 
 #include "backends/opencl_device.h"
+#include "backends/test_names.h"
 #include "device/allocator.h"
 #include "device/faults.h"
+#include "program/examples.h"
 #include "program/grid_helper.h"
 
 namespace invar::test {
@@ -21,9 +21,7 @@ protected:
     void SetUp() override {
         set_faults("");
         device_ = find_device(GetParam());
-        std::stringstream text;
-        text << std::ifstream(std::filesystem::path(INVAR_SOURCE_DIR) / "examples/programs/dot.prog").rdbuf();
-        text_ = text.str();
+        text_ = read_file(example_folder() / "dot.prog");
     }
     void TearDown() override { set_faults(""); }
 
@@ -135,12 +133,7 @@ std::vector<std::string> devices_of_programs() {
 }
 
 INSTANTIATE_TEST_SUITE_P(Devices, ProgramFaults, testing::ValuesIn(devices_of_programs()),
-                         [](const auto& info) {
-                             std::string name = info.param;
-                             for (char& c : name)
-                                 if (!std::isalnum(static_cast<unsigned char>(c))) c = '_';
-                             return name;
-                         });
+                         [](const auto& info) { return test_name(info.param); });
 
 }  // namespace
 }  // namespace invar::test

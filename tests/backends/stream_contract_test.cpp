@@ -9,6 +9,7 @@
 #include <gtest/gtest.h>
 
 #include "backends/opencl_device.h"
+#include "backends/test_names.h"
 #include "device/allocator.h"
 #include "device/faults.h"
 #include "device/registry.h"
@@ -297,12 +298,8 @@ std::vector<std::string> device_names() {
     return names;
 }
 
-INSTANTIATE_TEST_SUITE_P(Devices, StreamContract, ::testing::ValuesIn(device_names()), [](const auto& info) {
-    std::string name = info.param;
-    for (char& c : name)
-        if (!std::isalnum(static_cast<unsigned char>(c))) c = '_';
-    return name;
-});
+INSTANTIATE_TEST_SUITE_P(Devices, StreamContract, ::testing::ValuesIn(device_names()),
+                         [](const auto& info) { return test::test_name(info.param); });
 
 }  // namespace
 }  // namespace invar

@@ -17,8 +17,8 @@
 #include "base/thread_pool.h"
 #include "device/device.h"
 #include "device/services.h"
-#include "golden.h"
 #include "kernels/cuda_source.h"
+#include "support/golden.h"
 
 namespace invar {
 namespace {
@@ -30,7 +30,7 @@ TEST(CudaSchedule, DecodeSteps) {
     for (const char* name : {"llama", "gpt2", "mistral", "qwen2", "qwen3"}) {
         const auto model = Model::load(kModels / name, {.device = "null:cuda", .dtype = DType::bf16});
         const Session session(model, {.capacity = 64});
-        compare_with_golden(std::string("cuda-decode-") + name, session.decode_schedule());
+        compare_with_golden(std::string("schedules/cuda-decode-") + name + ".txt", session.decode_schedule());
     }
 }
 
@@ -38,7 +38,7 @@ TEST(CudaSchedule, DecodeSteps) {
 TEST(CudaSchedule, LaunchesOfAToken) {
     const auto model = Model::random("llama-1b", {.device = "null:cuda", .dtype = DType::bf16});
     Session session(model, {.capacity = 640});
-    compare_with_golden("cuda-decode-llama-1b", session.decode_schedule());
+    compare_with_golden("schedules/cuda-decode-llama-1b.txt", session.decode_schedule());
     const std::vector<std::int32_t> prompt[] = {{1, 2, 3}};
     const SamplingOptions greedy[] = {{}};
     session.start(prompt, greedy);
@@ -53,7 +53,7 @@ TEST(CudaSchedule, LaunchesOfAToken) {
         for (std::size_t at = 0; (at = text.find("launch ", at)) != std::string::npos; ++at)
             ++launches.back();
     }
-    compare_with_golden("cuda-launches-llama-1b",
+    compare_with_golden("schedules/cuda-launches-llama-1b.txt",
                         "launches of a token, 16 layers: " + std::to_string(launches[1]) + "\n");
     EXPECT_EQ(launches[2], launches[1]);
     EXPECT_EQ(launches[0], 2 * launches[1]);

@@ -10,7 +10,7 @@
 
 #include "device/device.h"
 #include "device/services.h"
-#include "golden.h"
+#include "support/golden.h"
 
 namespace invar {
 namespace {
@@ -22,7 +22,7 @@ TEST(Golden, DecodeSteps) {
     for (const char* name : {"llama", "gpt2", "mistral", "qwen2", "qwen3"}) {
         const auto model = Model::load(kRoot / "models" / name, {.device = "null", .dtype = DType::bf16});
         const Session session(model, {.capacity = 64});
-        compare_with_golden(std::string("decode-") + name, session.decode_schedule());
+        compare_with_golden(std::string("schedules/decode-") + name + ".txt", session.decode_schedule());
     }
 }
 

@@ -6,10 +6,9 @@
 #include <xxhash.h>
 
 #include <cstring>
-#include <filesystem>
-#include <fstream>
-#include <sstream>
+#include <random>
 
+#include "program/examples.h"
 #include "program/grid_cases.h"
 #include "program/optimize/optimize.h"
 
@@ -20,12 +19,8 @@ using Bytes = std::vector<std::byte>;
 
 std::vector<Program> some_programs() {
     std::vector<Program> all;
-    for (const auto& file :
-         std::filesystem::directory_iterator(std::filesystem::path(INVAR_SOURCE_DIR) / "examples/programs")) {
-        std::stringstream text;
-        text << std::ifstream(file.path()).rdbuf();
-        for (Program& p : assemble_module(text.str())) all.push_back(std::move(p));
-    }
+    for (const auto& file : test::example_files())
+        for (Program& p : assemble_module(test::read_file(file))) all.push_back(std::move(p));
     for (std::uint64_t seed = 1; seed <= 40; ++seed) {
         const test::GridCase c = test::random_grid_case(seed);
         try {

@@ -4,14 +4,12 @@
 
 #include <cmath>
 #include <cstring>
-#include <filesystem>
-#include <fstream>
 #include <numeric>
 #include <random>
 #include <set>
-#include <sstream>
 
 #include "base/half.h"
+#include "program/examples.h"
 #include "program/grid_helper.h"
 
 namespace invar {
@@ -20,10 +18,7 @@ namespace {
 using Floats = std::vector<float>;
 
 std::vector<Program> example(const std::string& name) {
-    std::ifstream file(std::filesystem::path(INVAR_SOURCE_DIR) / "examples/programs" / (name + ".prog"));
-    std::stringstream text;
-    text << file.rdbuf();
-    return assemble_module(text.str());
+    return assemble_module(test::read_file(test::example_folder() / (name + ".prog")));
 }
 
 template <class T>
@@ -54,9 +49,7 @@ TEST(Examples, EveryFileHasATest) {
                                           "matmul",  "nbody",   "prefix_sum", "saxpy",
                                           "sigmoid", "softmax", "transpose",  "vector_add"};
     std::set<std::string> there;
-    for (const auto& file :
-         std::filesystem::directory_iterator(std::filesystem::path(INVAR_SOURCE_DIR) / "examples/programs"))
-        if (file.path().extension() == ".prog") there.insert(file.path().stem().string());
+    for (const auto& file : test::example_files()) there.insert(file.stem().string());
     EXPECT_EQ(there, tested);
 }
 

@@ -3,51 +3,26 @@
 // change of a writer shows what it changes. INVAR_UPDATE_GOLDEN=1 writes them anew.
 #include <gtest/gtest.h>
 
-#include <algorithm>
-#include <filesystem>
-#include <fstream>
-#include <sstream>
-
-#include "base/env.h"
+#include "program/examples.h"
 #include "program/optimize/optimize.h"
 #include "program/writer.h"
+#include "support/golden.h"
 
 namespace invar {
 namespace {
-
-namespace fs = std::filesystem;
-
-std::string read(const fs::path& file) {
-    std::stringstream text;
-    text << std::ifstream(file).rdbuf();
-    return text.str();
-}
-
-void expect_golden(const std::string& name, const std::string& text) {
-    const fs::path file = fs::path(INVAR_SOURCE_DIR) / "tests/data/writers" / name;
-    if (!env_string("INVAR_UPDATE_GOLDEN").empty()) {
-        fs::create_directories(file.parent_path());
-        std::ofstream(file) << text;
-    }
-    EXPECT_EQ(read(file), text) << file
-                                << " changed; run test_program with INVAR_UPDATE_GOLDEN=1 if that is meant";
-}
 
 class WriterGolden : public testing::TestWithParam<std::pair<Language, const char*>> {};
 
 TEST_P(WriterGolden, Examples) {
     const auto [language, suffix] = GetParam();
-    std::vector<fs::path> files;
-    for (const auto& file : fs::directory_iterator(fs::path(INVAR_SOURCE_DIR) / "examples/programs"))
-        files.push_back(file.path());
-    std::sort(files.begin(), files.end());
+    const auto files = test::example_files();
     ASSERT_EQ(files.size(), 12u);
-    for (const fs::path& file : files) {
-        std::vector<Program> programs = assemble_module(read(file));
+    for (const auto& file : files) {
+        std::vector<Program> programs = assemble_module(test::read_file(file));
         for (Program& p : programs) p = optimize(p);
         const std::string text = write_source(programs, language);
-        expect_golden(file.stem().string() + suffix,
-                      text.substr(text.find("struct " + programs[0].name + "_words")));
+        compare_with_golden("writers/" + file.stem().string() + suffix,
+                            text.substr(text.find("struct " + programs[0].name + "_words")));
     }
 }
 
@@ -59,7 +34,8 @@ TEST_P(WriterGolden, Prelude) {
         "i]\nRED.add.block.f64 x, x\n"
         "RED.max.warp.f64 x, x\nATOM.add.i64 y, [b + 0], 1\nSTG.f64 [a + i], x\n");
     const std::string text = write_source(programs, language);
-    expect_golden(std::string("prelude") + suffix, text.substr(0, text.find("struct grid_words")));
+    compare_with_golden(std::string("writers/prelude") + suffix,
+                        text.substr(0, text.find("struct grid_words")));
 }
 
 INSTANTIATE_TEST_SUITE_P(Languages, WriterGolden,
