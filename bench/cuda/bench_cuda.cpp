@@ -17,7 +17,7 @@
 #include "backends/cuda/driver.h"
 #include "device/allocator.h"
 #include "device/device.h"
-#include "kernels/cuda_source.h"
+#include "kernels/source.h"
 #include "program/pointwise.h"
 
 namespace {
@@ -197,7 +197,7 @@ void compilation() {
     const Session c(two);
     const auto device = find_device("cuda");
     std::vector<double> cold, warm;
-    for (const Module* module : kernels::cuda_modules()) {
+    for (const Module* module : kernels::source_modules("cuda")) {
         cold.push_back(seconds([&] { (void)device->compile(*module); }));
         warm.push_back(median_of(5, [&] { return seconds([&] { (void)device->compile(*module); }); }));
         if (cold.back() > kLongCompilation)

@@ -17,7 +17,7 @@
 #include "base/thread_pool.h"
 #include "device/device.h"
 #include "device/services.h"
-#include "kernels/cuda_source.h"
+#include "kernels/source.h"
 #include "support/golden.h"
 
 namespace invar {
@@ -85,7 +85,7 @@ TEST(CudaSource, EverySourceOfTheModelsCompiles) {
         const char* architecture;
     };
     std::vector<Job> jobs;
-    for (const Module* module : kernels::cuda_modules())
+    for (const Module* module : kernels::source_modules("cuda"))
         for (const auto& [architecture, number] : {std::pair{"sm_80", 80}, {"sm_90a", 90}, {"sm_100", 100}})
             if (number >= std::get<SourceText>(module->body).oldest) jobs.push_back({module, architecture});
     ASSERT_GT(jobs.size(), 30u);

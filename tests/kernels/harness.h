@@ -143,6 +143,8 @@ inline Device& device() {
     return *chosen;
 }
 inline bool on_cpu() { return device().kernel_language() == "native"; }
+inline bool on_cuda() { return device().kernel_language() == "cuda"; }
+inline bool on_opencl() { return device().kernel_language() == "opencl"; }
 
 inline ThreadPool& pool(int threads = 2) {
     static ThreadPool one(1), two(2), five(5);

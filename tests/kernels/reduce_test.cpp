@@ -292,6 +292,7 @@ TEST(Reduce, RefusesSmallAndMissingBuffers) {
     expect_names(small, {"reduce", "'x'"});
     expect_names(message_of<LaunchFailed>([&] { run(call, {&full}); }), {"'y'", "missing"});
     EXPECT_TRUE(y.poisoned(0));
+    if (on_opencl()) return;  // whose kernels do not tell the size of a struct
     auto odd = call;
     odd.params_bytes -= 1;
     EXPECT_THROW(run(odd, {&full, &y}), LaunchFailed);

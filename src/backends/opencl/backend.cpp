@@ -6,7 +6,8 @@
 //
 // Calling convention of a kernel: for each buffer, in order, a pointer to its memory and the offset of the piece in bytes
 // (a ulong: sub-buffers would have to obey CL_DEVICE_MEM_BASE_ADDR_ALIGN); then, where the launch has parameters, one
-// struct by value with their bytes; then, where it has shared memory, a local pointer to it.
+// struct by value with their bytes; then, where it has shared memory, a local pointer to it; then, where its module reports
+// faults, a pointer to their words.
 //
 // What a device declines is listed in tests/backends/opencl_declines.txt.
 #include <mutex>
@@ -122,13 +123,13 @@ private:
         const std::string key = cache_key(source.text, options);
         if (const auto cached = DiskCache::shared().load("opencl", key)) {
             try {
-                return load_binary(context, module, *cached, options);
+                return load_binary(context, module, *cached, options, source.faults);
             } catch (const CompileFailed&) {
                 log(LogLevel::kWarning,
                     name() + ": the cached code of module '" + module + "' does not load; compiling it");
             }
         }
-        auto loaded = build_source(context, module, source.text, options);
+        auto loaded = build_source(context, module, source, options);
         if (const std::vector<std::byte> binary = binary_of(*loaded); !binary.empty())
             DiskCache::shared().store("opencl", key, binary);
         return loaded;
@@ -201,7 +202,7 @@ public:
         discover();
         return devices_;
     }
-    // Never chosen by itself: the kernel families have no OpenCL variants yet.
+    // Never chosen by itself: which of a machine's devices is fastest is not measured yet.
     int rank() const override { return 0; }
 
 private:

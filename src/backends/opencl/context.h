@@ -70,17 +70,21 @@ private:
 // may launch it.
 class OpenclKernel final : public Kernel {
 public:
-    OpenclKernel(std::string name, Context& context, cl_kernel handle);
+    // faults: what it reports by number (SourceText::faults).
+    OpenclKernel(std::string name, Context& context, cl_kernel handle,
+                 std::shared_ptr<const std::vector<FaultText>> faults);
     ~OpenclKernel() override;
     Context& context() const noexcept { return context_; }
     cl_kernel handle() const noexcept { return handle_; }
     std::mutex& mutex() noexcept { return mutex_; }
     std::size_t arguments() const noexcept { return arguments_; }  // that it declares
     std::size_t max_threads() const noexcept { return max_threads_; }
+    const std::shared_ptr<const std::vector<FaultText>>& faults() const noexcept { return faults_; }
 
 private:
     Context& context_;
     cl_kernel handle_;
+    std::shared_ptr<const std::vector<FaultText>> faults_;  // a launch may end after the kernel is gone
     std::mutex mutex_;
     std::size_t arguments_ = 0, max_threads_ = 1;
 };
@@ -125,9 +129,10 @@ std::shared_ptr<LoadedModule> load_programs(const std::string& device, const std
 
 // Compiled kernels. Both throw CompileFailed, with the compiler's log and the numbered source.
 std::shared_ptr<LoadedModule> build_source(std::shared_ptr<Context> context, const std::string& name,
-                                           const std::string& source, const std::string& options);
+                                           const SourceText& source, const std::string& options);
 std::shared_ptr<LoadedModule> load_binary(std::shared_ptr<Context> context, const std::string& name,
-                                          std::span<const std::byte> binary, const std::string& options);
+                                          std::span<const std::byte> binary, const std::string& options,
+                                          const std::vector<FaultText>& faults = {});
 // What load_binary takes, of a module of build_source; empty where the driver gives none.
 std::vector<std::byte> binary_of(LoadedModule& module);
 

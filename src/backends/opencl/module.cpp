@@ -7,8 +7,10 @@ namespace {
 
 class OpenclModule final : public LoadedModule {
 public:
-    OpenclModule(std::shared_ptr<Context> context, std::string name)
-        : context_(std::move(context)), name_(std::move(name)) {}
+    OpenclModule(std::shared_ptr<Context> context, std::string name, const std::vector<FaultText>& faults)
+        : context_(std::move(context)),
+          name_(std::move(name)),
+          faults_(std::make_shared<const std::vector<FaultText>>(faults)) {}
     ~OpenclModule() override {
         kernels_.clear();
         if (handle_) driver().program_release(handle_);
@@ -67,7 +69,7 @@ private:
         for (cl_kernel handle : handles) {
             char entry[512] = "";
             driver().kernel_info(handle, kKernelFunctionName, sizeof entry, entry, nullptr);
-            kernels_.push_back(std::make_unique<OpenclKernel>(entry, *context_, handle));
+            kernels_.push_back(std::make_unique<OpenclKernel>(entry, *context_, handle, faults_));
         }
     }
 
@@ -89,14 +91,16 @@ private:
 
     std::shared_ptr<Context> context_;
     std::string name_;
+    std::shared_ptr<const std::vector<FaultText>> faults_;
     cl_program handle_ = nullptr;
     std::vector<std::unique_ptr<OpenclKernel>> kernels_;
 };
 
 }  // namespace
 
-OpenclKernel::OpenclKernel(std::string name, Context& context, cl_kernel handle)
-    : Kernel(std::move(name)), context_(context), handle_(handle) {
+OpenclKernel::OpenclKernel(std::string name, Context& context, cl_kernel handle,
+                           std::shared_ptr<const std::vector<FaultText>> faults)
+    : Kernel(std::move(name)), context_(context), handle_(handle), faults_(std::move(faults)) {
     const Driver& driver = context_.driver();
     cl_uint count = 0;
     driver.kernel_info(handle_, kKernelArguments, sizeof count, &count, nullptr);
@@ -108,15 +112,16 @@ OpenclKernel::OpenclKernel(std::string name, Context& context, cl_kernel handle)
 OpenclKernel::~OpenclKernel() { context_.driver().kernel_release(handle_); }
 
 std::shared_ptr<LoadedModule> build_source(std::shared_ptr<Context> context, const std::string& name,
-                                           const std::string& source, const std::string& options) {
-    auto module = std::make_shared<OpenclModule>(std::move(context), name);
-    module->from_source(source, options);
+                                           const SourceText& source, const std::string& options) {
+    auto module = std::make_shared<OpenclModule>(std::move(context), name, source.faults);
+    module->from_source(source.text, options);
     return module;
 }
 
 std::shared_ptr<LoadedModule> load_binary(std::shared_ptr<Context> context, const std::string& name,
-                                          std::span<const std::byte> binary, const std::string& options) {
-    auto module = std::make_shared<OpenclModule>(std::move(context), name);
+                                          std::span<const std::byte> binary, const std::string& options,
+                                          const std::vector<FaultText>& faults) {
+    auto module = std::make_shared<OpenclModule>(std::move(context), name, faults);
     module->from_binary(binary, options);
     return module;
 }

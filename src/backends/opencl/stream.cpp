@@ -6,6 +6,7 @@
 // Nothing is registered as a callback.
 #include <algorithm>
 #include <array>
+#include <cstring>
 #include <deque>
 #include <limits>
 #include <optional>
@@ -19,13 +20,29 @@ namespace {
 constexpr std::size_t kMaxBuffers = 32;  // of one launch
 constexpr std::uint64_t kNever = std::numeric_limits<std::uint64_t>::max();
 
-// Where a launch of a grid program reports what it finds wrong, read back behind it.
+static_assert(kGridFaultWords == kFaultWords);
+
+// What a launch found wrong, read back behind it: the words that its kernel filled, and who knows what they say: a grid
+// program, or the texts of its module.
 struct FaultReport {
     std::shared_ptr<const GridShape> shape;
-    std::array<std::int64_t, kGridFaultWords> words{};
+    std::shared_ptr<const std::vector<FaultText>> texts;
+    std::array<std::int64_t, kFaultWords> words{};
+
+    DeviceFault fault() const {
+        if (shape) return shape->fault(words);
+        DeviceFault f;
+        const std::int64_t number = words[1];
+        if (words[0] == 0 || number < 1 || number > static_cast<std::int64_t>(texts->size())) return f;
+        const FaultText& text = (*texts)[static_cast<std::size_t>(number - 1)];
+        f.kind = text.kind;
+        std::copy(words.begin() + 2, words.end(), f.values);
+        std::strncpy(f.text, text.text, sizeof f.text - 1);
+        return f;
+    }
     std::exception_ptr error() const {
-        const DeviceFault fault = shape->fault(words);
-        return fault.kind != 0 ? fault_error(fault) : nullptr;
+        const DeviceFault f = fault();
+        return f.kind != 0 ? fault_error(f) : nullptr;
     }
 };
 
@@ -388,13 +405,14 @@ private:
     };
 
     // asked: the name by which the kernel was launched, a program's where it is one's. in_memory: the parameters go through a
-    // buffer of their own. grid: of a program that reports faults.
+    // buffer of their own. grid: of a grid program, which reports faults.
     void start(const std::string& asked, OpenclKernel& kernel, const LaunchConfig& config,
                std::span<const Argument> buffers, std::span<const std::byte> params, bool in_memory,
                std::shared_ptr<const GridShape> grid = {}) {
         check_sizes(kernel, config);
+        const bool reports = grid || !kernel.faults()->empty();
         const std::size_t given =
-            2 * buffers.size() + (params.empty() ? 0 : 1) + (config.shared_bytes ? 1 : 0) + (grid ? 1 : 0);
+            2 * buffers.size() + (params.empty() ? 0 : 1) + (config.shared_bytes ? 1 : 0) + (reports ? 1 : 0);
         // A kernel that declares nothing is given nothing.
         if (kernel.arguments() != 0 && kernel.arguments() != given)
             throw LaunchFailed(name() + ": kernel '" + kernel.name() + "' declares " +
@@ -404,15 +422,21 @@ private:
                                "parameters and shared memory where there are any");
         if (injected(asked)) return;
         cl_int result = kSuccess;
-        std::optional<Filled> words, faults;
+        std::optional<Filled> words;
         if (in_memory) words.emplace(*context_, kMemoryReadOnly, params, result);
-        const std::shared_ptr<FaultReport> report = grid ? std::make_shared<FaultReport>() : nullptr;
-        if (grid) {
+        std::shared_ptr<FaultReport> report;
+        if (reports) {
+            report = std::make_shared<FaultReport>();
             report->shape = std::move(grid);
-            faults.emplace(*context_, kMemoryReadWrite, std::as_bytes(std::span(report->words)), result);
+            report->texts = kernel.faults();
+            // One for all launches: commands run in order, the words stay 0 until a kernel claims them, and from then on
+            // the stream has failed.
+            if (!faults_)
+                faults_.emplace(*context_, kMemoryReadWrite, std::as_bytes(std::span(report->words)), result);
         }
         const std::string what = "kernel '" + asked + "'";
         if (result != kSuccess) {
+            faults_.reset();
             poison(result, "memory for the parameters of " + what);
             return;
         }
@@ -431,7 +455,7 @@ private:
             else if (!params.empty())
                 pass(params.size(), params.data());
             if (config.shared_bytes) pass(config.shared_bytes, nullptr);
-            if (faults) pass(sizeof(cl_mem), static_cast<const void*>(&faults->handle()));
+            if (report) pass(sizeof(cl_mem), static_cast<const void*>(&faults_->handle()));
         }
         if (result != kSuccess)
             throw LaunchFailed(name() + ": argument " + std::to_string(at - 1) + " of " + what +
@@ -448,7 +472,7 @@ private:
         submit(result, event, what);
         if (result != kSuccess || !report) return;
         cl_event read = nullptr;
-        result = driver().read(queue_, faults->handle(), 0, 0, sizeof report->words, report->words.data(), 0,
+        result = driver().read(queue_, faults_->handle(), 0, 0, sizeof report->words, report->words.data(), 0,
                                nullptr, &read);
         submit(result, read, "the faults of " + what, {}, 0, report);
     }
@@ -506,6 +530,7 @@ private:
     std::shared_ptr<Context> context_;
     std::shared_ptr<Progress> progress_;
     cl_command_queue queue_ = nullptr;
+    std::optional<Filled> faults_;  // the words that kernels report in
 };
 
 }  // namespace

@@ -2,13 +2,13 @@
 // Attention on CUDA: which kernel takes a call. Types, head_dim and the heads of a group become definitions of the source.
 #include <algorithm>
 
-#include "kernels/attention/cuda_params.h"
+#include "kernels/attention/params.h"
 #include "kernels/attention/variants.h"
-#include "kernels/cuda_source.h"
+#include "kernels/source.h"
 
 namespace invar::kernels {
 
-extern const char* const kAttentionCudaParams;
+extern const char* const kAttentionParams;
 extern const char* const kAttentionCudaCache;
 extern const char* const kAttentionCudaSource;
 extern const char* const kAttentionCudaDecode;
@@ -26,23 +26,6 @@ constexpr std::int64_t kMaxClusters = 32;  // of a launch: more of them wait for
 // Of cuda_decode.cu: splits of kLeast to kLong slots, at most kFew of them up to kFew * kLong slots, kMany thereafter.
 constexpr std::int64_t kLeast = 64, kLong = 512, kFew = 8, kMany = 64;
 constexpr std::int64_t kMostBlocks = 0x7fffffff;
-
-constexpr const char* kDigits[] = {"0", "1", "2", "3", "4", "5", "6", "7", "8"};
-
-std::size_t bytes(std::int64_t elements, DType t) { return static_cast<std::size_t>(elements) * size_of(t); }
-std::size_t words(std::int64_t count) { return static_cast<std::size_t>(count) * sizeof(std::int32_t); }
-std::size_t cache_bytes(const KvLayout& c) {
-    return bytes(c.blocks * c.kv_heads * c.head_dim * kBlockTokens, c.dtype);
-}
-std::int64_t rows_extent(std::int64_t tokens, std::int64_t token, std::int64_t heads, std::int64_t head,
-                         std::int64_t dim) {
-    return extent(tokens, token, extent(heads, head, dim));
-}
-
-CacheParams cache_params(const KvLayout& c) {
-    return {c.blocks, c.table_rows, c.table_columns, static_cast<int>(c.kv_heads),
-            static_cast<int>(c.head_dim)};
-}
 
 // What the tuned kernels are compiled for: 16-bit vectors of whole 16-byte pieces, few heads to a kv head.
 bool suits_tuned(const AttentionSpec& s) {
@@ -69,13 +52,13 @@ void plan_tokens(const Device& device, const AttentionSpec& s, const DecodeSpec*
     const int merge = p.splits == 1 ? 0 : cluster ? 2 : 1;
     const std::int64_t padded = group <= 2 ? group : group <= 4 ? 4 : 8;
     call.module =
-        cuda_module("attention_decode", {kAttentionCudaParams, kAttentionCudaCache, kAttentionCudaDecode},
-                    {{"KV", cuda_type(s.cache.dtype)},
-                     {"Y", cuda_type(s.y)},
+        cuda_module("attention_decode", {kAttentionParams, kAttentionCudaCache, kAttentionCudaDecode},
+                    {{"KV", kernel_type(s.cache.dtype)},
+                     {"Y", kernel_type(s.y)},
                      {"HEAD_DIM", s.cache.head_dim == 64 ? "64" : "128"},
-                     {"GROUP", kDigits[group]},
-                     {"PADDED", kDigits[padded]},
-                     {"MERGE", kDigits[merge]},
+                     {"GROUP", digits(group)},
+                     {"PADDED", digits(padded)},
+                     {"MERGE", digits(merge)},
                      {"APPEND", decode ? "1" : "0"},
                      {"ROTARY", decode && decode->rotary ? "1" : "0"}},
                     merge == 2 ? 90 : 80);
@@ -99,10 +82,10 @@ void plan_tokens(const Device& device, const AttentionSpec& s, const DecodeSpec*
 void plan_prefill(const AttentionSpec& s, KernelCall& call) {
     const std::int64_t group = s.heads / s.cache.kv_heads;
     call.module =
-        cuda_module("attention_prefill", {kAttentionCudaParams, kAttentionCudaCache, kAttentionCudaPrefill},
-                    {{"KV", cuda_type(s.cache.dtype)},
+        cuda_module("attention_prefill", {kAttentionParams, kAttentionCudaCache, kAttentionCudaPrefill},
+                    {{"KV", kernel_type(s.cache.dtype)},
                      {"HEAD_DIM", s.cache.head_dim == 64 ? "64" : "128"},
-                     {"GROUP", kDigits[group]},
+                     {"GROUP", digits(group)},
                      {"SOFTCAP", s.softcap > 0 ? "1" : "0"}});
     call.entry = "prefill";
     // q, and two tiles each of k and v.
@@ -115,15 +98,30 @@ void plan_prefill(const AttentionSpec& s, KernelCall& call) {
 }
 
 void plan_general(const AttentionSpec& s, KernelCall& call) {
-    call.module = cuda_module("attention", {kAttentionCudaParams, kAttentionCudaCache, kAttentionCudaSource},
+    call.module = cuda_module("attention", {kAttentionParams, kAttentionCudaCache, kAttentionCudaSource},
                               {{"APPEND", "0"},
-                               {"Q", cuda_type(s.q)},
-                               {"KV", cuda_type(s.cache.dtype)},
-                               {"Y", cuda_type(s.y)},
+                               {"Q", kernel_type(s.q)},
+                               {"KV", kernel_type(s.cache.dtype)},
+                               {"Y", kernel_type(s.y)},
                                {"MASK", s.mask_columns > 0 ? "1" : "0"}});
     call.entry = "attention";
     call.config = {cuda_grid(s.tokens * s.heads), {kThreads}, 0, true};
 }
+
+std::size_t words(std::int64_t count) { return bytes_of(count, DType::i32); }
+std::size_t cache_bytes(const KvLayout& c) {
+    return bytes_of(c.blocks * c.kv_heads * c.head_dim * kBlockTokens, c.dtype);
+}
+std::size_t rows_bytes(std::int64_t tokens, std::int64_t token, std::int64_t heads, std::int64_t head,
+                       std::int64_t dim, DType t) {
+    return bytes_of(extent(tokens, token, extent(heads, head, dim)), t);
+}
+CacheParams cache_params(const KvLayout& c) {
+    return {c.blocks, c.table_rows, c.table_columns, static_cast<int>(c.kv_heads),
+            static_cast<int>(c.head_dim)};
+}
+
+}  // namespace
 
 std::int64_t longest_of(const AttentionSpec& s) {
     return std::min(s.max_length, s.cache.table_columns * kBlockTokens);
@@ -145,35 +143,42 @@ AttentionParams attention_params(const AttentionSpec& s) {
     return p;
 }
 
-// Of q to y.
-void set_buffer_bytes(const AttentionSpec& s, KernelCall& call) {
-    const KvLayout& c = s.cache;
-    call.buffer_bytes = {bytes(rows_extent(s.tokens, s.q_token, s.heads, s.q_head, c.head_dim), s.q),
-                         cache_bytes(c),
-                         cache_bytes(c),
-                         words(c.table_rows * c.table_columns),
-                         words(s.tokens),
-                         words(s.tokens),
-                         bytes(s.tokens * s.heads * c.head_dim, s.y)};
+AppendParams append_params(const KvAppendSpec& s) {
+    return {cache_params(s.cache), s.tokens, s.k_token, s.k_head, s.v_token, s.v_head};
 }
 
-}  // namespace
+std::array<std::size_t, 12> attention_buffers(const AttentionSpec& s) {
+    const KvLayout& c = s.cache;
+    return {rows_bytes(s.tokens, s.q_token, s.heads, s.q_head, c.head_dim, s.q),
+            cache_bytes(c),
+            cache_bytes(c),
+            words(c.table_rows * c.table_columns),
+            words(s.tokens),
+            words(s.tokens),
+            bytes_of(s.tokens * s.heads * c.head_dim, s.y),
+            s.mask_columns > 0 ? words(c.table_rows * s.mask_columns) : 0};
+}
+
+std::array<std::size_t, 12> append_buffers(const KvAppendSpec& s) {
+    const KvLayout& c = s.cache;
+    return {rows_bytes(s.tokens, s.k_token, c.kv_heads, s.k_head, c.head_dim, s.kv),
+            rows_bytes(s.tokens, s.v_token, c.kv_heads, s.v_head, c.head_dim, s.kv),
+            cache_bytes(c),
+            cache_bytes(c),
+            words(c.table_rows * c.table_columns),
+            words(s.tokens),
+            words(s.tokens)};
+}
 
 void plan_kv_append_cuda(const KvAppendSpec& s, KernelCall& call) {
     const KvLayout& c = s.cache;
-    call.module = cuda_module("kv_append", {kAttentionCudaParams, kAttentionCudaCache, kAttentionCudaSource},
-                              {{"APPEND", "1"}, {"NEW", cuda_type(s.kv)}, {"KV", cuda_type(c.dtype)}});
+    call.module = cuda_module("kv_append", {kAttentionParams, kAttentionCudaCache, kAttentionCudaSource},
+                              {{"APPEND", "1"}, {"NEW", kernel_type(s.kv)}, {"KV", kernel_type(c.dtype)}});
     call.entry = "kv_append";
     const std::int64_t pieces = std::clamp<std::int64_t>(ceil_div(c.kv_heads * c.head_dim, kThreads), 1, 64);
     call.config = {cuda_grid(s.tokens, static_cast<std::uint32_t>(pieces)), {kThreads}, 0, true};
-    call.buffer_bytes = {bytes(rows_extent(s.tokens, s.k_token, c.kv_heads, s.k_head, c.head_dim), s.kv),
-                         bytes(rows_extent(s.tokens, s.v_token, c.kv_heads, s.v_head, c.head_dim), s.kv),
-                         cache_bytes(c),
-                         cache_bytes(c),
-                         words(c.table_rows * c.table_columns),
-                         words(s.tokens),
-                         words(s.tokens)};
-    call.set_params(AppendParams{cache_params(c), s.tokens, s.k_token, s.k_head, s.v_token, s.v_head});
+    call.buffer_bytes = append_buffers(s);
+    call.set_params(append_params(s));
 }
 
 void plan_attention_cuda(const Device& device, const AttentionSpec& s, KernelCall& call) {
@@ -185,8 +190,7 @@ void plan_attention_cuda(const Device& device, const AttentionSpec& s, KernelCal
         plan_prefill(s, call);
     else
         plan_general(s, call);
-    set_buffer_bytes(s, call);
-    if (s.mask_columns > 0) call.buffer_bytes[7] = words(s.cache.table_rows * s.mask_columns);
+    call.buffer_bytes = attention_buffers(s);
     call.set_params(p);
 }
 
@@ -199,10 +203,10 @@ void plan_decode_cuda(const Device& device, const DecodeSpec& s, KernelCall& cal
     p.k_head = s.k_head;
     p.v_head = s.v_head;
     plan_tokens(device, a, &s, longest_of(a), p, call);
-    set_buffer_bytes(a, call);
-    call.buffer_bytes[7] = bytes(extent(c.kv_heads, s.k_head, c.head_dim), a.q);
-    call.buffer_bytes[8] = bytes(extent(c.kv_heads, s.v_head, c.head_dim), a.q);
-    if (s.rotary) call.buffer_bytes[9] = call.buffer_bytes[10] = bytes(c.head_dim / 2, DType::f32);
+    call.buffer_bytes = attention_buffers(a);
+    call.buffer_bytes[7] = bytes_of(extent(c.kv_heads, s.k_head, c.head_dim), a.q);
+    call.buffer_bytes[8] = bytes_of(extent(c.kv_heads, s.v_head, c.head_dim), a.q);
+    if (s.rotary) call.buffer_bytes[9] = call.buffer_bytes[10] = bytes_of(c.head_dim / 2, DType::f32);
     call.set_params(p);
 }
 

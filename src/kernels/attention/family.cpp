@@ -6,7 +6,7 @@
 #include <string>
 
 #include "kernels/attention/variants.h"
-#include "kernels/cuda_source.h"
+#include "kernels/source.h"
 
 namespace invar::kernels {
 namespace {
@@ -73,6 +73,10 @@ KernelCall plan_kv_append(const Device& device, const KvAppendSpec& s) {
         attention::plan_kv_append_cuda(s, call);
         return call;
     }
+    if (is_portable(device)) {
+        attention::plan_kv_append_portable(s, call);
+        return call;
+    }
     call.module = native_module(device, module(), kFamily);
     call.entry = "kv_append";
     call.config.grid.x = grid_of(s.cache.kv_heads);
@@ -85,6 +89,10 @@ KernelCall plan_attention(const Device& device, const AttentionSpec& s) {
     check_attention(s);
     if (is_cuda(device)) {
         attention::plan_attention_cuda(device, s, call);
+        return call;
+    }
+    if (is_portable(device)) {
+        attention::plan_attention_portable(s, call);
         return call;
     }
     call.module = native_module(device, module(), kFamily);

@@ -4,9 +4,11 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 
 #include "kernels/attention/family.h"
+#include "kernels/attention/params.h"
 #include "kernels/native.h"
 
 namespace invar::kernels::attention {
@@ -44,6 +46,16 @@ void plan_kv_append_cuda(const KvAppendSpec& spec, KernelCall& call);
 void plan_attention_cuda(const Device& device, const AttentionSpec& spec, KernelCall& call);
 bool fuses_decode_cuda(const DecodeSpec& spec);
 void plan_decode_cuda(const Device& device, const DecodeSpec& spec, KernelCall& call);
+// In portable C; the specification has been checked.
+void plan_kv_append_portable(const KvAppendSpec& spec, KernelCall& call);
+void plan_attention_portable(const AttentionSpec& spec, KernelCall& call);
+// What sources have in common: the slots that a call may reach, parameters, and the least bytes of the buffers (of the
+// attention: q to the mask).
+std::int64_t longest_of(const AttentionSpec& spec);
+AttentionParams attention_params(const AttentionSpec& spec);
+AppendParams append_params(const KvAppendSpec& spec);
+std::array<std::size_t, 12> attention_buffers(const AttentionSpec& spec);
+std::array<std::size_t, 12> append_buffers(const KvAppendSpec& spec);
 
 void run_kv_append(const NativeLaunch& launch);
 void run_attention(const NativeLaunch& launch);

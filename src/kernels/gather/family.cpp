@@ -2,9 +2,9 @@
 // Plan of the gather family: checks a specification and answers with the call.
 #include "kernels/gather/family.h"
 
-#include "kernels/cuda_source.h"
 #include "kernels/gather/variants.h"
 #include "kernels/native.h"
+#include "kernels/source.h"
 
 namespace invar::kernels {
 namespace {
@@ -33,6 +33,10 @@ KernelCall plan_gather(const Device& device, const GatherSpec& s) {
     area(s.count, 1, "gather");
     if (is_cuda(device)) {
         gather::plan_cuda(s, call);
+        return call;
+    }
+    if (is_portable(device)) {
+        gather::plan_portable(s, call);
         return call;
     }
     call.module = native_module(device, module(), "gather");

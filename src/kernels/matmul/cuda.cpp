@@ -5,14 +5,14 @@
 
 #include "base/checked.h"
 #include "device/routines.h"
-#include "kernels/cuda_source.h"
-#include "kernels/matmul/cuda_params.h"
+#include "kernels/matmul/params.h"
 #include "kernels/matmul/variants.h"
 #include "kernels/native.h"
+#include "kernels/source.h"
 
 namespace invar::kernels {
 
-extern const char* const kMatmulCudaParams;
+extern const char* const kMatmulParams;
 extern const char* const kMatmulCudaLinear;
 extern const char* const kMatmulCudaTile;
 
@@ -26,15 +26,6 @@ constexpr std::int64_t kTile = 64;
 // The normed rows of x that a block of the linear kernel keeps in shared memory, bytes.
 constexpr std::int64_t kMaxNormed = std::int64_t{64} << 10;
 constexpr std::uint32_t kMaxGridYz = 65535;
-
-constexpr const char* kDigits[] = {"0", "1", "2", "3", "4", "5", "6", "7", "8"};
-const char* flag(bool on) { return on ? "1" : "0"; }
-
-std::size_t bytes(std::int64_t elements, DType t) { return static_cast<std::size_t>(elements) * size_of(t); }
-std::int64_t span_of(std::int64_t batch, std::int64_t batch_stride, std::int64_t rows, std::int64_t row,
-                     std::int64_t inner) {
-    return batch > 0 ? (batch - 1) * batch_stride + extent(rows, row, inner) : 0;
-}
 
 const Module& gemm_module() {
     static const Module m{"gemm", LibraryRoutine{"gemm"}};
@@ -86,12 +77,12 @@ KernelCall plan_library(const MatmulSpec& s) {
 
 KernelCall plan_tile(const MatmulSpec& s) {
     KernelCall call;
-    call.module = cuda_module("matmul", {kMatmulCudaParams, kMatmulCudaTile},
-                              {{"X", cuda_type(s.x)},
-                               {"W", cuda_type(s.w)},
-                               {"Y", cuda_type(s.y)},
-                               {"B", cuda_type(s.has_bias ? s.bias : DType::f32)},
-                               {"R", cuda_type(s.has_residual ? s.residual : DType::f32)},
+    call.module = cuda_module("matmul", {kMatmulParams, kMatmulCudaTile},
+                              {{"X", kernel_type(s.x)},
+                               {"W", kernel_type(s.w)},
+                               {"Y", kernel_type(s.y)},
+                               {"B", kernel_type(s.has_bias ? s.bias : DType::f32)},
+                               {"R", kernel_type(s.has_residual ? s.residual : DType::f32)},
                                {"TRANSPOSED", flag(s.w_transposed)},
                                {"BIAS", flag(s.has_bias)},
                                {"RESIDUAL", flag(s.has_residual)}});
@@ -101,20 +92,8 @@ KernelCall plan_tile(const MatmulSpec& s) {
     };
     call.config = {
         cuda_grid(ceil_div(s.n, kTile), at_most(ceil_div(s.m, kTile)), at_most(s.batch)), {256}, 0, true};
-    std::size_t b = 0;
-    const bool empty = s.batch == 0 || s.m == 0 || s.n == 0;
-    const auto need = [&](std::int64_t elements, DType t) {
-        call.buffer_bytes[b++] = empty ? 0 : bytes(elements, t);
-    };
-    need(span_of(s.batch, s.x_batch, s.m, s.x_row, s.k), s.x);
-    need(s.w_transposed ? span_of(s.batch, s.w_batch, s.n, s.w_row, s.k)
-                        : span_of(s.batch, s.w_batch, s.k, s.w_row, s.n),
-         s.w);
-    need(span_of(s.batch, s.y_batch, s.m, s.y_row, s.n), s.y);
-    if (s.has_bias) need(s.n, s.bias);
-    if (s.has_residual) need(span_of(s.batch, s.residual_batch, s.m, s.residual_row, s.n), s.residual);
-    call.set_params(TileParams{s.batch, s.m, s.n, s.k, s.x_row, s.x_batch, s.w_row, s.w_batch, s.y_row,
-                               s.y_batch, s.residual_row, s.residual_batch});
+    call.buffer_bytes = buffers_of(s);
+    call.set_params(tile_params(s));
     return call;
 }
 
@@ -171,24 +150,24 @@ KernelCall plan_rows(const LinearSpec& s, bool product_order) {
     const bool gated = s.gate != Gate::none;
     const Reading reading = reading_of(s);
     KernelCall call;
-    call.module = cuda_module("linear", {kMatmulCudaParams, kMatmulCudaLinear},
-                              {{"X", cuda_type(s.x)},
-                               {"W", cuda_type(s.w)},
-                               {"Y", cuda_type(s.y)},
-                               {"B", cuda_type(s.has_bias ? s.bias : DType::f32)},
-                               {"R", cuda_type(s.has_residual ? s.residual : DType::f32)},
-                               {"G", cuda_type(s.has_norm ? s.norm_weight : DType::f32)},
-                               {"ROWS", kDigits[s.m]},
-                               {"PARTS", kDigits[s.parts]},
+    call.module = cuda_module("linear", {kMatmulParams, kMatmulCudaLinear},
+                              {{"X", kernel_type(s.x)},
+                               {"W", kernel_type(s.w)},
+                               {"Y", kernel_type(s.y)},
+                               {"B", kernel_type(s.has_bias ? s.bias : DType::f32)},
+                               {"R", kernel_type(s.has_residual ? s.residual : DType::f32)},
+                               {"G", kernel_type(s.has_norm ? s.norm_weight : DType::f32)},
+                               {"ROWS", digits(s.m)},
+                               {"PARTS", digits(s.parts)},
                                {"NORM", flag(s.has_norm)},
                                {"BIAS", flag(s.has_bias)},
                                {"RESIDUAL", flag(s.has_residual)},
-                               {"ACTIVATION", kDigits[static_cast<int>(s.gate)]},
+                               {"ACTIVATION", digits(static_cast<int>(s.gate))},
                                {"PRODUCT_ORDER", flag(product_order)},
-                               {"WEIGHT_ROWS", kDigits[reading.weight_rows]},
-                               {"UNROLL", kDigits[reading.loads]},
-                               {"SPLIT", kDigits[reading.split]},
-                               {"NORM_VECTORS", kDigits[norm_vectors(s)]}});
+                               {"WEIGHT_ROWS", digits(reading.weight_rows)},
+                               {"UNROLL", digits(reading.loads)},
+                               {"SPLIT", digits(reading.split)},
+                               {"NORM_VECTORS", digits(norm_vectors(s))}});
     call.entry = "linear";
     std::int64_t rows = s.n[0];
     for (std::int32_t i = 1; i < s.parts && !gated; ++i) rows += s.n[i];
@@ -199,7 +178,7 @@ KernelCall plan_rows(const LinearSpec& s, bool product_order) {
                    static_cast<std::uint32_t>(normed),
                    true};
     std::size_t b = 0;
-    const auto need = [&](std::int64_t elements, DType t) { call.buffer_bytes[b++] = bytes(elements, t); };
+    const auto need = [&](std::int64_t elements, DType t) { call.buffer_bytes[b++] = bytes_of(elements, t); };
     const auto need_early = [&](std::int64_t elements, DType t) {
         call.early_buffers |= 1u << b;
         need(elements, t);
@@ -229,6 +208,29 @@ KernelCall plan_rows(const LinearSpec& s, bool product_order) {
 }
 
 }  // namespace
+
+std::array<std::size_t, 12> buffers_of(const MatmulSpec& s) {
+    std::array<std::size_t, 12> bytes{};
+    if (s.batch == 0 || s.m == 0 || s.n == 0) return bytes;
+    const auto span_of = [&](std::int64_t batch_stride, std::int64_t rows, std::int64_t row,
+                             std::int64_t inner) {
+        return (s.batch - 1) * batch_stride + extent(rows, row, inner);
+    };
+    bytes = {
+        bytes_of(span_of(s.x_batch, s.m, s.x_row, s.k), s.x),
+        bytes_of(span_of(s.w_batch, s.w_transposed ? s.n : s.k, s.w_row, s.w_transposed ? s.k : s.n), s.w),
+        bytes_of(span_of(s.y_batch, s.m, s.y_row, s.n), s.y)};
+    std::size_t b = 3;
+    if (s.has_bias) bytes[b++] = bytes_of(s.n, s.bias);
+    if (s.has_residual)
+        bytes[b++] = bytes_of(span_of(s.residual_batch, s.m, s.residual_row, s.n), s.residual);
+    return bytes;
+}
+
+TileParams tile_params(const MatmulSpec& s) {
+    return {s.batch, s.m,       s.n,     s.k,       s.x_row,        s.x_batch,
+            s.w_row, s.w_batch, s.y_row, s.y_batch, s.residual_row, s.residual_batch};
+}
 
 bool fuses_linear_cuda(const Device& device, const LinearSpec& s) {
     const auto storage = [](DType t) { return t == DType::f32 || t == DType::f16 || t == DType::bf16; };

@@ -6,8 +6,8 @@
 #include <algorithm>
 #include <string>
 
-#include "kernels/cuda_source.h"
 #include "kernels/matmul/variants.h"
+#include "kernels/source.h"
 
 namespace invar::kernels {
 namespace matmul {
@@ -176,6 +176,12 @@ KernelCall plan_matmul(const Device& device, const MatmulSpec& spec) {
     if (is_cuda(device)) {
         matmul::check_spec(spec);
         return matmul::plan_cuda(device, spec);
+    }
+    if (is_portable(device)) {
+        KernelCall call;
+        matmul::check_spec(spec);
+        matmul::plan_portable(spec, call);
+        return call;
     }
     const std::string_view language = device.kernel_language();
     // The null device compiles anything and computes nothing; it records the schedules that the cpu would run.

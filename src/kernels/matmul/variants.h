@@ -3,11 +3,13 @@
 // benchmarks do; everything else calls plan_matmul). Nothing here is kept between launches.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 
 #include "base/thread_pool.h"
 #include "kernels/matmul/family.h"
+#include "kernels/matmul/params.h"
 
 namespace invar::kernels::matmul {
 
@@ -66,10 +68,14 @@ bool have_bf16_tile();
 
 // Throws InvalidArgument unless the specification makes sense.
 void check_spec(const MatmulSpec& spec);
-// The calls on a CUDA device; the specification has been checked.
+// The calls on a CUDA device, and in portable C; the specification has been checked.
 KernelCall plan_cuda(const Device& device, const MatmulSpec& spec);
 KernelCall plan_linear_cuda(const LinearSpec& spec);
 bool fuses_linear_cuda(const Device& device, const LinearSpec& spec);
+void plan_portable(const MatmulSpec& spec, KernelCall& call);
+// What sources have in common: the least bytes of the buffers, and the parameters of kernels for any product.
+std::array<std::size_t, 12> buffers_of(const MatmulSpec& spec);
+TileParams tile_params(const MatmulSpec& spec);
 
 // Stores sums[0, count) as y[b, i, j0 + ...] after adding bias and residual; sums are overwritten.
 using FinishFunction = void (*)(const MatmulSpec& s, const Operands& o, std::int64_t b, std::int64_t i,

@@ -5,8 +5,8 @@
 #include <cmath>
 #include <string>
 
-#include "kernels/cuda_source.h"
 #include "kernels/random/variants.h"
+#include "kernels/source.h"
 
 namespace invar::kernels {
 namespace {
@@ -37,6 +37,10 @@ KernelCall plan_sample(const Device& device, const SampleSpec& s) {
         random::plan_sample_cuda(s, call);
         return call;
     }
+    if (is_portable(device)) {
+        random::plan_sample_portable(s, call);
+        return call;
+    }
     call.module = native_module(device, module(), kFamily);
     call.workspace_bytes =
         static_cast<std::size_t>(checked_mul<std::int64_t>(s.rows, random::RowSpace(s.vocab).bytes, kFamily));
@@ -56,6 +60,10 @@ KernelCall plan_random(const Device& device, const RandomSpec& s) {
                               std::to_string(s.high) + " must be finite");
     if (is_cuda(device)) {
         random::plan_random_cuda(s, call);
+        return call;
+    }
+    if (is_portable(device)) {
+        random::plan_random_portable(s, call);
         return call;
     }
     call.module = native_module(device, module(), kFamily);

@@ -3,10 +3,12 @@
 // pieces of its work.
 #pragma once
 
+#include <array>
 #include <cstdint>
 
 #include "kernels/native.h"
 #include "kernels/random/family.h"
+#include "kernels/random/params.h"
 
 namespace invar::kernels::random {
 
@@ -45,6 +47,15 @@ std::int64_t collect_at_least(const float* values, std::int64_t n, float cut, st
 // On CUDA; the specification has been checked.
 void plan_sample_cuda(const SampleSpec& spec, KernelCall& call);
 void plan_random_cuda(const RandomSpec& spec, KernelCall& call);
+// In portable C; the specification has been checked.
+void plan_sample_portable(const SampleSpec& spec, KernelCall& call);
+void plan_random_portable(const RandomSpec& spec, KernelCall& call);
+// What sources have in common: parameters, the workspace (never of 0 bytes: the kernels have an argument for it), and the
+// least bytes of the buffers.
+SampleParams sample_params(const SampleSpec& spec);
+FillParams fill_params(const RandomSpec& spec);
+std::size_t sample_workspace(const SampleParams& params);
+std::array<std::size_t, 12> sample_buffers(const SampleSpec& spec);
 
 void run_sample(const NativeLaunch& launch);
 void run_random(const NativeLaunch& launch);

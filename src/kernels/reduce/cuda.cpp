@@ -2,13 +2,13 @@
 // Reductions and row operations on CUDA: types and operation become definitions of the source.
 #include <algorithm>
 
-#include "kernels/cuda_source.h"
-#include "kernels/reduce/cuda_params.h"
+#include "kernels/reduce/params.h"
 #include "kernels/reduce/variants.h"
+#include "kernels/source.h"
 
 namespace invar::kernels {
 
-extern const char* const kReduceCudaParams;
+extern const char* const kReduceParams;
 extern const char* const kReduceCudaSource;
 extern const char* const kReduceCudaRow;
 
@@ -20,11 +20,8 @@ constexpr std::int64_t kCudaChunk = 16384, kMostChunks = 4096, kFewChunks = 32,
 constexpr std::int64_t kThreads = 256;
 constexpr std::int64_t kMostBlocks = 1 << 20;
 
-constexpr const char* kNumbers[] = {"0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10"};
-const char* flag(bool on) { return on ? "1" : "0"; }
-std::size_t bytes(std::int64_t elements, DType t) { return static_cast<std::size_t>(elements) * size_of(t); }
+}  // namespace
 
-// What an axis of that type is accumulated in.
 DType accumulator(const ReduceSpec& s) {
     if (s.x == DType::f64) return DType::f64;
     if (is_float(s.x)) return DType::f32;
@@ -32,7 +29,19 @@ DType accumulator(const ReduceSpec& s) {
     return is_unsigned_int(s.x) || s.x == DType::pred ? DType::u64 : DType::i64;
 }
 
-}  // namespace
+std::size_t partials_bytes(DType a, std::int64_t results, std::int64_t chunks) {
+    const std::int64_t partial = size_of(a) == 8 ? 24 : 16;
+    return static_cast<std::size_t>(checked_mul(checked_mul(results, chunks, "reduce"), partial, "reduce"));
+}
+
+std::array<std::size_t, 12> row_buffers(const RowSpec& s) {
+    std::array<std::size_t, 12> bytes = {bytes_of(extent(s.rows, s.x_row, s.n), s.x),
+                                         bytes_of(extent(s.rows, s.y_row, s.n), s.y)};
+    std::size_t b = 2;
+    if (s.has_weight) bytes[b++] = bytes_of(s.n, s.weight);
+    if (s.has_bias) bytes[b++] = bytes_of(s.n, s.weight);
+    return bytes;
+}
 
 void plan_reduce_cuda(const ReduceSpec& s, KernelCall& call) {
     std::int64_t chunk = kCudaChunk;
@@ -40,11 +49,11 @@ void plan_reduce_cuda(const ReduceSpec& s, KernelCall& call) {
     const std::int64_t chunks = std::max<std::int64_t>(1, ceil_div(s.n, chunk));
     const std::int64_t results = s.outer * s.inner;
     const DType a = accumulator(s);
-    call.module = cuda_module("reduce", {kReduceCudaParams, kReduceCudaSource},
-                              {{"X", cuda_type(s.x)},
-                               {"Y", cuda_type(s.y)},
-                               {"A", cuda_type(a)},
-                               {"OP", kNumbers[static_cast<int>(s.op)]},
+    call.module = cuda_module("reduce", {kReduceParams, kReduceCudaSource},
+                              {{"X", kernel_type(s.x)},
+                               {"Y", kernel_type(s.y)},
+                               {"A", kernel_type(a)},
+                               {"OP", digits(static_cast<int>(s.op))},
                                {"FLOATING", flag(is_float(a))},
                                {"CHUNKED", flag(chunks > 1)}});
     call.entry = "reduce";
@@ -58,11 +67,9 @@ void plan_reduce_cuda(const ReduceSpec& s, KernelCall& call) {
             {static_cast<std::uint32_t>(many ? kCombining : kThreads)},
             0,
             true};
-        const std::int64_t partial = size_of(a) == 8 ? 24 : 16;
-        call.workspace_bytes =
-            static_cast<std::size_t>(checked_mul(checked_mul(results, chunks, "reduce"), partial, "reduce"));
+        call.workspace_bytes = partials_bytes(a, results, chunks);
     }
-    call.buffer_bytes = {bytes(s.outer * s.n * s.inner, s.x), bytes(results, s.y)};
+    call.buffer_bytes = {bytes_of(s.outer * s.n * s.inner, s.x), bytes_of(results, s.y)};
     call.set_params(ReduceParams{s.outer, s.n, s.inner, chunks, chunk, s.correction});
 }
 
@@ -73,24 +80,21 @@ void plan_row_cuda(const RowSpec& s, KernelCall& call) {
     const std::int64_t kept = ceil_div(pieces, threads);
     const bool keeps = kept <= 4;
     const bool weight = s.has_weight, bias = s.has_bias;
-    call.module = cuda_module("row", {kReduceCudaParams, kReduceCudaRow},
-                              {{"X", cuda_type(s.x)},
-                               {"Y", cuda_type(s.y)},
-                               {"G", cuda_type(weight || bias ? s.weight : DType::f32)},
-                               {"OP", kNumbers[static_cast<int>(s.op)]},
+    call.module = cuda_module("row", {kReduceParams, kReduceCudaRow},
+                              {{"X", kernel_type(s.x)},
+                               {"Y", kernel_type(s.y)},
+                               {"G", kernel_type(weight || bias ? s.weight : DType::f32)},
+                               {"OP", digits(static_cast<int>(s.op))},
                                {"WEIGHT", flag(weight)},
                                {"BIAS", flag(bias)},
                                {"THREADS", threads == 64    ? "64"
                                            : threads == 128 ? "128"
                                            : threads == 256 ? "256"
                                                             : "512"},
-                               {"PIECES", keeps ? kNumbers[std::max<std::int64_t>(kept, 1)] : "0"}});
+                               {"PIECES", keeps ? digits(std::max<std::int64_t>(kept, 1)) : "0"}});
     call.entry = "row";
     call.config = {cuda_grid(std::min(s.rows, kMostBlocks)), {static_cast<std::uint32_t>(threads)}, 0, true};
-    call.buffer_bytes = {bytes(extent(s.rows, s.x_row, s.n), s.x), bytes(extent(s.rows, s.y_row, s.n), s.y)};
-    std::size_t b = 2;
-    if (weight) call.buffer_bytes[b++] = bytes(s.n, s.weight);
-    if (bias) call.buffer_bytes[b++] = bytes(s.n, s.weight);
+    call.buffer_bytes = row_buffers(s);
     call.set_params(RowParams{s.rows, s.n, s.x_row, s.y_row, s.eps, s.one_plus_weight ? 1.0f : 0.0f});
 }
 

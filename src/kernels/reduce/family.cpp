@@ -4,8 +4,8 @@
 
 #include <string>
 
-#include "kernels/cuda_source.h"
 #include "kernels/reduce/variants.h"
+#include "kernels/source.h"
 
 namespace invar::kernels {
 namespace {
@@ -67,6 +67,10 @@ KernelCall plan_reduce(const Device& device, const ReduceSpec& s) {
         reduce::plan_reduce_cuda(s, call);
         return call;
     }
+    if (is_portable(device)) {
+        reduce::plan_reduce_portable(device, s, call);
+        return call;
+    }
     call.module = native_module(device, module(), kFamily);
     const reduce::Units units(s);
     if (units.chunks > 1)
@@ -98,6 +102,10 @@ KernelCall plan_row(const Device& device, const RowSpec& s) {
     area(s.rows, s.n, kFamily);
     if (is_cuda(device)) {
         reduce::plan_row_cuda(s, call);
+        return call;
+    }
+    if (is_portable(device)) {
+        reduce::plan_row_portable(s, call);
         return call;
     }
     call.module = native_module(device, module(), kFamily);

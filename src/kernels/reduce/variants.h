@@ -4,6 +4,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstdint>
 #include <limits>
@@ -157,8 +158,15 @@ void run(const NativeLaunch& launch, const ReduceSpec& s, Partial<A>* partials, 
 void run_reduce(const NativeLaunch& launch);        // f32, f16, bf16
 void run_reduce_typed(const NativeLaunch& launch);  // f64, integers, pred
 void run_row(const NativeLaunch& launch);
-// Fill in the call on a CUDA device; the specification has been checked.
+// Fill in the call on a CUDA device, and in portable C; the specification has been checked.
 void plan_reduce_cuda(const ReduceSpec& spec, KernelCall& call);
 void plan_row_cuda(const RowSpec& spec, KernelCall& call);
+void plan_reduce_portable(const Device& device, const ReduceSpec& spec, KernelCall& call);
+void plan_row_portable(const RowSpec& spec, KernelCall& call);
+// What sources have in common: the type that an axis is accumulated in, the bytes of the partial results of its chunks,
+// and the least bytes of the buffers of a row operation.
+DType accumulator(const ReduceSpec& spec);
+std::size_t partials_bytes(DType accumulator, std::int64_t results, std::int64_t chunks);
+std::array<std::size_t, 12> row_buffers(const RowSpec& spec);
 
 }  // namespace invar::kernels::reduce

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+// Attention in portable C: types become definitions of the source, sizes its parameters.
+#include "device/device_fault.h"
+#include "kernels/attention/variants.h"
+#include "kernels/source.h"
+
+namespace invar::kernels {
+
+extern const char* const kAttentionParams;
+extern const char* const kAttentionPortable;
+
+namespace attention {
+namespace {
+
+constexpr std::int64_t kThreads = 128;  // as in portable.k
+
+const Module* module_of(const char* name, Definitions definitions) {
+    return portable_module(
+        name, {kAttentionParams, kAttentionPortable}, definitions,
+        {{DeviceFault::kLaunchFailed,
+          "attention: token {0} belongs to sequence {1}; the block table has {2} rows"},
+         {DeviceFault::kLaunchFailed,
+          "attention: token {0} of sequence {1} takes slot {2}; there is room for {3}"},
+         {DeviceFault::kLaunchFailed,
+          "attention: block table entry ({0}, {1}) is {2}; the cache has {3} blocks"}});
+}
+
+}  // namespace
+
+void plan_kv_append_portable(const KvAppendSpec& s, KernelCall& call) {
+    const KvLayout& c = s.cache;
+    call.module = module_of("kv_append", {{"APPEND", "1"},
+                                          {"NEW", kernel_type(s.kv)},
+                                          {"KV", kernel_type(c.dtype)},
+                                          {"CONVERTED", flag(s.kv != c.dtype)}});
+    call.entry = "kv_append";
+    call.config = portable_launch(kThreads, s.tokens, ceil_div(c.kv_heads * c.head_dim, kThreads));
+    call.buffer_bytes = append_buffers(s);
+    call.set_params(append_params(s));
+}
+
+void plan_attention_portable(const AttentionSpec& s, KernelCall& call) {
+    call.module = module_of("attention", {{"APPEND", "0"},
+                                          {"Q", kernel_type(s.q)},
+                                          {"KV", kernel_type(s.cache.dtype)},
+                                          {"Y", kernel_type(s.y)},
+                                          {"MASK", flag(s.mask_columns > 0)}});
+    call.entry = "attention";
+    call.config = portable_launch(kThreads, s.tokens * s.heads);
+    call.buffer_bytes = attention_buffers(s);
+    call.set_params(attention_params(s));
+}
+
+}  // namespace attention
+}  // namespace invar::kernels

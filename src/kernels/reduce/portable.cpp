@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+// Reductions and row operations in portable C: types and operation become definitions of the source.
+#include <algorithm>
+
+#include "kernels/reduce/params.h"
+#include "kernels/reduce/variants.h"
+#include "kernels/source.h"
+
+namespace invar::kernels {
+
+extern const char* const kReduceParams;
+extern const char* const kReducePortable;
+extern const char* const kReducePortableRow;
+
+namespace reduce {
+namespace {
+
+// An axis is cut into chunks of at least kChunk elements, and into at most kMostChunks.
+constexpr std::int64_t kChunk = 16384, kMostChunks = 4096, kThreads = 256;
+
+}  // namespace
+
+void plan_reduce_portable(const Device& device, const ReduceSpec& s, KernelCall& call) {
+    std::int64_t chunk = kChunk;
+    while (ceil_div(s.n, chunk) > kMostChunks) chunk *= 2;
+    const std::int64_t chunks = std::max<std::int64_t>(1, ceil_div(s.n, chunk)), results = s.outer * s.inner;
+    const DType a = accumulator(s);
+    const bool f64 = a == DType::f64 || s.y == DType::f64;
+    if (f64 && !device.supports(Feature::f64))
+        throw Unsupported("reduce: " + device.name() + " has no double precision, which this reduction of " +
+                          std::string(dtype_name(s.x)) + " needs; cast to f32 before it or run it on the cpu");
+    call.module = portable_module("reduce", {kReduceParams, kReducePortable},
+                                  {{f64 ? "F64" : "NO_F64", "1"},
+                                   {"X", kernel_type(s.x)},
+                                   {"Y", kernel_type(s.y)},
+                                   {"A", kernel_type(a)},
+                                   {"OP", digits(static_cast<int>(s.op))},
+                                   {"FLOATING", flag(is_float(a))},
+                                   {"CHUNKED", flag(chunks > 1)}});
+    call.entry = "reduce";
+    call.config = portable_launch(kThreads, s.outer * (s.inner == 1 ? 1 : ceil_div(s.inner, 32)) * chunks);
+    if (chunks > 1) {
+        call.next_entry = "combine_chunks";
+        call.next_config = portable_launch(kThreads, results);
+        call.workspace_bytes = partials_bytes(a, results, chunks);
+    }
+    call.buffer_bytes = {bytes_of(s.outer * s.n * s.inner, s.x), bytes_of(results, s.y)};
+    call.set_params(ReduceParams{s.outer, s.n, s.inner, chunks, chunk, s.correction});
+}
+
+void plan_row_portable(const RowSpec& s, KernelCall& call) {
+    const bool few = s.n <= 64;
+    call.module = portable_module(
+        "row", {kReduceParams, kReducePortableRow},
+        {{"X", kernel_type(s.x)},
+         {"Y", kernel_type(s.y)},
+         {"G", kernel_type(s.has_weight || s.has_bias ? s.weight : DType::f32)},
+         {"OP", digits(static_cast<int>(s.op))},
+         {"WEIGHT", flag(s.has_weight)},
+         {"BIAS", flag(s.has_bias)},
+         {"THREADS", few ? "32" : "256"}});
+    call.entry = "row";
+    call.config = portable_launch(few ? 32 : kThreads, s.rows);
+    call.buffer_bytes = row_buffers(s);
+    call.set_params(RowParams{s.rows, s.n, s.x_row, s.y_row, s.eps, s.one_plus_weight ? 1.0f : 0.0f});
+}
+
+}  // namespace reduce
+}  // namespace invar::kernels

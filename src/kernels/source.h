@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+// The sources of the families: how a variant becomes a module. A source is a prelude, the family's parameter structs
+// (shared with the host through a header of plain C) and its kernels, behind the definitions that make the variant.
+// There are two kinds: CUDA C++, tuned; and portable C (portable.k), which a prelude makes OpenCL C of.
+#pragma once
+
+#include <initializer_list>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <invar/dtype.h>
+
+#include "kernels/kernel_call.h"
+
+namespace invar::kernels {
+
+inline bool is_cuda(const Device& device) { return device.kernel_language() == "cuda"; }
+// Whether the device's language is one that portable kernels are written for.
+inline bool is_portable(const Device& device) { return device.kernel_language() == "opencl"; }
+
+// "f32", "bf16", "i64", ...: what the preludes call a type; pred is u8.
+const char* kernel_type(DType type);
+inline const char* flag(bool on) { return on ? "1" : "0"; }
+// Small numbers as definitions have them; at most 16.
+const char* digits(std::int64_t number);
+
+using Definitions = std::initializer_list<std::pair<const char*, const char*>>;
+// The module of these definitions, made on first sight and kept for good. parts: texts of the family, in order. oldest:
+// least compute capability, times 10.
+const Module* cuda_module(const char* name, std::initializer_list<const char*> parts, Definitions definitions,
+                          int oldest = 80);
+// The same in the portable kind. faults: what its kernels report, by number from 1 (SourceText::faults).
+const Module* portable_module(const char* name, std::initializer_list<const char*> parts,
+                              Definitions definitions, std::initializer_list<FaultText> faults = {});
+
+// Every module made so far in that language: what a process can ask a compiler for.
+INVAR_API std::vector<const Module*> source_modules(std::string_view language);
+
+// A grid of at most the most that a launch takes in x; kernels walk on in strides of the grid.
+inline Dim3 cuda_grid(std::int64_t blocks, std::uint32_t y = 1, std::uint32_t z = 1) {
+    return {static_cast<std::uint32_t>(blocks < 1 ? 1 : blocks > 0x7fffffff ? 0x7fffffff : blocks), y, z};
+}
+// A grid of blocks of that many threads for portable kernels, which walk on in strides of it in x, y and z: more blocks
+// than any device runs at once, and few enough that their threads are counted in 32 bits.
+inline LaunchConfig portable_launch(std::int64_t threads, std::int64_t x, std::int64_t y = 1,
+                                    std::int64_t z = 1) {
+    const auto at_most = [](std::int64_t blocks, std::int64_t most) {
+        return static_cast<std::uint32_t>(blocks < 1 ? 1 : blocks > most ? most : blocks);
+    };
+    return {{at_most(x, 1 << 16), at_most(y, 1 << 10), at_most(z, 1 << 10)},
+            {static_cast<std::uint32_t>(threads), 1, 1},
+            0,
+            false};
+}
+
+// Bytes of elements of a type, for KernelCall::buffer_bytes.
+inline std::size_t bytes_of(std::int64_t elements, DType t) {
+    return static_cast<std::size_t>(elements) * size_of(t);
+}
+
+}  // namespace invar::kernels
