@@ -17,8 +17,10 @@ namespace invar {
 class ThreadPool;
 struct LaunchConfig;
 
-// What a kernel may report: kind of src/device/device_fault.h, and the message, in which {0} to {3} stand for its values.
+// What a kernel may report: a number that no other module uses for another text, the kind of src/device/device_fault.h, and
+// the message, in which {0} to {3} stand for its values.
 struct FaultText {
+    std::int64_t number;
     std::uint32_t kind;
     const char* text;  // static lifetime
 };
@@ -30,9 +32,9 @@ struct SourceText {
     std::vector<std::string> options;
     int oldest =
         0;  // device that compiles it, where the language has such numbers: compute capability times 10
-    // What its kernels report by number, counted from 1, in languages that cannot write to the host's memory. Where there
-    // are any, each kernel takes one argument more, behind its parameters: kFaultWords i64 that are 0 before the launch;
-    // word 0 is claimed by whoever reports first, word 1 is the number, and the values follow.
+    // What its kernels report, in languages that cannot write to the host's memory. Where there is anything, each kernel
+    // takes one argument more, behind its parameters: kFaultWords i64 that are 0 until a kernel claims word 0; word 1 is then
+    // the number, and the values follow.
     std::vector<FaultText> faults = {};
 };
 inline constexpr int kFaultWords = 6;

@@ -31,7 +31,7 @@ using Definitions = std::initializer_list<std::pair<const char*, const char*>>;
 // least compute capability, times 10.
 const Module* cuda_module(const char* name, std::initializer_list<const char*> parts, Definitions definitions,
                           int oldest = 80);
-// The same in the portable kind. faults: what its kernels report, by number from 1 (SourceText::faults).
+// The same in the portable kind. faults: what its kernels report (SourceText::faults).
 const Module* portable_module(const char* name, std::initializer_list<const char*> parts,
                               Definitions definitions, std::initializer_list<FaultText> faults = {});
 

@@ -9,6 +9,7 @@
 #include <cstring>
 #include <deque>
 #include <limits>
+#include <map>
 #include <optional>
 
 #include "backends/opencl/context.h"
@@ -18,31 +19,27 @@ namespace invar::opencl {
 namespace {
 
 constexpr std::size_t kMaxBuffers = 32;  // of one launch
+constexpr std::size_t kAskEvery = 32;    // unfinished commands
 constexpr std::uint64_t kNever = std::numeric_limits<std::uint64_t>::max();
 
 static_assert(kGridFaultWords == kFaultWords);
 
-// What a launch found wrong, read back behind it: the words that its kernel filled, and who knows what they say: a grid
-// program, or the texts of its module.
+// What kernels found wrong, read back behind them: the words that one filled, and the grid program that knows what they say;
+// without one they are a number of the texts of modules.
 struct FaultReport {
     std::shared_ptr<const GridShape> shape;
-    std::shared_ptr<const std::vector<FaultText>> texts;
     std::array<std::int64_t, kFaultWords> words{};
 
-    DeviceFault fault() const {
-        if (shape) return shape->fault(words);
-        DeviceFault f;
-        const std::int64_t number = words[1];
-        if (words[0] == 0 || number < 1 || number > static_cast<std::int64_t>(texts->size())) return f;
-        const FaultText& text = (*texts)[static_cast<std::size_t>(number - 1)];
-        f.kind = text.kind;
-        std::copy(words.begin() + 2, words.end(), f.values);
-        std::strncpy(f.text, text.text, sizeof f.text - 1);
-        return f;
-    }
-    std::exception_ptr error() const {
-        const DeviceFault f = fault();
-        return f.kind != 0 ? fault_error(f) : nullptr;
+    std::exception_ptr error(const std::map<std::int64_t, FaultText>& texts) const {
+        DeviceFault fault;
+        if (shape) {
+            fault = shape->fault(words);
+        } else if (const auto text = texts.find(words[1]); words[0] != 0 && text != texts.end()) {
+            fault.kind = text->second.kind;
+            std::copy(words.begin() + 2, words.end(), fault.values);
+            std::strncpy(fault.text, text->second.text, sizeof fault.text - 1);
+        }
+        return fault.kind != 0 ? fault_error(fault) : nullptr;
     }
 };
 
@@ -63,7 +60,14 @@ public:
         const std::lock_guard lock(context_->progress_mutex());
         pending_.push_back(
             {event, submitted_++, std::move(what), std::move(source), source_count, std::move(report)});
-        collect();
+        // Asking costs more than a launch, and only waits need the answer.
+        if (pending_.size() % kAskEvery == 0) collect();
+    }
+
+    // What modules whose kernels are launched from now on report.
+    void learn(const std::vector<FaultText>& texts) {
+        const std::lock_guard lock(context_->progress_mutex());
+        for (const FaultText& text : texts) texts_[text.number] = text;
     }
 
     // The stream fails here: what was submitted before is not touched by it.
@@ -80,6 +84,11 @@ public:
     }
 
     std::exception_ptr error() { return error_before(kNever); }
+    // As far as somebody has asked already.
+    std::exception_ptr known_error() const {
+        const std::lock_guard lock(context_->progress_mutex());
+        return error_;
+    }
 
     std::uint64_t submitted() const {
         const std::lock_guard lock(context_->progress_mutex());
@@ -122,12 +131,14 @@ private:
             if (status < 0)
                 note(command.number, context_->error(status, command.what));
             else if (command.report)
-                if (const std::exception_ptr error = command.report->error()) note(command.number, error);
+                if (const std::exception_ptr error = command.report->error(texts_))
+                    note(command.number, error);
         }
     }
 
     std::shared_ptr<Context> context_;
     std::deque<Command> pending_;
+    std::map<std::int64_t, FaultText> texts_;
     std::uint64_t submitted_ = 0;
     std::uint64_t failed_at_ = kNever;  // number of the first command that failed
     std::exception_ptr error_;
@@ -295,6 +306,7 @@ public:
 
     std::unique_ptr<Event> record() override {
         cl_event event = nullptr;
+        read_faults();
         const std::uint64_t count = progress_->submitted();
         if (!progress_->error_before(count)) {
             cl_int result = driver().marker(queue_, 0, nullptr, &event);
@@ -325,6 +337,7 @@ public:
 
     void synchronize() override {
         begin_call();
+        read_faults();
         const cl_int result = driver().finish(queue_);
         std::exception_ptr error = progress_->error();
         if (!error && result != kSuccess) {
@@ -356,7 +369,7 @@ private:
     const std::string& name() const { return context_->device_name(); }
 
     void begin_call() const {
-        if (const std::exception_ptr error = progress_->error()) std::rethrow_exception(error);
+        if (const std::exception_ptr error = progress_->known_error()) std::rethrow_exception(error);
     }
 
     void poison(cl_int result, const std::string& what) { progress_->fail(context_->error(result, what)); }
@@ -377,6 +390,7 @@ private:
     }
 
     void to_host(std::byte* to, const BufferRef& src, std::size_t bytes) {
+        read_faults();
         cl_event event = nullptr;
         const cl_int result = driver().read(queue_, own_buffer(src, "source").handle(), 0, src.offset, bytes,
                                             to, 0, nullptr, &event);
@@ -424,19 +438,14 @@ private:
         cl_int result = kSuccess;
         std::optional<Filled> words;
         if (in_memory) words.emplace(*context_, kMemoryReadOnly, params, result);
-        std::shared_ptr<FaultReport> report;
-        if (reports) {
-            report = std::make_shared<FaultReport>();
-            report->shape = std::move(grid);
-            report->texts = kernel.faults();
-            // One for all launches: commands run in order, the words stay 0 until a kernel claims them, and from then on
-            // the stream has failed.
-            if (!faults_)
-                faults_.emplace(*context_, kMemoryReadWrite, std::as_bytes(std::span(report->words)), result);
+        std::optional<Filled>& faults = grid ? grid_faults_ : faults_;
+        if (reports && !faults) {
+            const std::array<std::int64_t, kFaultWords> zeros{};
+            faults.emplace(*context_, kMemoryReadWrite, std::as_bytes(std::span(zeros)), result);
         }
         const std::string what = "kernel '" + asked + "'";
         if (result != kSuccess) {
-            faults_.reset();
+            faults.reset();
             poison(result, "memory for the parameters of " + what);
             return;
         }
@@ -455,7 +464,7 @@ private:
             else if (!params.empty())
                 pass(params.size(), params.data());
             if (config.shared_bytes) pass(config.shared_bytes, nullptr);
-            if (report) pass(sizeof(cl_mem), static_cast<const void*>(&faults_->handle()));
+            if (reports) pass(sizeof(cl_mem), static_cast<const void*>(&faults->handle()));
         }
         if (result != kSuccess)
             throw LaunchFailed(name() + ": argument " + std::to_string(at - 1) + " of " + what +
@@ -470,11 +479,27 @@ private:
             result == kInvalidGlobalWorkSize)
             context_->check(result, "grid and block of " + what);  // throws: the caller's, not the stream's
         submit(result, event, what);
-        if (result != kSuccess || !report) return;
+        if (result != kSuccess || !reports) return;
+        if (grid) return read_faults(faults->handle(), std::move(grid));
+        unread_faults_ = true;
+        if (std::find(learned_.begin(), learned_.end(), kernel.faults()) != learned_.end()) return;
+        learned_.push_back(kernel.faults());
+        progress_->learn(*kernel.faults());
+    }
+
+    void read_faults(const cl_mem& words, std::shared_ptr<const GridShape> grid) {
+        auto report = std::make_shared<FaultReport>();
+        report->shape = std::move(grid);
         cl_event read = nullptr;
-        result = driver().read(queue_, faults_->handle(), 0, 0, sizeof report->words, report->words.data(), 0,
-                               nullptr, &read);
-        submit(result, read, "the faults of " + what, {}, 0, report);
+        const cl_int result =
+            driver().read(queue_, words, 0, 0, sizeof report->words, report->words.data(), 0, nullptr, &read);
+        submit(result, read, "the faults of a kernel", {}, 0, report);
+    }
+    // Before anybody waits: what kernels of families have reported since the last time, by one read for all of them.
+    void read_faults() {
+        if (!unread_faults_) return;
+        unread_faults_ = false;
+        read_faults(faults_->handle(), nullptr);
     }
 
     void check_sizes(const OpenclKernel& kernel, const LaunchConfig& config) const {
@@ -530,7 +555,11 @@ private:
     std::shared_ptr<Context> context_;
     std::shared_ptr<Progress> progress_;
     cl_command_queue queue_ = nullptr;
-    std::optional<Filled> faults_;  // the words that kernels report in
+    // The words that kernels report in, of families and of grid programs. One for all launches: commands run in order, the
+    // words stay 0 until a kernel claims them, and from then on the stream has failed.
+    std::optional<Filled> faults_, grid_faults_;
+    bool unread_faults_ = false;
+    std::vector<std::shared_ptr<const std::vector<FaultText>>> learned_;  // by progress_
 };
 
 }  // namespace

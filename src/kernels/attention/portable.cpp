@@ -15,14 +15,13 @@ namespace {
 constexpr std::int64_t kThreads = 128;  // as in portable.k
 
 const Module* module_of(const char* name, Definitions definitions) {
-    return portable_module(
-        name, {kAttentionParams, kAttentionPortable}, definitions,
-        {{DeviceFault::kLaunchFailed,
-          "attention: token {0} belongs to sequence {1}; the block table has {2} rows"},
-         {DeviceFault::kLaunchFailed,
-          "attention: token {0} of sequence {1} takes slot {2}; there is room for {3}"},
-         {DeviceFault::kLaunchFailed,
-          "attention: block table entry ({0}, {1}) is {2}; the cache has {3} blocks"}});
+    return portable_module(name, {kAttentionParams, kAttentionPortable}, definitions,
+                           {{200, DeviceFault::kLaunchFailed,
+                             "attention: token {0} belongs to sequence {1}; the block table has {2} rows"},
+                            {201, DeviceFault::kLaunchFailed,
+                             "attention: token {0} of sequence {1} takes slot {2}; there is room for {3}"},
+                            {202, DeviceFault::kLaunchFailed,
+                             "attention: block table entry ({0}, {1}) is {2}; the cache has {3} blocks"}});
 }
 
 }  // namespace

@@ -21,7 +21,7 @@ void plan_portable(const GatherSpec& s, KernelCall& call) {
                                    {"Y", element_of(s.y, converted)},
                                    {"INDEX", kernel_type(s.index)},
                                    {"CONVERTED", flag(converted)}},
-                                  {{DeviceFault::kInvalidArgument,
+                                  {{100, DeviceFault::kInvalidArgument,
                                     "gather: index {0} at position {1} is outside a table of {2} rows"}});
     call.entry = "gather";
     call.config = portable_launch(kThreads, s.count, ceil_div(s.columns, kThreads * 16));

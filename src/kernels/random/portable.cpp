@@ -23,16 +23,17 @@ void plan_sample_portable(const SampleSpec& s, KernelCall& call) {
     call.module = portable_module(
         "sample", {kRandomParams, kRandomPortablePhilox, kRandomPortableSample},
         {{"LOGITS", kernel_type(s.logits)}},
-        {{kArgument,
+        {{300, kArgument,
           "random: temperature of row {0} is out of range; it must be 0 or positive and finite"},
-         {kArgument, "random: top_p of row {0} is out of range; it must be above 0 and at most 1"},
-         {kArgument, "random: min_p of row {0} is out of range; it must be from 0 to 1"},
-         {kArgument,
+         {301, kArgument, "random: top_p of row {0} is out of range; it must be above 0 and at most 1"},
+         {302, kArgument, "random: min_p of row {0} is out of range; it must be from 0 to 1"},
+         {303, kArgument,
           "random: repetition_penalty of row {0} is out of range; it must be positive and finite"},
-         {kArgument, "random: top_k of row {0} is {1}; it must be 0 or positive"},
-         {kFailed, "random: the history of row {0} has length {1}"},
-         {kFailed, "random: token {0} at position {1} of the history of row {2} is outside the vocabulary of {3}"},
-         {kFailed,
+         {304, kArgument, "random: top_k of row {0} is {1}; it must be 0 or positive"},
+         {305, kFailed, "random: the history of row {0} has length {1}"},
+         {306, kFailed,
+          "random: token {0} at position {1} of the history of row {2} is outside the vocabulary of {3}"},
+         {307, kFailed,
           "random: row {0} has no logit above -infinity to sample from; the model's output is NaN or fully "
           "masked"}});
     const SampleParams p = sample_params(s);
@@ -46,8 +47,9 @@ void plan_sample_portable(const SampleSpec& s, KernelCall& call) {
 }
 
 void plan_random_portable(const RandomSpec& s, KernelCall& call) {
-    call.module = portable_module("random", {kRandomParams, kRandomPortablePhilox, kRandomPortableFill},
-                                  {{"Y", kernel_type(s.y)}, {"NORMAL", flag(s.distribution == Distribution::normal)}});
+    call.module =
+        portable_module("random", {kRandomParams, kRandomPortablePhilox, kRandomPortableFill},
+                        {{"Y", kernel_type(s.y)}, {"NORMAL", flag(s.distribution == Distribution::normal)}});
     call.entry = "fill";
     call.config = portable_launch(kThreads, ceil_div(ceil_div(s.count, 4), kThreads));
     call.buffer_bytes = {bytes_of(s.count, s.y)};

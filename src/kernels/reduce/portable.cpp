@@ -28,7 +28,8 @@ void plan_reduce_portable(const Device& device, const ReduceSpec& s, KernelCall&
     const bool f64 = a == DType::f64 || s.y == DType::f64;
     if (f64 && !device.supports(Feature::f64))
         throw Unsupported("reduce: " + device.name() + " has no double precision, which this reduction of " +
-                          std::string(dtype_name(s.x)) + " needs; cast to f32 before it or run it on the cpu");
+                          std::string(dtype_name(s.x)) +
+                          " needs; cast to f32 before it or run it on the cpu");
     call.module = portable_module("reduce", {kReduceParams, kReducePortable},
                                   {{f64 ? "F64" : "NO_F64", "1"},
                                    {"X", kernel_type(s.x)},
@@ -50,15 +51,14 @@ void plan_reduce_portable(const Device& device, const ReduceSpec& s, KernelCall&
 
 void plan_row_portable(const RowSpec& s, KernelCall& call) {
     const bool few = s.n <= 64;
-    call.module = portable_module(
-        "row", {kReduceParams, kReducePortableRow},
-        {{"X", kernel_type(s.x)},
-         {"Y", kernel_type(s.y)},
-         {"G", kernel_type(s.has_weight || s.has_bias ? s.weight : DType::f32)},
-         {"OP", digits(static_cast<int>(s.op))},
-         {"WEIGHT", flag(s.has_weight)},
-         {"BIAS", flag(s.has_bias)},
-         {"THREADS", few ? "32" : "256"}});
+    call.module = portable_module("row", {kReduceParams, kReducePortableRow},
+                                  {{"X", kernel_type(s.x)},
+                                   {"Y", kernel_type(s.y)},
+                                   {"G", kernel_type(s.has_weight || s.has_bias ? s.weight : DType::f32)},
+                                   {"OP", digits(static_cast<int>(s.op))},
+                                   {"WEIGHT", flag(s.has_weight)},
+                                   {"BIAS", flag(s.has_bias)},
+                                   {"THREADS", few ? "32" : "256"}});
     call.entry = "row";
     call.config = portable_launch(few ? 32 : kThreads, s.rows);
     call.buffer_bytes = row_buffers(s);
