@@ -14,7 +14,8 @@ namespace invar::test {
 namespace {
 
 using Order = MslSchedule::Order;
-constexpr MslSchedule kSchedules[] = {{Order::forward, 0}, {Order::reverse, 0}, {Order::shuffled, 1}, {Order::shuffled, 2}};
+constexpr MslSchedule kSchedules[] = {
+    {Order::forward, 0}, {Order::reverse, 0}, {Order::shuffled, 1}, {Order::shuffled, 2}};
 constexpr const char* kHead = "#include <metal_stdlib>\nusing namespace metal;\n";
 
 class MslLibraryTest : public testing::Test {
@@ -40,12 +41,15 @@ TEST_F(MslLibraryTest, PlacesOfALane) {
     const std::string source =
         "kernel void places(device uint* out [[buffer(1)]], constant uint& stride [[buffer(0)]],\n"
         "                   uint3 at [[thread_position_in_grid]], uint3 size [[threads_per_grid]],\n"
-        "                   uint3 lane [[thread_position_in_threadgroup]], uint3 lanes [[threads_per_threadgroup]],\n"
-        "                   uint3 group [[threadgroup_position_in_grid]], uint3 groups [[threadgroups_per_grid]],\n"
+        "                   uint3 lane [[thread_position_in_threadgroup]], uint3 lanes "
+        "[[threads_per_threadgroup]],\n"
+        "                   uint3 group [[threadgroup_position_in_grid]], uint3 groups "
+        "[[threadgroups_per_grid]],\n"
         "                   uint index [[thread_index_in_threadgroup]]) {\n"
         "    device uint* o = out + stride * (at.x + size.x * (at.y + size.y * at.z));\n"
         "    o[0] = lane.x + 10 * lane.y + 100 * lane.z; o[1] = lanes.x + 10 * lanes.y + 100 * lanes.z;\n"
-        "    o[2] = group.x + 10 * group.y + 100 * group.z; o[3] = groups.x + 10 * groups.y + 100 * groups.z;\n"
+        "    o[2] = group.x + 10 * group.y + 100 * group.z; o[3] = groups.x + 10 * groups.y + 100 * "
+        "groups.z;\n"
         "    o[4] = index;\n"
         "}\n";
     const Dim3 grid{2, 3, 2}, block{4, 2, 3};
@@ -97,8 +101,9 @@ TEST_F(MslLibraryTest, BarriersHoldInEveryOrder) {
 
 TEST_F(MslLibraryTest, ABarrierThatIsMissingChangesResultsWithTheOrder) {
     std::string source = kRounds;
-    source.erase(source.rfind("        threadgroup_barrier"), source.find('\n', source.rfind("        threadgroup_barrier")) -
-                                                                  source.rfind("        threadgroup_barrier"));
+    source.erase(source.rfind("        threadgroup_barrier"),
+                 source.find('\n', source.rfind("        threadgroup_barrier")) -
+                     source.rfind("        threadgroup_barrier"));
     std::vector<std::uint32_t> forward(70), reverse(70);
     run(source, "rounds", {1}, {70}, {forward.data()}, {Order::forward, 0});
     run(source, "rounds", {1}, {70}, {reverse.data()}, {Order::reverse, 0});
@@ -109,8 +114,9 @@ TEST_F(MslLibraryTest, LanesThatDoNotMeetAreReported) {
     const auto error = [](const std::string& body, std::uint32_t lanes) {
         std::vector<std::uint32_t> out(64);
         try {
-            run("kernel void k(device uint* out [[buffer(0)]], uint lane [[thread_position_in_threadgroup]]) {\n" + body +
-                    "out[lane] = lane;\n}\n",
+            run("kernel void k(device uint* out [[buffer(0)]], uint lane [[thread_position_in_threadgroup]]) "
+                "{\n" +
+                    body + "out[lane] = lane;\n}\n",
                 "k", {1}, {lanes}, {out.data()});
         } catch (const LaunchFailed& e) {
             return std::string(e.what());
@@ -119,12 +125,14 @@ TEST_F(MslLibraryTest, LanesThatDoNotMeetAreReported) {
     };
     const std::string barrier = "threadgroup_barrier(mem_flags::mem_device);\n";
     EXPECT_EQ(error("if (lane < 5) {\n" + barrier + "} else {\n" + barrier + "}\n", 5), "");
-    EXPECT_EQ(error("if (lane < 5) {\n" + barrier + "} else {\n" + barrier + "}\n", 8),
-              "metal-sim: kernel 'k': not all lanes of threadgroup 0,0,0 come to one barrier: lane 0 waits at the "
-              "barrier of line 5, lane 5 waits at the barrier of line 7");
-    EXPECT_EQ(error("if (lane > 5) return;\n" + barrier, 8),
-              "metal-sim: kernel 'k': not all lanes of threadgroup 0,0,0 come to one barrier: lane 0 waits at the "
-              "barrier of line 5, 2 have ended");
+    EXPECT_EQ(
+        error("if (lane < 5) {\n" + barrier + "} else {\n" + barrier + "}\n", 8),
+        "metal-sim: kernel 'k': not all lanes of threadgroup 0,0,0 come to one barrier: lane 0 waits at the "
+        "barrier of line 5, lane 5 waits at the barrier of line 7");
+    EXPECT_EQ(
+        error("if (lane > 5) return;\n" + barrier, 8),
+        "metal-sim: kernel 'k': not all lanes of threadgroup 0,0,0 come to one barrier: lane 0 waits at the "
+        "barrier of line 5, 2 have ended");
     EXPECT_NE(error("for (uint k = 0; k < lane; ++k) " + barrier, 3).find("1 have ended"), std::string::npos);
     EXPECT_EQ(error(barrier, 64), "") << "what was given up does no harm";
 }
@@ -139,7 +147,8 @@ TEST_F(MslLibraryTest, MemoryOfAThreadgroupHoldsNothingInTheBeginning) {
 
 TEST_F(MslLibraryTest, LaunchesThatDoNotFitAreRefused) {
     const MslLibrary library(std::string(kHead) +
-                             "[[kernel, max_total_threads_per_threadgroup(8)]] void k(device uint* out [[buffer(2)]]) { out[0] = 1; }");
+                             "[[kernel, max_total_threads_per_threadgroup(8)]] void k(device uint* out "
+                             "[[buffer(2)]]) { out[0] = 1; }");
     std::uint32_t word = 0;
     void* const buffers[] = {nullptr, nullptr, &word};
     EXPECT_THROW(run_msl(library.kernel("k"), {1}, {9}, buffers), InvalidArgument);
@@ -154,17 +163,20 @@ TEST_F(MslLibraryTest, LaunchesThatDoNotFitAreRefused) {
 TEST_F(MslLibraryTest, AddressSpacesAreKeptApart) {
     const auto kernel = [](const std::string& body) {
         return "kernel void k(device float* a [[buffer(0)]], constant float& c [[buffer(1)]]) {\n"
-               "threadgroup float t[4];\nt[0] = c;\nfloat x = t[0];\n" + body + "a[0] = x;\n}\n";
+               "threadgroup float t[4];\nt[0] = c;\nfloat x = t[0];\n" +
+               body + "a[0] = x;\n}\n";
     };
     EXPECT_EQ(refused(kernel("")), "");
     EXPECT_EQ(refused(kernel("device float* p = a;\nx += *p;\n")), "");
-    for (const char* body : {"thread float* p = a;\nx += *p;\n", "device float* p = t;\nx += *p;\n",
-                             "threadgroup float* p = a;\nx += *p;\n", "device float* p = &x;\nx += *p;\n", "c = 2;\n"})
+    for (const char* body :
+         {"thread float* p = a;\nx += *p;\n", "device float* p = t;\nx += *p;\n",
+          "threadgroup float* p = a;\nx += *p;\n", "device float* p = &x;\nx += *p;\n", "c = 2;\n"})
         EXPECT_NE(refused(kernel(body)), "") << body;
 }
 
 TEST_F(MslLibraryTest, SourcesThatAreNoMetalAreRefused) {
-    EXPECT_NE(refused("kernel void k(device float* a [[buffer(0)]]) { a[0] = b; }").find("undeclared"), std::string::npos);
+    EXPECT_NE(refused("kernel void k(device float* a [[buffer(0)]]) { a[0] = b; }").find("undeclared"),
+              std::string::npos);
     const auto translated = [](const std::string& text) {
         try {
             translate_msl(text);
@@ -173,7 +185,8 @@ TEST_F(MslLibraryTest, SourcesThatAreNoMetalAreRefused) {
         }
         return std::string();
     };
-    EXPECT_EQ(translated("kernel void k(device float* a) {}"), "metal source, line 1: argument 0 of kernel 'k' has no binding");
+    EXPECT_EQ(translated("kernel void k(device float* a) {}"),
+              "metal source, line 1: argument 0 of kernel 'k' has no binding");
     EXPECT_EQ(translated("\nkernel void k(device float* a [[buffer(0)]], device int* b [[buffer(0)]]) {}"),
               "metal source, line 2: argument 1 of kernel 'k' is bound to the index of another");
     EXPECT_NE(translated("kernel void k(device float* a [[buffer(31)]]) {}"), "");
@@ -182,14 +195,18 @@ TEST_F(MslLibraryTest, SourcesThatAreNoMetalAreRefused) {
     EXPECT_NE(translated("kernel void k(device float* a [[buffer(0)]]"), "");
     EXPECT_NE(translated("threadgroup float t[4];"), "");
     EXPECT_NE(translated("void f() { threadgroup float t[4]; }"), "");
-    EXPECT_EQ(translated("void f(threadgroup float* t) { threadgroup float* p = t; } // kernel\n/* kernel */ \"kernel\""), "");
+    EXPECT_EQ(
+        translated(
+            "void f(threadgroup float* t) { threadgroup float* p = t; } // kernel\n/* kernel */ \"kernel\""),
+        "");
 }
 
 TEST(MslTranslation, KeepsLinesAndFindsArguments) {
     const MslTranslation t = translate_msl(
         "#define K kernel \\\n void\n"
         "[[kernel, max_total_threads_per_threadgroup(64)]] void a(device X<int, 2>* x [[buffer(3)]],\n"
-        "  uint3 at [[thread_position_in_grid]]) {\n  threadgroup int t[4], u;\n  threadgroup int* p = t;\n}\n"
+        "  uint3 at [[thread_position_in_grid]]) {\n  threadgroup int t[4], u;\n  threadgroup int* p = "
+        "t;\n}\n"
         "kernel void b() {}\n");
     ASSERT_EQ(t.kernels.size(), 2u);
     EXPECT_EQ(t.kernels[0].name, "a");
@@ -199,7 +216,8 @@ TEST(MslTranslation, KeepsLinesAndFindsArguments) {
     EXPECT_EQ(t.kernels[0].arguments[0].index, 3u);
     EXPECT_EQ(t.kernels[0].arguments[1].attribute, "thread_position_in_grid");
     EXPECT_EQ(t.kernels[1].arguments.size(), 0u);
-    EXPECT_NE(t.text.find("{\n  MSL_MEMORY(a) threadgroup int t[4], u;\n  threadgroup int* p"), std::string::npos);
+    EXPECT_NE(t.text.find("{\n  MSL_MEMORY(a) threadgroup int t[4], u;\n  threadgroup int* p"),
+              std::string::npos);
 }
 
 }  // namespace

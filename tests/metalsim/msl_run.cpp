@@ -115,7 +115,8 @@ public:
     void arrange(std::vector<std::size_t>& order) {
         std::iota(order.begin(), order.end(), std::size_t{0});
         if (schedule_.order == MslSchedule::Order::reverse) std::reverse(order.begin(), order.end());
-        if (schedule_.order == MslSchedule::Order::shuffled) std::shuffle(order.begin(), order.end(), random_);
+        if (schedule_.order == MslSchedule::Order::shuffled)
+            std::shuffle(order.begin(), order.end(), random_);
     }
 
 private:
@@ -191,7 +192,8 @@ void run_msl(const MslEntry& kernel, const Dim3& grid, const Dim3& block, std::s
         throw InvalidArgument("metal-sim: kernel '" + std::string(kernel.name) + "': " + why);
     };
     const Sizes groups(grid), size(block);
-    const std::uint64_t count = groups.product(), most = kernel.most_lanes > 0 ? kernel.most_lanes : kMostLanes;
+    const std::uint64_t count = groups.product(),
+                        most = kernel.most_lanes > 0 ? kernel.most_lanes : kMostLanes;
     if (count == 0 || size.product() == 0) refuse("a size of the launch is 0");
     if (size.of[0] > most || size.of[1] > most || size.of[2] > most || size.product() > most)
         refuse("threadgroups have at most " + std::to_string(most) + " lanes");

@@ -14,9 +14,9 @@ namespace {
 
 // The field of MslPlace that an attribute stands for.
 const std::map<std::string, std::string, std::less<>> kPlaces = {
-    {"thread_position_in_grid", "in_grid"},        {"threads_per_grid", "grid_size"},
+    {"thread_position_in_grid", "in_grid"},         {"threads_per_grid", "grid_size"},
     {"thread_position_in_threadgroup", "in_group"}, {"threads_per_threadgroup", "group_size"},
-    {"threadgroup_position_in_grid", "group"},     {"threadgroups_per_grid", "groups"},
+    {"threadgroup_position_in_grid", "group"},      {"threadgroups_per_grid", "groups"},
     {"thread_index_in_threadgroup", "index"},
 };
 
@@ -71,8 +71,7 @@ public:
         for (std::size_t i = 0; i < tokens_.size(); ++i) {
             if (is(i, "kernel") && depth == 0) i = read_kernel(i);
             if (is(i, "threadgroup") && i == statement && is_memory(i)) {
-                if (depth == 0 || kernel_end_ <= i)
-                    fail(i, "memory of a threadgroup stands in a kernel");
+                if (depth == 0 || kernel_end_ <= i) fail(i, "memory of a threadgroup stands in a kernel");
                 edits_.emplace_back(tokens_[i].begin, "MSL_MEMORY(" + result_.kernels.back().name + ") ");
             }
             if (is(i, "{")) ++depth;
@@ -164,8 +163,8 @@ private:
     }
 
     void bind(std::size_t i, MslKernelText& kernel, const MslArgument& argument) const {
-        const std::string what = "argument " + std::to_string(kernel.arguments.size()) + " of kernel '" +
-                                 kernel.name + "' ";
+        const std::string what =
+            "argument " + std::to_string(kernel.arguments.size()) + " of kernel '" + kernel.name + "' ";
         if (argument.attribute != "buffer" && !kPlaces.contains(argument.attribute))
             fail(i, what + (argument.attribute.empty()
                                 ? "has no binding"

@@ -19,8 +19,8 @@ namespace invar::test {
 namespace {
 
 constexpr const char* kName = "metal-sim";
-constexpr std::size_t kMostBuffers = 31;       // indices of a kernel's arguments in Metal
-constexpr std::size_t kGroupMemory = 32 << 10; // bytes a threadgroup, on every device of Apple's
+constexpr std::size_t kMostBuffers = 31;        // indices of a kernel's arguments in Metal
+constexpr std::size_t kGroupMemory = 32 << 10;  // bytes a threadgroup, on every device of Apple's
 
 // Memory that ends at a page that must not be touched, as near as the alignment allows, and begins behind another one.
 class GuardedBuffer final : public Buffer {
@@ -131,9 +131,11 @@ public:
             program->shape.prepare(params, placed, written);
             if (written.elements == 0) return;
             bound.add(written.words.data());
-            // Two threadgroups, whatever the size: kernels walk on in strides of the grid.
-            const SourceKernel& chosen =
-                written.flat ? program->flat : written.wide ? program->view_wide : program->view;
+            // Two threadgroups, whatever the size: kernels walk on in strides of the grid. Wide arithmetic serves for
+            // launches of any size.
+            const SourceKernel& chosen = written.flat                         ? program->flat
+                                         : written.wide || launches_ % 2 == 1 ? program->view_wide
+                                                                              : program->view;
             start(chosen, {2, 1, 1}, {64, 1, 1}, bound);
         } else if (const auto* grid = dynamic_cast<GridKernel*>(&kernel)) {
             const Dim3 &g = config.grid, &b = config.block;
@@ -251,10 +253,12 @@ public:
             return std::make_shared<SourceModule>(module.name, source->text);
         const auto* text = std::get_if<ProgramText>(&module.body);
         if (text == nullptr)
-            throw Unsupported(name() + ": module '" + module.name + "' is neither programs nor source in 'metal'");
+            throw Unsupported(name() + ": module '" + module.name +
+                              "' is neither programs nor source in 'metal'");
         const std::vector<Program> programs = assemble_for_device(name(), module.name, text->text);
         for (const Program& program : programs)
-            if (static_cast<std::uint64_t>(program.shared_bytes()) + grid_scratch_bytes(program) > kGroupMemory)
+            if (static_cast<std::uint64_t>(program.shared_bytes()) + grid_scratch_bytes(program) >
+                kGroupMemory)
                 throw Unsupported(name() + ": program '" + program.name + "' takes more than the " +
                                   std::to_string(kGroupMemory) + " bytes of a threadgroup");
         auto inner = std::make_shared<SourceModule>(module.name, write_source(programs, Language::metal));
