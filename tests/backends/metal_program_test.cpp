@@ -7,6 +7,7 @@
 
 #include "backends/program_matrix.h"
 #include "metalsim/software_metal.h"
+#include "program/grid.h"
 #include "program/writer.h"
 
 namespace invar::test {
@@ -45,9 +46,10 @@ TEST(MetalWriter, AtomicsOf64BitsAreRefusedByName) {
 }
 
 TEST(MetalWriter, AddressesThatDependOnDataAreDeclined) {
-    EXPECT_NE(refusal(".program take\n.param a: f32*\n.param i: i32*\n.param out: f32*\nLDG.i32 x, [i + gid]\n"
-                      "LDG.f32 y, [a + x]\nSTG.f32 [out + gid], y\n"),
-              "");
+    EXPECT_NE(
+        refusal(".program take\n.param a: f32*\n.param i: i32*\n.param out: f32*\nLDG.i32 x, [i + gid]\n"
+                "LDG.f32 y, [a + x]\nSTG.f32 [out + gid], y\n"),
+        "");
 }
 
 TEST(MetalWriter, ArgumentsAreNumberedInTheOrderOfTheProgram) {
@@ -71,6 +73,29 @@ TEST_F(MetalProgramTest, EveryInstructionAtEveryTypeInGridPrograms) { check_ever
 TEST_F(MetalProgramTest, ViewsScalarsAndSeveralOutputs) { check_views_scalars_and_several_outputs(); }
 TEST_F(MetalProgramTest, RoundingTo16Bits) { check_rounding_to_16_bits(); }
 TEST_F(MetalProgramTest, LaunchesThatDoNotFitAreRefused) { check_launches_that_do_not_fit(); }
+
+// What the fence does cannot be seen where lanes take turns; that Metal 3.2 has it under this name and takes it can.
+TEST_F(MetalProgramTest, FencesAreThoseOfMetal) {
+    const std::string text =
+        ".program p\n.param a: u32*\nMOV.u32 i, thread.x\nSTG.u32 [a + i], i\nMEMBAR\nATOM.add.u32 x, [a + "
+        "8], 1\n";
+    EXPECT_NE(metal(text).find("FENCE();"), std::string::npos);
+    const auto module = device->compile({"fence", ProgramText{text}});
+    std::vector<std::vector<std::byte>> host(1, std::vector<std::byte>(9 * 4));
+    std::byte room[kMaxGridParamsBytes];
+    const std::size_t size = write_grid_params(room, 0, {});
+    const auto got =
+        run_both(assemble(text), module->kernel("p"), host, std::span(room, size), 0, {{1}, {8}});
+    EXPECT_EQ(got, host);
+}
+
+TEST_F(MetalProgramTest, MemoryOfAThreadgroupThatNoDeviceHasIsDeclined) {
+    // 31 KiB of its own, and 8 KiB in which warps meet.
+    const std::string text =
+        ".program p\n.param a: f32*\n.shared s: f32[7936]\nLDG.f32 x, [a + gid]\nSTS.f32 [s + gid], x\n"
+        "RED.add.block.f32 x, x\nSTG.f32 [a + gid], x\n";
+    EXPECT_THROW(device->compile({"large", ProgramText{text}}), Unsupported);
+}
 
 }  // namespace
 }  // namespace invar::test
