@@ -95,6 +95,8 @@ const std::string& version() {
     return text;
 }
 
+const std::string kHeaders = std::string(INVAR_SOURCE_DIR) + "/tests/metalsim/include";
+
 // -fno-strict-aliasing: atomics of this standard library are plain accesses of another type than the buffer's; Metal's are
 // not. -ffp-contract=off: the standard library's own; sources say it with a pragma that clang does not know.
 // -tail-dup: the machine code has no word for calls that must not be doubled (metal_stdlib, msl_meet).
@@ -104,7 +106,7 @@ const std::vector<std::string> kFlags = {"-x",
                                          "-std=c++17",
                                          "-nostdinc",
                                          "-I",
-                                         INVAR_SOURCE_DIR "/tests/metalsim/include",
+                                         kHeaders,
                                          "-O1",
                                          "-g1",
                                          "-fPIC",
@@ -141,7 +143,7 @@ std::string key_of(const std::string& source) {
         std::string all = version();
         for (const std::string& flag : kFlags) all += flag + "\n";
         for (const char* header : {"metal_stdlib", "msl_interface.h"})
-            all += read_whole(fs::path(INVAR_SOURCE_DIR) / "tests/metalsim/include" / header);
+            all += read_whole(fs::path(kHeaders) / header);
         return all + msl_launchers({{"k", {{"buffer", 0}, {"threads_per_grid", 0}}, 1}});
     }();
     const std::string all = surroundings + source;

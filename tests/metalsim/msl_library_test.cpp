@@ -201,6 +201,31 @@ TEST_F(MslLibraryTest, SourcesThatAreNoMetalAreRefused) {
         "");
 }
 
+TEST(MslTranslation, PointersHaveAnAddressSpace) {
+    const auto refused = [](const std::string& text) {
+        try {
+            translate_msl(text);
+        } catch (const CompileFailed& e) {
+            return std::string(e.what());
+        }
+        return std::string();
+    };
+    EXPECT_EQ(
+        refused("void f() {\n  float x;\n  float* p = &x;\n}"),
+        "metal source, line 3: 'p' points without an address space: device, constant, threadgroup or thread");
+    for (const char* text :
+         {"void f(float* p);", "void f(int a, const float* const p) {}", "void f(vec<float, 4>& v) {}",
+          "static inline int g(metal::uint2 & v) {}", "void f() { { int* p; } }"})
+        EXPECT_NE(refused(text), "") << text;
+    for (const char* text :
+         {"void f(device float* p, thread int& x, constant const S& s, volatile threadgroup atomic_uint* a);",
+          "int f(int a, int b) { return a * b; }",
+          "void f() { x = a * b; g(a * b, c & d); *p = 3; return g(a * b); }",
+          "void f() { if (a * b == c && d) h(&x); thread float* p = (thread float*)&x; }",
+          "void f() { auto y = (device u32*)x + n * (a & b); for (; a & b;) {} }"})
+        EXPECT_EQ(refused(text), "") << text;
+}
+
 TEST(MslTranslation, KeepsLinesAndFindsArguments) {
     const MslTranslation t = translate_msl(
         "#define K kernel \\\n void\n"

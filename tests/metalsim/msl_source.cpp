@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <initializer_list>
 #include <map>
 #include <string_view>
 
@@ -74,6 +75,7 @@ public:
                 if (depth == 0 || kernel_end_ <= i) fail(i, "memory of a threadgroup stands in a kernel");
                 edits_.emplace_back(tokens_[i].begin, "MSL_MEMORY(" + result_.kernels.back().name + ") ");
             }
+            if (is(i, "*") || is(i, "&")) check_pointer(i);
             if (is(i, "{")) ++depth;
             if (is(i, "}")) --depth;
             if (is(i, "{") || is(i, "}") || is(i, ";")) statement = i + 1;
@@ -117,6 +119,50 @@ private:
             if (brackets == 0 && (is(i, "*") || is(i, "&"))) return false;
         }
         return true;
+    }
+
+    bool is_any(std::size_t i, std::initializer_list<std::string_view> words) const {
+        return std::find(words.begin(), words.end(), text(i)) != words.end();
+    }
+
+    // Whether the parenthesis opens the parameters of a function: a type and a name stand before it.
+    bool opens_parameters(std::size_t i) const {
+        return i >= 2 && tokens_[i - 1].word &&
+               (is_any(i - 2, {"*", "&", ">"}) ||
+                (tokens_[i - 2].word && !is_any(i - 2, {"return", "else", "case", "do"})));
+    }
+
+    // Metal wants an address space for what a variable or a parameter points or refers to; to clang it is all the same.
+    void check_pointer(std::size_t star) const {
+        std::size_t name = star + 1;
+        while (is_any(name, {"const", "*", "&"})) ++name;
+        const bool declares = name < tokens_.size() && tokens_[name].word;
+        if (!declares || star == 0 || !(tokens_[star - 1].word || is(star - 1, ">"))) return;
+        std::size_t begin = star;  // of the type
+        int angles = 0;
+        for (; begin > 0; --begin) {
+            const std::size_t before = begin - 1;
+            angles += (is(before, ">") ? 1 : 0) - (is(before, "<") ? 1 : 0);
+            const bool inside = angles > 0 || is(before, "<");
+            if (!tokens_[before].word && !is(before, ":") && !inside) break;
+            if (is_any(before, {"device", "constant", "threadgroup", "thread", "return"})) return;
+        }
+        if (begin == 0) return;
+        const std::size_t before = begin - 1;
+        bool declaration = false;
+        if (is_any(before, {";", "{", "}"})) {
+            // A reference is never without a value.
+            declaration = is(name + 1, "=") || (is(name + 1, ";") && is(star, "*"));
+        } else if (is_any(before, {"(", ","}) && is_any(name + 1, {",", ")", "="})) {
+            // In a list of parameters, which begins at the parenthesis that is open here.
+            std::size_t open = before;
+            for (int depth = 0; open > 0 && !(is(open, "(") && depth == 0); --open)
+                depth += (is(open, ")") ? 1 : 0) - (is(open, "(") ? 1 : 0);
+            declaration = is(open, "(") && opens_parameters(open);
+        }
+        if (declaration)
+            fail(star, "'" + std::string(text(name)) +
+                           "' points without an address space: device, constant, threadgroup or thread");
     }
 
     // From the word to the parenthesis that closes the arguments; returns that token.

@@ -25,7 +25,8 @@ struct MslTranslation {
 };
 
 // Throws CompileFailed for what the language or the device does not have: threadgroup memory outside of a kernel, arguments
-// without a binding, two buffers at one index. Kernels that macros or templates make are not seen.
+// without a binding, two buffers at one index, variables and parameters that point without an address space. What stands in
+// macros is not seen, nor kernels that templates make.
 MslTranslation translate_msl(const std::string& source);
 
 // C++ that is put behind a translated text: a function for each kernel that fetches its arguments, and the table of them.
