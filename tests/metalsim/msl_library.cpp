@@ -194,6 +194,14 @@ std::string why_no_msl() {
 #endif
 }
 
+bool msl_required() {
+#if defined(INVAR_SANITIZED)
+    return false;
+#else
+    return !env_string("INVAR_REQUIRE_METALSIM").empty();
+#endif
+}
+
 MslLibrary::MslLibrary(const std::string& source) {
     const fs::path file = compiled(source);
     handle_ = ::dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL);

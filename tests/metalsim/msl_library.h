@@ -12,9 +12,11 @@
 
 namespace invar::test {
 
-// Empty where sources can be compiled and run here; else why not. Tests skip then, or fail where INVAR_REQUIRE_METALSIM is
-// set. INVAR_METALSIM_CLANG names the compiler (default: clang++-19).
+// Empty where sources can be compiled and run here; else why not. INVAR_METALSIM_CLANG names the compiler (default:
+// clang++-19). Not under sanitizers, which do not follow a change of stacks.
 std::string why_no_msl();
+// Whether a test that cannot run then fails rather than skips: INVAR_REQUIRE_METALSIM is set, and there are no sanitizers.
+bool msl_required();
 
 // In which order lanes and threadgroups take their turns. What a kernel gives must not depend on it.
 struct MslSchedule {

@@ -7,7 +7,6 @@
 
 #include <gtest/gtest.h>
 
-#include "base/env.h"
 #include "device/device.h"
 #include "metalsim/msl_library.h"
 
@@ -17,12 +16,12 @@ namespace invar::test {
 // shuffled with a seed of its own, and every other launch of strided buffers the kernel with 64-bit arithmetic. It takes programs and sources in 'metal'. Call it only where why_no_msl() is empty.
 std::shared_ptr<Device> software_metal_device();
 
-// Skips the test where sources cannot be compiled, or fails it where INVAR_REQUIRE_METALSIM is set.
-#define INVAR_NEEDS_METALSIM()                                                                     \
-    do {                                                                                           \
-        const std::string why = ::invar::test::why_no_msl();                                       \
-        if (!why.empty() && !::invar::env_string("INVAR_REQUIRE_METALSIM").empty()) FAIL() << why; \
-        if (!why.empty()) GTEST_SKIP() << why;                                                     \
+// Skips the test where sources cannot be compiled, or fails it where they must.
+#define INVAR_NEEDS_METALSIM()                                            \
+    do {                                                                  \
+        const std::string why = ::invar::test::why_no_msl();              \
+        if (!why.empty() && ::invar::test::msl_required()) FAIL() << why; \
+        if (!why.empty()) GTEST_SKIP() << why;                            \
     } while (false)
 
 }  // namespace invar::test

@@ -5,6 +5,9 @@ using namespace metal;
 #pragma METAL fp contract(off)
 #else
 #pragma clang fp contract(off)
+#ifdef __FAST_MATH__
+#error "compile it without fast mathematics: NaN and -0 count"
+#endif
 #endif
 typedef char i8; typedef short i16; typedef int i32; typedef long i64;
 typedef uchar u8; typedef ushort u16; typedef uint u32; typedef ulong u64;
