@@ -242,9 +242,9 @@ void add_asm(CLI::App& root, std::function<int()>& chosen) {
                                chosen);
     add_file(emit.app, *emit.arguments);
     add_text(emit.app, "--target", emit.arguments->target,
-             "cuda, opencl, or text: the program's canonical form", "TARGET")
+             "cuda, opencl, metal, or text: the program's canonical form", "TARGET")
         ->required()
-        ->check(CLI::IsMember({"cuda", "opencl", "text"}));
+        ->check(CLI::IsMember({"cuda", "opencl", "metal", "text"}));
     emit.app.add_flag("--optimize", emit.arguments->optimize,
                       "Optimise the text too, as what devices compile always is");
     Command<AsmArguments> save(group, "save", "Write programs as bytes, with a version and a checksum",

@@ -384,7 +384,9 @@ int run_asm_emit(const AsmArguments& a) {
     if (a.target == "text")
         for (const Program& p : programs) text += to_text(p);
     else
-        text = write_source(programs, a.target == "cuda" ? Language::cuda : Language::opencl);
+        text = write_source(programs, a.target == "cuda"     ? Language::cuda
+                                      : a.target == "opencl" ? Language::opencl
+                                                             : Language::metal);
     write_out(a.json ? Json({{"target", a.target}, {"text", text}}).dump() + "\n" : text);
     return 0;
 }

@@ -90,8 +90,8 @@ FLOAT_ATOMIC(f64, u64, min, LESSER, __double_as_longlong, __longlong_as_double)
 FLOAT_ATOMIC(f64, u64, max, GREATER, __double_as_longlong, __longlong_as_double)
 )";
 
-// Warps through memory of the block: no sub-groups are asked for. Everything meets before it writes and before it reads.
 inline constexpr const char* kGridOpencl = R"(
+#define SHARED local
 #define MEET() barrier(CLK_LOCAL_MEM_FENCE | CLK_GLOBAL_MEM_FENCE)
 PRIVATE void report(global i64* faults, i64 instruction, i64 lane, i64 block, i64 element, i64 held) {
     if (atomic_cmpxchg((volatile global int*)faults, 0, 1) != 0) return;
@@ -100,48 +100,6 @@ PRIVATE void report(global i64* faults, i64 instruction, i64 lane, i64 block, i6
     faults[3] = block;
     faults[4] = element;
     faults[5] = held;
-}
-
-PRIVATE u32 present(u32 tid, u32 lanes) { const u32 left = lanes - (tid & ~31u); return left < 32 ? left : 32; }
-#define SHUFFLES(T)                                                                                   \
-PRIVATE T SHFL_idx_##T(T v, u32 from, u32 tid, u32 lanes, local u64* scratch) {                       \
-    local T* const values = (local T*)scratch;                                                        \
-    MEET();                                                                                           \
-    values[tid] = v;                                                                                  \
-    MEET();                                                                                           \
-    return values[from < present(tid, lanes) ? (tid & ~31u) + from : tid];                            \
-}                                                                                                     \
-PRIVATE T SHFL_up_##T(T v, u32 by, u32 tid, u32 lanes, local u64* scratch) {                          \
-    return SHFL_idx_##T(v, by <= (tid & 31) ? (tid & 31) - by : tid & 31, tid, lanes, scratch);       \
-}                                                                                                     \
-PRIVATE T SHFL_down_##T(T v, u32 by, u32 tid, u32 lanes, local u64* scratch) {                        \
-    return SHFL_idx_##T(v, by < 32 ? (tid & 31) + by : tid & 31, tid, lanes, scratch);                \
-}                                                                                                     \
-PRIVATE T SHFL_xor_##T(T v, u32 by, u32 tid, u32 lanes, local u64* scratch) {                         \
-    return SHFL_idx_##T(v, (tid & 31) ^ by, tid, lanes, scratch);                                     \
-}
-// The lanes that hold a part of what lane 0 will hold join those of twice the distance, until one is left.
-#define REDUCTION(T, NAME, OP)                                                                        \
-PRIVATE void tree_##NAME##_##T(local T* values, T v, u32 tid, u32 lanes) {                            \
-    const u32 there = present(tid, lanes), lane = tid & 31;                                           \
-    MEET();                                                                                           \
-    values[tid] = v;                                                                                  \
-    for (u32 bit = 16; bit > 0; bit /= 2) {                                                           \
-        MEET();                                                                                       \
-        if (lane < bit && lane + bit < there) values[tid] = OP##_##T(values[tid], values[tid + bit]); \
-    }                                                                                                 \
-    MEET();                                                                                           \
-}                                                                                                     \
-PRIVATE T RED_##NAME##_warp_##T(T v, u32 tid, u32 lanes, local u64* scratch) {                        \
-    tree_##NAME##_##T((local T*)scratch, v, tid, lanes);                                              \
-    return ((local T*)scratch)[tid & ~31u];                                                           \
-}                                                                                                     \
-PRIVATE T RED_##NAME##_block_##T(T v, u32 tid, u32 lanes, local u64* scratch) {                       \
-    local T* const values = (local T*)scratch;                                                        \
-    tree_##NAME##_##T(values, v, tid, lanes);                                                         \
-    T all = values[0];                                                                                \
-    for (u32 w = 32; w < lanes; w += 32) all = OP##_##T(all, values[w]);                              \
-    return all;                                                                                       \
 }
 
 #define ATOMICS32(T, SPACE, S)                                                                        \
@@ -154,6 +112,53 @@ PRIVATE T ATOM_xor_##T##S(volatile SPACE T* p, T a) { return atomic_xor(p, a); }
 PRIVATE T ATOM_exch_##T##S(volatile SPACE T* p, T a) { return atomic_xchg(p, a); }                    \
 PRIVATE T ATOM_cas_##T##S(volatile SPACE T* p, T a, T b) { return atomic_cmpxchg(p, a, b); }
 ATOMICS32(i32, global, _g) ATOMICS32(i32, local, _l) ATOMICS32(u32, global, _g) ATOMICS32(u32, local, _l)
+)";
+
+// Of OpenCL and Metal. Warps through memory of the block (SHARED): no sub-groups are asked for. Everything meets before it
+// writes and before it reads.
+inline constexpr const char* kGridExchange = R"(
+PRIVATE u32 present(u32 tid, u32 lanes) { const u32 left = lanes - (tid & ~31u); return left < 32 ? left : 32; }
+#define SHUFFLES(T)                                                                                   \
+PRIVATE T SHFL_idx_##T(T v, u32 from, u32 tid, u32 lanes, SHARED u64* scratch) {                       \
+    SHARED T* const values = (SHARED T*)scratch;                                                        \
+    MEET();                                                                                           \
+    values[tid] = v;                                                                                  \
+    MEET();                                                                                           \
+    return values[from < present(tid, lanes) ? (tid & ~31u) + from : tid];                            \
+}                                                                                                     \
+PRIVATE T SHFL_up_##T(T v, u32 by, u32 tid, u32 lanes, SHARED u64* scratch) {                          \
+    return SHFL_idx_##T(v, by <= (tid & 31) ? (tid & 31) - by : tid & 31, tid, lanes, scratch);       \
+}                                                                                                     \
+PRIVATE T SHFL_down_##T(T v, u32 by, u32 tid, u32 lanes, SHARED u64* scratch) {                        \
+    return SHFL_idx_##T(v, by < 32 ? (tid & 31) + by : tid & 31, tid, lanes, scratch);                \
+}                                                                                                     \
+PRIVATE T SHFL_xor_##T(T v, u32 by, u32 tid, u32 lanes, SHARED u64* scratch) {                         \
+    return SHFL_idx_##T(v, (tid & 31) ^ by, tid, lanes, scratch);                                     \
+}
+// The lanes that hold a part of what lane 0 will hold join those of twice the distance, until one is left.
+#define REDUCTION(T, NAME, OP)                                                                        \
+PRIVATE void tree_##NAME##_##T(SHARED T* values, T v, u32 tid, u32 lanes) {                            \
+    const u32 there = present(tid, lanes), lane = tid & 31;                                           \
+    MEET();                                                                                           \
+    values[tid] = v;                                                                                  \
+    for (u32 bit = 16; bit > 0; bit /= 2) {                                                           \
+        MEET();                                                                                       \
+        if (lane < bit && lane + bit < there) values[tid] = OP##_##T(values[tid], values[tid + bit]); \
+    }                                                                                                 \
+    MEET();                                                                                           \
+}                                                                                                     \
+PRIVATE T RED_##NAME##_warp_##T(T v, u32 tid, u32 lanes, SHARED u64* scratch) {                        \
+    tree_##NAME##_##T((SHARED T*)scratch, v, tid, lanes);                                              \
+    return ((SHARED T*)scratch)[tid & ~31u];                                                           \
+}                                                                                                     \
+PRIVATE T RED_##NAME##_block_##T(T v, u32 tid, u32 lanes, SHARED u64* scratch) {                       \
+    SHARED T* const values = (SHARED T*)scratch;                                                        \
+    tree_##NAME##_##T(values, v, tid, lanes);                                                         \
+    T all = values[0];                                                                                \
+    for (u32 w = 32; w < lanes; w += 32) all = OP##_##T(all, values[w]);                              \
+    return all;                                                                                       \
+}
+
 #define IS_NEGATIVE_f32(x) (as_int(x) < 0)
 // A new value from the old one, tried until nobody came between.
 #define TRIED(T, B, NAME, SPACE, S, SWAP, TO_BITS, FROM_BITS, NEW)                                    \
@@ -192,6 +197,59 @@ TRIED(f64, u64, min, global, _g, atom_cmpxchg, as_ulong, as_double, LESSER_f64(o
 TRIED(f64, u64, max, global, _g, atom_cmpxchg, as_ulong, as_double, GREATER_f64(old, a))
 TRIED(f64, u64, min, local, _l, atom_cmpxchg, as_ulong, as_double, LESSER_f64(old, a))
 TRIED(f64, u64, max, local, _l, atom_cmpxchg, as_ulong, as_double, GREATER_f64(old, a))
+)";
+
+inline constexpr const char* kGridMetal = R"(
+#define SHARED threadgroup
+#define MEET() threadgroup_barrier(mem_flags::mem_device | mem_flags::mem_threadgroup)
+#if __METAL_VERSION__ >= 320
+#define FENCE() \
+    atomic_thread_fence(mem_flags::mem_device | mem_flags::mem_threadgroup, memory_order_seq_cst, thread_scope_device)
+#else
+#define FENCE() static_assert(false, "MEMBAR needs Metal 3.2")
+#endif
+PRIVATE void report(device i64* faults, i64 instruction, i64 lane, i64 block, i64 element, i64 held) {
+    if (atomic_exchange_explicit((device atomic_uint*)faults, 1u, memory_order_relaxed) != 0) return;
+    faults[1] = instruction + 1;
+    faults[2] = lane;
+    faults[3] = block;
+    faults[4] = element;
+    faults[5] = held;
+}
+// The exchange that the language has may fail for no reason.
+#define SWAP(SPACE, S)                                                                                \
+PRIVATE u32 swap##S(volatile SPACE u32* p, u32 was, u32 to) {                                         \
+    u32 now = was;                                                                                    \
+    while (!atomic_compare_exchange_weak_explicit((volatile SPACE atomic_uint*)p, &now, to,           \
+                                                  memory_order_relaxed, memory_order_relaxed) &&      \
+           now == was) {                                                                              \
+    }                                                                                                 \
+    return now;                                                                                       \
+}
+SWAP(device, _g) SWAP(threadgroup, _l)
+#define ATOMIC32(T, A, NAME, FUNCTION, SPACE, S)                                                      \
+PRIVATE T ATOM_##NAME##_##T##S(volatile SPACE T* p, T a) {                                            \
+    return FUNCTION((volatile SPACE A*)p, a, memory_order_relaxed);                                   \
+}
+#define ATOMICS32(T, A, SPACE, S)                                                                     \
+ATOMIC32(T, A, add, atomic_fetch_add_explicit, SPACE, S)                                              \
+ATOMIC32(T, A, min, atomic_fetch_min_explicit, SPACE, S)                                              \
+ATOMIC32(T, A, max, atomic_fetch_max_explicit, SPACE, S)                                              \
+ATOMIC32(T, A, and, atomic_fetch_and_explicit, SPACE, S)                                              \
+ATOMIC32(T, A, or, atomic_fetch_or_explicit, SPACE, S)                                                \
+ATOMIC32(T, A, xor, atomic_fetch_xor_explicit, SPACE, S)                                              \
+ATOMIC32(T, A, exch, atomic_exchange_explicit, SPACE, S)                                              \
+PRIVATE T ATOM_cas_##T##S(volatile SPACE T* p, T a, T b) {                                            \
+    return (T)swap##S((volatile SPACE u32*)p, (u32)a, (u32)b);                                        \
+}
+ATOMICS32(i32, atomic_int, device, _g) ATOMICS32(i32, atomic_int, threadgroup, _l)
+ATOMICS32(u32, atomic_uint, device, _g) ATOMICS32(u32, atomic_uint, threadgroup, _l)
+)";
+inline constexpr const char* kGridMetalFloats = R"(
+TRIED(f32, u32, min, device, _g, swap_g, as_uint, as_float, LESSER_f32(old, a))
+TRIED(f32, u32, max, device, _g, swap_g, as_uint, as_float, GREATER_f32(old, a))
+TRIED(f32, u32, min, threadgroup, _l, swap_l, as_uint, as_float, LESSER_f32(old, a))
+TRIED(f32, u32, max, threadgroup, _l, swap_l, as_uint, as_float, GREATER_f32(old, a))
 )";
 
 inline constexpr const char* kGridWarps = R"(

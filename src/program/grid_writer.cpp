@@ -19,7 +19,7 @@ struct GridDialect {
     const char* dims[3];
     const char* barrier;
     const char* fence;
-    bool opencl;
+    Language language;
 };
 constexpr GridDialect kCuda = {"ull",
                                "",
@@ -32,7 +32,7 @@ constexpr GridDialect kCuda = {"ull",
                                {"x", "y", "z"},
                                "__syncthreads();",
                                "__threadfence();",
-                               false};
+                               Language::cuda};
 constexpr GridDialect kOpencl = {"ul",
                                  "global ",
                                  "local ",
@@ -44,7 +44,10 @@ constexpr GridDialect kOpencl = {"ul",
                                  {"(0)", "(1)", "(2)"},
                                  "MEET();",
                                  "mem_fence(CLK_LOCAL_MEM_FENCE | CLK_GLOBAL_MEM_FENCE);",
-                                 true};
+                                 Language::opencl};
+constexpr GridDialect kMetal = {
+    "ul",       "device ",  "threadgroup ",     "p.w[",    "thread_at", "block_dim",
+    "block_at", "grid_dim", {".x", ".y", ".z"}, "MEET();", "FENCE();",  Language::metal};
 
 bool uses(std::span<const Program> programs, bool (*what)(const Program&)) {
     return std::any_of(programs.begin(), programs.end(), what);
@@ -64,31 +67,38 @@ std::string fault_text(const Program& p, const Instruction& i) {
 class GridWriter {
 public:
     GridWriter(const Program& program, const GridDialect& dialect)
-        : d_(dialect), p_(program), buffers_(program.buffers()), scalars_(program.scalars()) {}
+        : d_(dialect),
+          p_(program),
+          buffers_(program.buffers()),
+          scalars_(program.scalars()),
+          opencl_(dialect.language == Language::opencl),
+          metal_(dialect.language == Language::metal),
+          spaces_(opencl_ || metal_) {}
 
     std::string text() {
         const std::string words = p_.name + "_words";
         out_ = "\nstruct " + words + " { i64 w[" + std::to_string(1 + buffers_.size() + scalars_.size()) +
                "]; };\n";
         const std::uint64_t lanes = p_.block_lanes();
-        if (!d_.opencl) {
-            out_ += "extern \"C\" __global__ void __launch_bounds__(" +
-                    std::to_string(lanes > 0 ? lanes : kMaxBlockLanes) + ") " + p_.name + "_grid(";
-        } else {
+        const std::string most = std::to_string(lanes > 0 ? lanes : kMaxBlockLanes);
+        if (opencl_) {
             out_ += "kernel ";
             if (lanes > 0)
                 out_ += "__attribute__((reqd_work_group_size(" + std::to_string(p_.block[0]) + ", " +
                         std::to_string(p_.block[1]) + ", " + std::to_string(p_.block[2]) + "))) ";
-            out_ += "void " + p_.name + "_grid(";
+            out_ += "void ";
+        } else if (metal_) {
+            out_ += "[[kernel, max_total_threads_per_threadgroup(" + most + ")]] void ";
+        } else {
+            out_ += "extern \"C\" __global__ void __launch_bounds__(" + most + ") ";
         }
+        out_ += p_.name + "_grid(";
         for (std::size_t b = 0; b < buffers_.size(); ++b) {
             const std::string n = std::to_string(b);
-            out_ += d_.memory + element(b) + "* " + (d_.opencl ? "m" + n + ", u64 f" + n : "b" + n) + ", ";
+            out_ += d_.memory + element(b) + "* " + (opencl_ ? "m" + n + ", u64 f" + n : "b" + n) +
+                    (metal_ ? written_binding(b) : "") + ", ";
         }
-        out_ += d_.opencl ? (opencl_words_in_memory(p_) ? "constant struct " + words + "* p"
-                                                        : "const struct " + words + " words") +
-                                ", global i64* faults) {\n"
-                          : "const " + words + " p, FaultBox* faults) {\n";
+        out_ += last_arguments(words) + ") {\n";
         head(words);
         for (std::size_t k = 0; k < p_.instructions.size(); ++k) statement(k, p_.instructions[k]);
         return out_ + "}\n";
@@ -101,12 +111,26 @@ private:
         return static_cast<std::size_t>(std::find(buffers_.begin(), buffers_.end(), parameter) -
                                         buffers_.begin());
     }
+    // The words, where to report faults, and in Metal the lane's place.
+    std::string last_arguments(const std::string& words) const {
+        if (metal_)
+            return "constant const " + words + "& p" + written_binding(buffers_.size()) +
+                   ", device i64* faults" + written_binding(buffers_.size() + 1) + ", uint3 " + d_.thread +
+                   " [[thread_position_in_threadgroup]], uint3 " + d_.size +
+                   " [[threads_per_threadgroup]], uint3 " + d_.block +
+                   " [[threadgroup_position_in_grid]], uint3 " + d_.blocks + " [[threadgroups_per_grid]]";
+        if (opencl_)
+            return (opencl_words_in_memory(p_) ? "constant struct " + words + "* p"
+                                               : "const struct " + words + " words") +
+                   ", global i64* faults";
+        return "const " + words + " p, FaultBox* faults";
+    }
     std::string word(std::size_t w) const { return d_.word + std::to_string(w) + "]"; }
     void line(const std::string& text) { out_.append(depth_ * 2, ' ') += text + "\n"; }
 
     // Places in the grid, buffers, scalars, shared arrays and registers.
     void head(const std::string& words) {
-        if (d_.opencl) {
+        if (opencl_) {
             if (!opencl_words_in_memory(p_)) line("const struct " + words + "* const p = &words;");
             for (std::size_t b = 0; b < buffers_.size(); ++b) {
                 const std::string n = std::to_string(b), type = "global " + element(b) + "*";
@@ -130,8 +154,8 @@ private:
             line("const " + std::string(dtype_name(t)) + " s" + std::to_string(s) + " = " +
                  written_value(t, "(u64)" + word(1 + buffers_.size() + s)) + ";");
         }
-        if (d_.opencl && grid_scratch_bytes(p_) > 0)
-            line("local u64 scratch[" + std::to_string(grid_scratch_bytes(p_) / 8) + "];");
+        if (spaces_ && grid_scratch_bytes(p_) > 0)
+            line(std::string(d_.shared) + "u64 scratch[" + std::to_string(grid_scratch_bytes(p_) / 8) + "];");
         for (std::size_t a = 0; a < p_.shared.size(); ++a) {
             const std::string n = std::to_string(a), count = std::to_string(p_.shared[a].count);
             line(d_.shared + written_storage(p_.shared[a].dtype) + " t" + n + "[" + count + "];");
@@ -178,7 +202,7 @@ private:
 
     std::string fault(std::size_t k, const Instruction& i, const std::string& element,
                       const std::string& held) const {
-        return "report(faults, " + (d_.opencl ? std::to_string(k) : "\"" + fault_text(p_, i) + "\"") +
+        return "report(faults, " + (spaces_ ? std::to_string(k) : "\"" + fault_text(p_, i) + "\"") +
                ", (i64)tid, (i64)number, (i64)" + element + ", (i64)" + held + ");";
     }
 
@@ -204,7 +228,7 @@ private:
             done = place + " = " + written_store(i.type, source(i, 0)) + ";";
         } else if (is_atomic(i.opcode)) {
             done = "r" + std::to_string(i.dst) + " = " + function(i) +
-                   (d_.opencl ? (i.shared ? "_l" : "_g") : "") + "(&" + place + ", " + source(i, 0) +
+                   (spaces_ ? (i.shared ? "_l" : "_g") : "") + "(&" + place + ", " + source(i, 0) +
                    (i.opcode == Opcode::ATOM_CAS ? ", " + source(i, 1) : std::string()) + ");";
         } else {
             done = "r" + std::to_string(i.dst) + " = " + written_load(i.type, place) + ";";
@@ -253,7 +277,7 @@ private:
         if (is_collective(i.opcode)) {
             line(to + function(i) + "(" + source(i, 0) +
                  (is_shuffle(i.opcode) ? ", " + source(i, 1) : std::string()) + ", tid, lanes" +
-                 (d_.opencl ? ", scratch" : "") + ");");
+                 (spaces_ ? ", scratch" : "") + ");");
             return;
         }
         line(to + written_expression(p_, i, [this](const Operand& o, DType t) { return operand(o, t); }) +
@@ -263,6 +287,9 @@ private:
     const GridDialect& d_;
     const Program& p_;
     std::vector<int> buffers_, scalars_;
+    bool opencl_, metal_;
+    bool
+        spaces_;  // atomics have a name for each address space, warps meet through scratch memory, faults are numbers
     std::size_t depth_ = 1;
     std::string out_;
 };
@@ -296,7 +323,10 @@ bool uses_wide_atomics(const Program& program) {
 std::string grid_prelude(std::span<const Program> programs, Language language) {
     if (language == Language::cuda)
         return std::string(kGridCuda) + kGridOrdering + kGridCudaFloats + kGridWarps + "WARPS(f64)\n";
-    std::string text = std::string(kGridOpencl) + kGridOrdering + kGridOpenclFloats + kGridWarps;
+    if (language == Language::metal)
+        return std::string(kGridMetal) + kGridExchange + kGridOrdering + kGridMetalFloats + kGridWarps;
+    std::string text =
+        std::string(kGridOpencl) + kGridExchange + kGridOrdering + kGridOpenclFloats + kGridWarps;
     if (uses(programs, uses_f64)) text += "WARPS(f64)\n";
     if (uses(programs, uses_wide_atomics)) text += kGridOpenclWide;
     if (uses(programs, uses_wide_atomics) && uses(programs, uses_f64)) text += kGridOpenclWideFloats;
@@ -304,7 +334,10 @@ std::string grid_prelude(std::span<const Program> programs, Language language) {
 }
 
 std::string write_grid_program(const Program& program, Language language) {
-    return GridWriter(program, language == Language::cuda ? kCuda : kOpencl).text();
+    return GridWriter(program, language == Language::cuda     ? kCuda
+                               : language == Language::opencl ? kOpencl
+                                                              : kMetal)
+        .text();
 }
 
 GridShape::GridShape(const Program& program)

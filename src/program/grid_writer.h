@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The writer of grid programs. For a program NAME the text has one kernel NAME_grid, launched with the grid and block of the
 // launch. Arguments: the buffers as in writer.h, one struct of 64-bit words (GridWords), and where to report faults: on CUDA
-// the fault box of src/kernels/cuda_prelude.cu, in OpenCL kGridFaultWords words of 64 bits.
+// the fault box of src/kernels/cuda_prelude.cu, in OpenCL and Metal kGridFaultWords words of 64 bits. Metal: buffers at the
+// indices 0, 1, ..., then the words, then the faults.
 #pragma once
 
 #include <array>
@@ -28,7 +29,7 @@ struct GridWords {
     std::array<std::int64_t, 1 + kMaxProgramBuffers + kMaxProgramScalars> words;
 };
 
-// In OpenCL: whether somebody has claimed them, the instruction's number and 1, lane, block, element, elements there.
+// In OpenCL and Metal: whether somebody has claimed them, the instruction's number and 1, lane, block, element, elements there.
 inline constexpr std::size_t kGridFaultWords = 6;
 
 // What a grid program needs to know of itself to be launched; made once.
@@ -39,7 +40,7 @@ public:
     // Allocates nothing unless it throws.
     void prepare(std::span<const std::byte> params, const GridDims& grid, const GridDims& block,
                  std::span<const PlacedBuffer> placed, GridWords& out) const;
-    // The record of what an OpenCL kernel has reported; kind 0 where it has not.
+    // The record of what an OpenCL or Metal kernel has reported; kind 0 where it has not.
     DeviceFault fault(std::span<const std::int64_t, kGridFaultWords> words) const;
 
 private:
@@ -48,11 +49,11 @@ private:
     std::size_t scalars_ = 0;
 };
 
-// Bytes of a block's memory that the OpenCL text takes beside the shared arrays: what warps exchange goes through it.
+// Bytes of a block's memory that the OpenCL and Metal texts take beside the shared arrays: what warps exchange goes through it.
 INVAR_API std::uint64_t grid_scratch_bytes(const Program& program);
 // Whether lanes meet (SHFL, RED, BAR.SYNC) under an IF, which all lanes of a block then take together.
 INVAR_API bool meets_under_if(const Program& program);
-// Whether the program has atomics of 64-bit types, which OpenCL devices may lack.
+// Whether the program has atomics of 64-bit types, which OpenCL devices may lack and Metal devices do.
 INVAR_API bool uses_wide_atomics(const Program& program);
 
 }  // namespace invar

@@ -32,7 +32,7 @@ public:
           width_(vector_width(program)) {
         for (const int b : buffers_) strided_of_.push_back(parameter(b).strided ? strided_++ : -1);
         words_ = word_count(program);
-        words_type_ = "const " + std::string(d_.structure) + p_.name + "_words";
+        words_type_ = std::string(d_.words_space) + "const " + d_.structure + p_.name + "_words";
         if (d_.offsets && opencl_words_in_memory(program)) words_type_ = "constant " + words_type_;
         for (const Instruction& i : p_.instructions)
             if (i.buffer >= 0 && i.address.kind == Operand::Kind::reg)
@@ -62,11 +62,11 @@ private:
                                         buffers_.begin());
     }
 
-    std::string buffer_arguments(bool declare) const {
+    std::string buffer_arguments(bool declare, bool bind = false) const {
         std::string text;
         for (std::size_t b = 0; b < buffers_.size(); ++b)
             text += (declare ? d_.memory + written_storage(parameter(buffers_[b]).dtype) + "* " : "") + "b" +
-                    std::to_string(b) + ", ";
+                    std::to_string(b) + (bind ? written_binding(b) : "") + ", ";
         return text;
     }
 
@@ -174,9 +174,11 @@ private:
 
     void kernel_head(const std::string& suffix) {
         out_ += d_.kernel + p_.name + "_" + suffix + "(" +
-                (d_.offsets ? placed_arguments() : buffer_arguments(true)) + words_type_;
-        // A function takes the words by reference, in OpenCL C by pointer.
-        if (!d_.offsets)
+                (d_.offsets ? placed_arguments() : buffer_arguments(true, d_.bindings)) + words_type_;
+        // A function takes the words by reference, in OpenCL C by pointer; so does a kernel in Metal.
+        if (d_.bindings)
+            out_ += d_.words + written_binding(buffers_.size()) + ", " + d_.places + ") {\n";
+        else if (!d_.offsets)
             out_ += " p) {\n";
         else if (opencl_words_in_memory(p_))
             out_ += "* p) {\n";
@@ -245,6 +247,25 @@ private:
     std::string out_;
 };
 
+// Throws Unsupported for what no Metal device has: f64, and atomics of 64 bits.
+void check_for_metal(const Program& program) {
+    const auto refuse = [&](const std::string& what) {
+        throw Unsupported("program '" + program.name + "': " + what + "; run it on the cpu");
+    };
+    for (const Instruction& i : program.instructions) {
+        if (info(i.opcode).types == 0) continue;
+        const std::string name = (i.line > 0 ? "line " + std::to_string(i.line) + ", " : std::string()) +
+                                 std::string(info(i.opcode).name) + "." + std::string(dtype_name(i.type));
+        if (i.type == DType::f64) refuse(name + ": Metal has no double precision");
+        if (is_atomic(i.opcode) && size_of(i.type) == 8) refuse(name + ": Metal has no atomics of 64 bits");
+    }
+    for (const Parameter& p : program.parameters)
+        if (p.dtype == DType::f64) refuse("'" + p.name + "' is of f64, and Metal has no double precision");
+    for (const SharedArray& a : program.shared)
+        if (a.dtype == DType::f64) refuse("'" + a.name + "' is of f64, and Metal has no double precision");
+    if (uses_type(program, DType::f64)) refuse("a register is of f64, and Metal has no double precision");
+}
+
 }  // namespace
 
 int vector_width(const Program& program) {
@@ -259,6 +280,8 @@ bool uses_type(const Program& program, DType type) {
     return std::any_of(program.registers.begin(), program.registers.end(), is) ||
            std::any_of(program.parameters.begin(), program.parameters.end(),
                        [&](const Parameter& p) { return is(p.dtype); }) ||
+           std::any_of(program.shared.begin(), program.shared.end(),
+                       [&](const SharedArray& a) { return is(a.dtype); }) ||
            std::any_of(program.instructions.begin(), program.instructions.end(),
                        [&](const Instruction& i) { return is(i.type); });
 }
@@ -271,11 +294,15 @@ bool opencl_words_in_memory(const Program& program) {
 }
 
 std::string write_source(std::span<const Program> programs, Language language) {
-    const Dialect& dialect = language == Language::cuda ? kCuda : kOpencl;
+    const Dialect& dialect = language == Language::cuda     ? kCuda
+                             : language == Language::opencl ? kOpencl
+                                                            : kMetal;
+    if (language == Language::metal)
+        for (const Program& program : programs) check_for_metal(program);
     const bool f64 = dialect.always_f64 ||
                      std::any_of(programs.begin(), programs.end(),
                                  [](const Program& program) { return uses_type(program, DType::f64); });
-    std::string text = dialect.prelude;
+    std::string text = std::string(dialect.prelude) + dialect.conversions + dialect.near;
     if (f64) text += dialect.prelude_f64;
     text += kWriterPrelude;
     if (f64) text += kPreludeCvtF64;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The writer: turns programs into source text for a device's compiler. No header is needed at run time. grid_writer.h
-// says what becomes of grid programs; the rest here is of pointwise ones.
+// The writer: turns programs into source text for a device's compiler. No header is needed at run time but those that a
+// compiler carries in itself (Metal's). grid_writer.h says what becomes of grid programs; the rest here is of pointwise ones.
 //
 // For a program NAME the text has two kernels, and for large index spaces a third:
 //   NAME_flat       every buffer is contiguous over the launch: 16-byte accesses where addresses allow
@@ -8,7 +8,8 @@
 //   NAME_view_wide  the same with 64-bit arithmetic
 // Arguments: a pointer to the first byte of each buffer in the order of the program (OpenCL: a pointer to its memory, and
 // the offset of that byte as a 64-bit number), then one struct of 64-bit words (WrittenLaunch::words; OpenCL: a constant
-// pointer to them where opencl_words_in_memory says so): elements, rank, dims (kMaxPointwiseRank), scalars, for each strided buffer the offset of index 0 in
+// pointer to them where opencl_words_in_memory says so; Metal: buffers at the indices 0, 1, ... and the words behind them, in
+// constant memory): elements, rank, dims (kMaxPointwiseRank), scalars, for each strided buffer the offset of index 0 in
 // elements, for each strided buffer its strides (kMaxPointwiseRank). Blocks have kWriterBlock threads; any grid will do.
 #pragma once
 
@@ -26,13 +27,14 @@ namespace invar {
 
 inline constexpr int kWriterBlock = 256;
 
-enum class Language { cuda, opencl };
+enum class Language { cuda, opencl, metal };
 
 // Throws Unsupported, naming the program, for addresses of pointwise programs that depend on data: nothing checks them on a
-// device yet. The OpenCL text needs cl_khr_fp64 where a program uses f64, and no other extension.
+// device yet; in Metal, which has neither, also for f64 and for atomics of 64 bits. The OpenCL text needs cl_khr_fp64 where a
+// program uses f64, and no other extension. MEMBAR needs Metal 3.2.
 INVAR_API std::string write_source(std::span<const Program> programs, Language language);
 
-// Whether a register, a parameter or an instruction of the program has that type.
+// Whether a register, a parameter, a shared array or an instruction of the program has that type.
 INVAR_API bool uses_type(const Program& program, DType type);
 // Whether the arguments of an OpenCL kernel of the program are more than every device takes by value.
 INVAR_API bool opencl_words_in_memory(const Program& program);

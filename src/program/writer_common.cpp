@@ -22,6 +22,8 @@ std::string written_value(DType t, const std::string& word) {
     return "(" + std::string(dtype_name(t)) + ")" + word;
 }
 
+std::string written_binding(std::size_t number) { return " [[buffer(" + std::to_string(number) + ")]]"; }
+
 std::string written_load(DType t, const std::string& raw) {
     if (t == DType::f16 || t == DType::bf16) return "LDG_" + std::string(dtype_name(t)) + "(" + raw + ")";
     return t == DType::pred ? "(pred)(" + raw + " != 0)" : raw;

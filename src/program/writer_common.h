@@ -16,6 +16,8 @@ std::string written_bits(std::uint64_t value, const char* end);
 std::string written_storage(DType t);
 // A value of the compute type from an expression of 64 bits.
 std::string written_value(DType t, const std::string& word);
+// How Metal numbers the buffer arguments of a kernel: " [[buffer(0)]]".
+std::string written_binding(std::size_t number);
 // What was read from memory as a register holds it, and back: raw is an expression of the storage type.
 std::string written_load(DType t, const std::string& raw);
 std::string written_store(DType t, const std::string& value);

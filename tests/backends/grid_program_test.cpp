@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Grid programs on the devices that compile them from source, against the interpreter: random ones bit by bit (NaN apart),
+// Grid programs on the devices that compile them from source (and on the software Metal device of tests/metalsim), against the interpreter: random ones bit by bit (NaN apart),
 // the examples, every collective and atomic at every type, and accesses outside their buffers. With no device: what the
 // writer makes compiles for the CUDA architectures that count.
 #include <algorithm>
@@ -12,6 +12,9 @@
 #include "backends/opencl_device.h"
 #include "base/env.h"
 #include "device/allocator.h"
+#if defined(INVAR_HAS_METALSIM)
+#include "metalsim/software_metal.h"
+#endif
 #include "program/examples.h"
 #include "program/grid_cases.h"
 #include "program/grid_writer.h"
@@ -42,17 +45,19 @@ std::string example_texts() {
 }
 
 // One program for each collective and atomic at each of its types: out = the result a lane, or what is left in memory.
-std::string matrix_text() {
+// apple: without what Metal does not have.
+std::string matrix_text(bool apple = false) {
     std::string text;
     int serial = 0;
     for (const InstructionInfo& row : instruction_table())
         for (int n = 0; n < kDTypeCount; ++n) {
             const auto type = static_cast<DType>(n);
             if (is_pointwise(row.opcode) || (row.types & type_bit(type)) == 0) continue;
+            if (apple && (type == DType::f64 || (is_atomic(row.opcode) && size_of(type) == 8))) continue;
             const std::string t(dtype_name(type)), name(row.name), suffix = "." + t;
             const std::string head = ".program m" + std::to_string(serial++) + "\n.param x: " + t +
                                      "*\n.param by: u32*\n" + ".param out: " + t + "*\n.shared s: " + t +
-                                     "[128]\nLDG." + t + " v, [x + gid]\n";
+                                     "[1024]\nLDG." + t + " v, [x + gid]\n";
             text += head;
             if (is_atomic(row.opcode)) {
                 // The old value of a lane depends on the order of lanes; what is left does not, but for exch and cas, which
@@ -86,6 +91,14 @@ protected:
         if (name == "cuda") {
             device_ = first_cuda_device();
             why_ = "no CUDA device here";
+        } else if (name == "metal") {
+#if defined(INVAR_HAS_METALSIM)
+            why_ = why_no_msl();
+            if (why_.empty()) device_ = software_metal_device();
+            EXPECT_TRUE(device_ || !msl_required()) << why_;
+#else
+            why_ = "the software Metal device is not built on this system";
+#endif
         } else {
             device_ = first_opencl_device(why_);
             EXPECT_TRUE(device_ || env_string("INVAR_REQUIRE_OPENCL").empty()) << why_;
@@ -149,6 +162,7 @@ protected:
     // PoCL compiles a kernel again for each size of a block.
     static std::vector<std::uint32_t> sizes() {
         if (GetParam() == "cuda") return {1, 31, 32, 33, 100};
+        if (GetParam() == "metal") return {1, 31, 32, 33, 1023};
         return {71};
     }
 };
@@ -158,43 +172,57 @@ class RandomGridsOnDevice : public GridDevice,
                             public testing::WithParamInterface<std::tuple<std::string, int>> {};
 
 TEST_P(RandomGridsOnDevice, GiveTheInterpretersBits) {
-    if (!open(std::get<0>(GetParam()))) GTEST_SKIP() << why_;
-    const std::int64_t count =
-        env_int("INVAR_GRID_PROGRAMS_ON_DEVICE", kCountsHeap ? 100 : 20, 1, 1000000000);
+    const std::string& name = std::get<0>(GetParam());
+    if (!open(name)) GTEST_SKIP() << why_;
+    const std::int64_t few = name == "metal" ? 200 : kCountsHeap ? 100 : 20;
+    const std::int64_t count = env_int("INVAR_GRID_PROGRAMS_ON_DEVICE", few, 1, 1000000000);
     const std::int64_t first = env_int("INVAR_GRID_FIRST_SEED", 1, 0, 1000000000);  // for runs side by side
+    // Clang takes longer to begin than for a program; where a device declines one, the others must not be lost with it.
+    const std::size_t together = name == "metal" ? 25 : 1;
     std::int64_t ran = 0;
-    for (std::int64_t seed = first + std::get<1>(GetParam()); ran < count / kParts; seed += kParts) {
-        if (std::get<0>(GetParam()) == "opencl" && seed == kCrashesPocl) continue;
-        const GridCase c = random_grid_case(static_cast<std::uint64_t>(seed));
-        Program p;
-        try {
-            p = assemble(grid_text(c.lines));
-        } catch (const FormatError&) {
-            continue;  // few: grid_random_test counts them
+    for (std::int64_t seed = first + std::get<1>(GetParam()); ran < count / kParts;) {
+        std::vector<std::pair<std::int64_t, GridCase>> cases;
+        std::string text;
+        for (; cases.size() < together && ran + std::ssize(cases) < count / kParts; seed += kParts) {
+            if (name == "opencl" && seed == kCrashesPocl) continue;
+            GridCase c = random_grid_case(static_cast<std::uint64_t>(seed));
+            const std::string own = grid_text(c.lines, "random" + std::to_string(seed));
+            try {
+                if (const Program p = assemble(own); name == "metal" && uses_wide_atomics(p)) continue;
+            } catch (const FormatError&) {
+                continue;  // few: grid_random_test counts them
+            }
+            text += own;
+            cases.emplace_back(seed, std::move(c));
         }
+        const std::vector<Program> programs = assemble_module(text);
         std::shared_ptr<LoadedModule> module;
         try {
-            module = device_->compile({"a random program", ProgramText{grid_text(c.lines)}});
+            module = device_->compile({"random programs", ProgramText{text}});
         } catch (const Unsupported& e) {
-            ASSERT_TRUE(meets_under_if(p)) << e.what();  // opencl_declines.txt
+            ASSERT_TRUE(meets_under_if(programs[0])) << e.what();  // opencl_declines.txt
             continue;
         }
-        const std::string d = difference(module->kernel(p.name), p, c.buffers, c.scalars, c.grid, c.block);
-        ASSERT_EQ(d, "") << "seed " << seed << ", smallest that fails:\n" << shrunk(c);
-        ++ran;
+        for (std::size_t k = 0; k < cases.size(); ++k) {
+            const auto& [number, c] = cases[k];
+            const Program& p = programs[k];
+            const std::string d =
+                difference(module->kernel(p.name), p, c.buffers, c.scalars, c.grid, c.block);
+            ASSERT_EQ(d, "") << "seed " << number << ", smallest that fails:\n" << shrunk(c);
+            ++ran;
+        }
     }
 }
 
-INSTANTIATE_TEST_SUITE_P(Devices, RandomGridsOnDevice,
-                         testing::Combine(testing::Values(std::string("cuda"), std::string("opencl")),
-                                          testing::Range(0, kParts)),
-                         [](const auto& info) {
-                             return std::get<0>(info.param) + "_" + std::to_string(std::get<1>(info.param));
-                         });
+INSTANTIATE_TEST_SUITE_P(
+    Devices, RandomGridsOnDevice,
+    testing::Combine(testing::Values(std::string("cuda"), std::string("opencl"), std::string("metal")),
+                     testing::Range(0, kParts)),
+    [](const auto& info) { return std::get<0>(info.param) + "_" + std::to_string(std::get<1>(info.param)); });
 
 TEST_P(GridOnDevice, EveryCollectiveAndAtomicAtEveryType) {
     if (!open(GetParam())) GTEST_SKIP() << why_;
-    const std::string text = matrix_text();
+    const std::string text = matrix_text(GetParam() == "metal");
     const auto module = device_->compile({"grid matrix", ProgramText{text}});
     Random random(7);
     for (const Program& p : assemble_module(text))
@@ -220,7 +248,9 @@ TEST_P(GridOnDevice, ComparisonsOfWhatIsNeverNegativeKnowNaN) {
     if (!open(GetParam())) GTEST_SKIP() << why_;
     std::string text;
     int serial = 0;
-    for (const DType t : {DType::f32, DType::f64})
+    std::vector<DType> types = {DType::f32};
+    if (device_->supports(Feature::f64)) types.push_back(DType::f64);
+    for (const DType t : types)
         for (const char* body : {"ABS.T y, x", "RELU.T y, x", "SQRT.T y, x", "MUL.T y, x, x", "EXP.T y, x",
                                  "SIGMOID.T y, x", "ABS.T y, x; NEG.T y, y"}) {
             std::string one =
@@ -310,7 +340,8 @@ TEST_P(GridOnDevice, LaunchesThatDoNotFitAreRefused) {
     EXPECT_EQ(buffers[0], Bits(8, 1));
 }
 
-INSTANTIATE_TEST_SUITE_P(Devices, GridOnDevice, testing::Values(std::string("cuda"), std::string("opencl")),
+INSTANTIATE_TEST_SUITE_P(Devices, GridOnDevice,
+                         testing::Values(std::string("cuda"), std::string("opencl"), std::string("metal")),
                          [](const auto& info) { return info.param; });
 
 TEST(GridWriter, WhatItWritesCompilesForEveryArchitecture) {

@@ -10,6 +10,7 @@
 
 #include "base/half.h"
 #include "base/thread_pool.h"
+#include "program/grid_interpreter.h"
 #include "program/interpreter.h"
 #include "program/pointwise.h"
 #include "program/sizes.h"
@@ -25,14 +26,14 @@ struct SourcedCase {
     DType source;
 };
 
-std::vector<SourcedCase> matrix_cases() {
+std::vector<SourcedCase> matrix_cases(bool f64) {
     std::vector<SourcedCase> cases;
     for (int s = 0; s < kDTypeCount; ++s)
         for (const InstructionInfo& row : instruction_table())
             for (int t = 0; t < kDTypeCount; ++t) {
                 const auto source = static_cast<DType>(s), type = static_cast<DType>(t);
                 if ((row.types & type_bit(type)) == 0 || row.opcode == Opcode::STG ||
-                    !is_pointwise(row.opcode))
+                    !is_pointwise(row.opcode) || (!f64 && (source == DType::f64 || type == DType::f64)))
                     continue;
                 if (row.opcode == Opcode::CVT || type == source) cases.push_back({{&row, type}, source});
             }
@@ -165,8 +166,8 @@ std::vector<std::byte> values(DType t, std::size_t n, std::mt19937_64& random) {
 
 }  // namespace
 
-std::vector<MatrixProgram> matrix_programs(int per_program) {
-    const std::vector<SourcedCase> cases = matrix_cases();
+std::vector<MatrixProgram> matrix_programs(int per_program, bool f64) {
+    const std::vector<SourcedCase> cases = matrix_cases(f64);
     std::vector<MatrixProgram> programs;
     for (std::size_t begin = 0, end = 0; begin < cases.size(); begin = end) {
         while (end < cases.size() && cases[end].source == cases[begin].source &&
@@ -223,7 +224,7 @@ STG.f32 [out + gid], z
 std::vector<std::vector<std::byte>> ProgramOnDevice::run_both(const Program& program, Kernel& kernel,
                                                               std::vector<std::vector<std::byte>>& host,
                                                               std::span<const std::byte> params,
-                                                              std::size_t shift) {
+                                                              std::size_t shift, const LaunchConfig& config) {
     constexpr std::size_t kGuard = 64;
     std::vector<std::unique_ptr<Buffer>> memory;
     std::vector<BufferRef> refs;
@@ -233,7 +234,7 @@ std::vector<std::vector<std::byte>> ProgramOnDevice::run_both(const Program& pro
         refs.push_back({memory.back().get(), shift, bytes.size()});
         stream->upload(refs.back(), bytes.data(), bytes.size());
     }
-    stream->launch(kernel, {}, refs, params);
+    stream->launch(kernel, config, refs, params);
     std::vector<std::vector<std::byte>> got;
     for (std::size_t b = 0; b < host.size(); ++b) {
         std::vector<std::byte> all(memory[b]->size());
@@ -247,12 +248,21 @@ std::vector<std::vector<std::byte>> ProgramOnDevice::run_both(const Program& pro
     }
     std::vector<NativeBuffer> native;
     for (auto& bytes : host) native.push_back({bytes.data(), bytes.size()});
-    CompiledProgram(program).run(native, params, ThreadPool::shared());
+    const Dim3 &g = config.grid, &b = config.block;
+    if (program.is_grid())
+        GridProgram(program).run({g.x, g.y, g.z}, {b.x, b.y, b.z}, native, params, ThreadPool::shared());
+    else
+        CompiledProgram(program).run(native, params, ThreadPool::shared());
     return got;
 }
 
-void ProgramOnDevice::check_every_instruction(int per_program) {
-    const std::vector<MatrixProgram> matrix = matrix_programs(per_program);
+void ProgramOnDevice::check_every_instruction(int per_program) { check_matrix(per_program, false); }
+void ProgramOnDevice::check_every_instruction_of_grids(int per_program) { check_matrix(per_program, true); }
+
+void ProgramOnDevice::check_matrix(int per_program, bool grid) {
+    std::vector<MatrixProgram> matrix = matrix_programs(per_program, device->supports(Feature::f64));
+    if (grid)  // what pointwise programs do not know
+        for (MatrixProgram& program : matrix) program.text += "MOV.u32 here, thread.x\n";
     const std::string text = joined(matrix);
     const std::vector<Program> programs = assemble_module(text);
     ASSERT_EQ(programs.size(), matrix.size());
@@ -264,13 +274,19 @@ void ProgramOnDevice::check_every_instruction(int per_program) {
         const std::span<const MatrixProgram::Case> cases = matrix[m].cases;
         const std::size_t operands = program.parameters.size() - cases.size();
         tested += cases.size();
+        ASSERT_EQ(program.is_grid(), grid);
         for (const std::size_t n : matrix_sizes()) {
+            if (grid && n > kMaxBlockLanes) continue;
             std::vector<std::vector<std::byte>> host;
             for (const Parameter& p : program.parameters) host.push_back(values(p.dtype, n, random));
-            std::byte room[kMaxPointwiseParamsBytes];
+            std::byte room[std::max(kMaxPointwiseParamsBytes, kMaxGridParamsBytes)];
             const std::int64_t dims[] = {static_cast<std::int64_t>(n)};
-            const std::size_t size = write_pointwise_params(room, dims, {}, {});
-            const auto got = run_both(program, module->kernel(program.name), host, std::span(room, size));
+            const std::size_t size =
+                grid ? write_grid_params(room, dims[0], {}) : write_pointwise_params(room, dims, {}, {});
+            LaunchConfig config;
+            if (grid) config = {{n > 0 ? 1u : 0u}, {n > 0 ? static_cast<std::uint32_t>(n) : 1u}};
+            const auto got =
+                run_both(program, module->kernel(program.name), host, std::span(room, size), 0, config);
             for (std::size_t c = 0; c < cases.size(); ++c) {
                 const InstructionInfo& row = *cases[c].row;
                 const double bound = is_float(cases[c].type) ? 2 * row.max_ulp + (row.max_ulp > 0) : 0;

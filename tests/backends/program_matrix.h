@@ -28,7 +28,8 @@ struct MatrixProgram {
 };
 // Every row of the instruction table at every type, conversions from every type included. per_program: how many to one
 // program at most (12 leave room for the operands); a compiler takes longer for each kernel than for each instruction.
-std::vector<MatrixProgram> matrix_programs(int per_program);
+// f64: with that type, which not every device has.
+std::vector<MatrixProgram> matrix_programs(int per_program, bool f64 = true);
 std::string joined(std::span<const MatrixProgram> programs);
 
 // Programs with narrow stores, scalars, immediates, gid, several outputs, views.
@@ -41,6 +42,8 @@ protected:
         stream = device->make_stream();
     }
     void check_every_instruction(int per_program);
+    // The same programs as grid programs, one block of as many lanes as there are elements.
+    void check_every_instruction_of_grids(int per_program);
     void check_views_scalars_and_several_outputs();
     void check_launches_that_do_not_fit();
     // Every f16 and bf16 number, the middle between it and the next, and what lies right beside that middle.
@@ -48,12 +51,17 @@ protected:
 
     // Runs the program on both devices over host bytes (changed in place on the interpreter's side); the device's
     // bytes are given back. Buffers begin `shift` bytes into their allocation, and what surrounds them must stay.
+    // config: of a grid program.
     std::vector<std::vector<std::byte>> run_both(const Program& program, Kernel& kernel,
                                                  std::vector<std::vector<std::byte>>& host,
-                                                 std::span<const std::byte> params, std::size_t shift = 0);
+                                                 std::span<const std::byte> params, std::size_t shift = 0,
+                                                 const LaunchConfig& config = {});
 
     std::shared_ptr<Device> device;
     std::unique_ptr<Stream> stream;
+
+private:
+    void check_matrix(int per_program, bool grid);
 };
 
 }  // namespace invar::test

@@ -73,6 +73,9 @@ class Asm(CliTest):
         path = EXAMPLES / "dot.prog"
         self.assertIn("__global__", self.good("asm", "emit", path, "--target", "cuda"))
         self.assertIn("kernel __attribute__", self.good("asm", "emit", path, "--target", "opencl"))
+        self.assertIn("[[buffer(0)]]", self.good("asm", "emit", path, "--target", "metal"))
+        double = self.program(".program p\n.param a: f64*\nLDG.f64 x, [a + gid]\nSTG.f64 [a + gid], x\n")
+        self.bad(1, "asm", "emit", double, "--target", "metal", words=["line 3", "LDG.f64", "double precision"])
         text = self.good("asm", "emit", path, "--target", "text")
         self.assertTrue(text.startswith(".program partials\n"))
         self.assertEqual(self.good("asm", "emit", "-", "--target", "text", stdin=text.encode()), text)

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The programs of examples/programs, each against plain C++.
+// The programs of examples/programs, each against plain C++: run by the interpreters, and as Metal sources on the software
+// Metal device of tests/metalsim.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -11,6 +12,9 @@
 #include "base/half.h"
 #include "program/examples.h"
 #include "program/grid_helper.h"
+#if defined(INVAR_HAS_METALSIM)
+#include "metalsim/software_metal.h"
+#endif
 
 namespace invar {
 namespace {
@@ -27,14 +31,55 @@ NativeBuffer buffer(std::vector<T>& v) {
 }
 std::uint64_t of(std::int64_t v) { return static_cast<std::uint64_t>(v); }
 
-void launch(const Program& p, std::vector<NativeBuffer> buffers, const test::Bits& scalars, GridDims grid,
-            GridDims block) {
-    GridProgram(p).run(grid, block, buffers, test::grid_params(0, scalars), test::two_threads());
-}
-void pointwise(const Program& p, std::vector<NativeBuffer> buffers, std::int64_t n,
-               const test::Bits& scalars = {}) {
-    test::Launcher({n}, {}, scalars).run(CompiledProgram(p), std::move(buffers));
-}
+class Examples : public testing::TestWithParam<std::string> {
+protected:
+    void SetUp() override {
+        if (GetParam() != "metal") return;
+#if defined(INVAR_HAS_METALSIM)
+        INVAR_NEEDS_METALSIM();
+        device_ = test::software_metal_device();
+#else
+        GTEST_SKIP() << "the software Metal device is not built on this system";
+#endif
+    }
+
+    void launch(const Program& p, std::vector<NativeBuffer> buffers, const test::Bits& scalars, GridDims grid,
+                GridDims block) const {
+        const std::vector<std::byte> params = test::grid_params(0, scalars);
+        if (device_)
+            on_device(p, buffers, {{grid[0], grid[1], grid[2]}, {block[0], block[1], block[2]}}, params);
+        else
+            GridProgram(p).run(grid, block, buffers, params, test::two_threads());
+    }
+    void pointwise(const Program& p, std::vector<NativeBuffer> buffers, std::int64_t n,
+                   const test::Bits& scalars = {}) const {
+        const test::Launcher launcher({n}, {}, scalars);
+        if (device_)
+            on_device(p, buffers, {}, launcher.params);
+        else
+            launcher.run(CompiledProgram(p), std::move(buffers));
+    }
+
+private:
+    void on_device(const Program& p, std::span<const NativeBuffer> buffers, const LaunchConfig& config,
+                   std::span<const std::byte> params) const {
+        const auto module = device_->compile({p.name, ProgramText{to_text(p)}});
+        const auto stream = device_->make_stream();
+        std::vector<std::unique_ptr<Buffer>> memory;
+        std::vector<BufferRef> references;
+        for (const NativeBuffer& b : buffers) {
+            memory.push_back(device_->allocate_raw(b.size));
+            references.push_back(memory.back()->ref());
+            stream->upload(references.back(), b.data, b.size);
+        }
+        stream->launch(module->kernel(p.name), config, references, params);
+        for (std::size_t b = 0; b < buffers.size(); ++b)
+            stream->download(buffers[b].data, references[b], buffers[b].size);
+        stream->synchronize();
+    }
+
+    std::shared_ptr<Device> device_;  // null: the interpreters
+};
 
 Floats random_floats(std::size_t n, unsigned seed = 1) {
     std::mt19937 random(seed);
@@ -44,7 +89,7 @@ Floats random_floats(std::size_t n, unsigned seed = 1) {
     return v;
 }
 
-TEST(Examples, EveryFileHasATest) {
+TEST(ExampleFiles, EveryOneHasATest) {
     const std::set<std::string> tested = {"chain",   "dot",     "histogram",  "mandelbrot",
                                           "matmul",  "nbody",   "prefix_sum", "saxpy",
                                           "sigmoid", "softmax", "transpose",  "vector_add"};
@@ -53,7 +98,7 @@ TEST(Examples, EveryFileHasATest) {
     EXPECT_EQ(there, tested);
 }
 
-TEST(Examples, Pointwise) {
+TEST_P(Examples, Pointwise) {
     constexpr std::int64_t n = 1000;
     Floats a = random_floats(n), b = random_floats(n, 2), c(n);
     pointwise(example("vector_add")[0], {buffer(a), buffer(b), buffer(c)}, n);
@@ -73,7 +118,7 @@ TEST(Examples, Pointwise) {
         EXPECT_NEAR(f16_to_f32(y[i]), 1 / (1 + std::exp(-double{f16_to_f32(x[i])})), 3e-4);
 }
 
-TEST(Examples, Dot) {
+TEST_P(Examples, Dot) {
     const auto programs = example("dot");
     for (const std::int64_t n : {0, 1, 255, 10000}) {
         Floats a = random_floats(static_cast<std::size_t>(n)),
@@ -87,7 +132,7 @@ TEST(Examples, Dot) {
     }
 }
 
-TEST(Examples, Softmax) {
+TEST_P(Examples, Softmax) {
     for (const std::int64_t columns : {1, 200, 1000}) {
         const std::size_t rows = 3, width = static_cast<std::size_t>(columns);
         Floats x = random_floats(rows * width), y(rows * width);
@@ -101,7 +146,7 @@ TEST(Examples, Softmax) {
     }
 }
 
-TEST(Examples, PrefixSum) {
+TEST_P(Examples, PrefixSum) {
     for (const std::int64_t n : {1, 31, 256, 1000}) {
         std::vector<std::int32_t> x(static_cast<std::size_t>(n)), y(x.size()), want(x.size());
         for (std::size_t i = 0; i < x.size(); ++i) x[i] = static_cast<std::int32_t>(i * 7919 % 101) - 50;
@@ -111,7 +156,7 @@ TEST(Examples, PrefixSum) {
     }
 }
 
-TEST(Examples, Histogram) {
+TEST_P(Examples, Histogram) {
     std::vector<std::uint8_t> x(10001);
     std::vector<std::uint32_t> bins(256), want(256);
     for (std::size_t i = 0; i < x.size(); ++i) ++want[x[i] = static_cast<std::uint8_t>(i * i / 7)];
@@ -119,7 +164,7 @@ TEST(Examples, Histogram) {
     EXPECT_EQ(bins, want);
 }
 
-TEST(Examples, Transpose) {
+TEST_P(Examples, Transpose) {
     const std::size_t rows = 37, columns = 50;
     Floats x = random_floats(rows * columns), y(rows * columns);
     launch(example("transpose")[0], {buffer(x), buffer(y)}, {of(37), of(50)}, {4, 3, 1}, {16, 16, 1});
@@ -127,7 +172,7 @@ TEST(Examples, Transpose) {
         for (std::size_t c = 0; c < columns; ++c) EXPECT_EQ(y[c * rows + r], x[r * columns + c]);
 }
 
-TEST(Examples, Matmul) {
+TEST_P(Examples, Matmul) {
     const std::size_t m = 33, n = 20, k = 50;
     Floats a = random_floats(m * k), b = random_floats(k * n, 2), c(m * n);
     launch(example("matmul")[0], {buffer(a), buffer(b), buffer(c)}, {m, n, k}, {2, 3, 1}, {16, 16, 1});
@@ -139,7 +184,7 @@ TEST(Examples, Matmul) {
         }
 }
 
-TEST(Examples, Mandelbrot) {
+TEST_P(Examples, Mandelbrot) {
     const std::uint32_t width = 40, height = 30, limit = 200;
     std::vector<std::uint32_t> out(width * height);
     launch(example("mandelbrot")[0], {buffer(out)}, {width, height, limit}, {19, 1, 1}, {64, 1, 1});
@@ -163,7 +208,7 @@ TEST(Examples, Mandelbrot) {
     EXPECT_GT(seen.size(), 20u);
 }
 
-TEST(Examples, NBody) {
+TEST_P(Examples, NBody) {
     const std::size_t n = 150;
     Floats body = random_floats(4 * n), velocity = random_floats(4 * n, 2), next(4 * n);
     for (std::size_t i = 0; i < n; ++i) body[4 * i + 3] = 0.1f + std::abs(body[4 * i + 3]);
@@ -188,6 +233,9 @@ TEST(Examples, NBody) {
         EXPECT_EQ(next[4 * i + 3], body[4 * i + 3]);
     }
 }
+
+INSTANTIATE_TEST_SUITE_P(On, Examples, testing::Values(std::string("interpreter"), std::string("metal")),
+                         [](const auto& info) { return info.param; });
 
 }  // namespace
 }  // namespace invar

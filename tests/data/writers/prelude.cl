@@ -6,6 +6,15 @@ typedef float f32; typedef uchar pred;
 #define PRIVATE static inline
 #define MATH_f32(name) name
 PRIVATE f32 bits_f32(u64 w) { return as_float((u32)w); }
+PRIVATE void load2(void* to, global const void* from) { *(uchar2*)to = *(global const uchar2*)from; }
+PRIVATE void load4(void* to, global const void* from) { *(uchar4*)to = *(global const uchar4*)from; }
+PRIVATE void load8(void* to, global const void* from) { *(uint2*)to = *(global const uint2*)from; }
+PRIVATE void load16(void* to, global const void* from) { *(uint4*)to = *(global const uint4*)from; }
+PRIVATE void store2(global void* to, const void* from) { *(global uchar2*)to = *(const uchar2*)from; }
+PRIVATE void store4(global void* to, const void* from) { *(global uchar4*)to = *(const uchar4*)from; }
+PRIVATE void store8(global void* to, const void* from) { *(global uint2*)to = *(const uint2*)from; }
+PRIVATE void store16(global void* to, const void* from) { *(global uint4*)to = *(const uint4*)from; }
+
 PRIVATE f32 LDG_f16(u16 x) {
     const u32 sign = (u32)(x & 0x8000) << 16, m = x & 0x7fff;
     const u32 small = as_uint((f32)m * 0x1p-24f), normal = (m << 13) + 0x38000000, special = 0x7f800000 | m << 13;
@@ -23,14 +32,6 @@ PRIVATE u16 STG_bf16(f32 x) {
     const u32 b = as_uint(x), m = b & 0x7fffffff;
     return (u16)(m > 0x7f800000 ? 0x7fff : (b + 0x7fff + (b >> 16 & 1)) >> 16);
 }
-PRIVATE void load2(void* to, global const void* from) { *(uchar2*)to = *(global const uchar2*)from; }
-PRIVATE void load4(void* to, global const void* from) { *(uchar4*)to = *(global const uchar4*)from; }
-PRIVATE void load8(void* to, global const void* from) { *(uint2*)to = *(global const uint2*)from; }
-PRIVATE void load16(void* to, global const void* from) { *(uint4*)to = *(global const uint4*)from; }
-PRIVATE void store2(global void* to, const void* from) { *(global uchar2*)to = *(const uchar2*)from; }
-PRIVATE void store4(global void* to, const void* from) { *(global uchar4*)to = *(const uchar4*)from; }
-PRIVATE void store8(global void* to, const void* from) { *(global uint2*)to = *(const uint2*)from; }
-PRIVATE void store16(global void* to, const void* from) { *(global uint4*)to = *(const uint4*)from; }
 
 #pragma OPENCL EXTENSION cl_khr_fp64 : enable
 typedef double f64;
@@ -140,6 +141,7 @@ FLOATING(f64, MATH_f64)
 #define TRUNC_f64(x) UNLESS_NAN(x, TRUNC_f64)
 #define ROUND_f64(x) UNLESS_NAN(x, ROUND_f64)
 
+#define SHARED local
 #define MEET() barrier(CLK_LOCAL_MEM_FENCE | CLK_GLOBAL_MEM_FENCE)
 PRIVATE void report(global i64* faults, i64 instruction, i64 lane, i64 block, i64 element, i64 held) {
     if (atomic_cmpxchg((volatile global int*)faults, 0, 1) != 0) return;
@@ -148,48 +150,6 @@ PRIVATE void report(global i64* faults, i64 instruction, i64 lane, i64 block, i6
     faults[3] = block;
     faults[4] = element;
     faults[5] = held;
-}
-
-PRIVATE u32 present(u32 tid, u32 lanes) { const u32 left = lanes - (tid & ~31u); return left < 32 ? left : 32; }
-#define SHUFFLES(T)                                                                                   \
-PRIVATE T SHFL_idx_##T(T v, u32 from, u32 tid, u32 lanes, local u64* scratch) {                       \
-    local T* const values = (local T*)scratch;                                                        \
-    MEET();                                                                                           \
-    values[tid] = v;                                                                                  \
-    MEET();                                                                                           \
-    return values[from < present(tid, lanes) ? (tid & ~31u) + from : tid];                            \
-}                                                                                                     \
-PRIVATE T SHFL_up_##T(T v, u32 by, u32 tid, u32 lanes, local u64* scratch) {                          \
-    return SHFL_idx_##T(v, by <= (tid & 31) ? (tid & 31) - by : tid & 31, tid, lanes, scratch);       \
-}                                                                                                     \
-PRIVATE T SHFL_down_##T(T v, u32 by, u32 tid, u32 lanes, local u64* scratch) {                        \
-    return SHFL_idx_##T(v, by < 32 ? (tid & 31) + by : tid & 31, tid, lanes, scratch);                \
-}                                                                                                     \
-PRIVATE T SHFL_xor_##T(T v, u32 by, u32 tid, u32 lanes, local u64* scratch) {                         \
-    return SHFL_idx_##T(v, (tid & 31) ^ by, tid, lanes, scratch);                                     \
-}
-// The lanes that hold a part of what lane 0 will hold join those of twice the distance, until one is left.
-#define REDUCTION(T, NAME, OP)                                                                        \
-PRIVATE void tree_##NAME##_##T(local T* values, T v, u32 tid, u32 lanes) {                            \
-    const u32 there = present(tid, lanes), lane = tid & 31;                                           \
-    MEET();                                                                                           \
-    values[tid] = v;                                                                                  \
-    for (u32 bit = 16; bit > 0; bit /= 2) {                                                           \
-        MEET();                                                                                       \
-        if (lane < bit && lane + bit < there) values[tid] = OP##_##T(values[tid], values[tid + bit]); \
-    }                                                                                                 \
-    MEET();                                                                                           \
-}                                                                                                     \
-PRIVATE T RED_##NAME##_warp_##T(T v, u32 tid, u32 lanes, local u64* scratch) {                        \
-    tree_##NAME##_##T((local T*)scratch, v, tid, lanes);                                              \
-    return ((local T*)scratch)[tid & ~31u];                                                           \
-}                                                                                                     \
-PRIVATE T RED_##NAME##_block_##T(T v, u32 tid, u32 lanes, local u64* scratch) {                       \
-    local T* const values = (local T*)scratch;                                                        \
-    tree_##NAME##_##T(values, v, tid, lanes);                                                         \
-    T all = values[0];                                                                                \
-    for (u32 w = 32; w < lanes; w += 32) all = OP##_##T(all, values[w]);                              \
-    return all;                                                                                       \
 }
 
 #define ATOMICS32(T, SPACE, S)                                                                        \
@@ -202,6 +162,49 @@ PRIVATE T ATOM_xor_##T##S(volatile SPACE T* p, T a) { return atomic_xor(p, a); }
 PRIVATE T ATOM_exch_##T##S(volatile SPACE T* p, T a) { return atomic_xchg(p, a); }                    \
 PRIVATE T ATOM_cas_##T##S(volatile SPACE T* p, T a, T b) { return atomic_cmpxchg(p, a, b); }
 ATOMICS32(i32, global, _g) ATOMICS32(i32, local, _l) ATOMICS32(u32, global, _g) ATOMICS32(u32, local, _l)
+
+PRIVATE u32 present(u32 tid, u32 lanes) { const u32 left = lanes - (tid & ~31u); return left < 32 ? left : 32; }
+#define SHUFFLES(T)                                                                                   \
+PRIVATE T SHFL_idx_##T(T v, u32 from, u32 tid, u32 lanes, SHARED u64* scratch) {                       \
+    SHARED T* const values = (SHARED T*)scratch;                                                        \
+    MEET();                                                                                           \
+    values[tid] = v;                                                                                  \
+    MEET();                                                                                           \
+    return values[from < present(tid, lanes) ? (tid & ~31u) + from : tid];                            \
+}                                                                                                     \
+PRIVATE T SHFL_up_##T(T v, u32 by, u32 tid, u32 lanes, SHARED u64* scratch) {                          \
+    return SHFL_idx_##T(v, by <= (tid & 31) ? (tid & 31) - by : tid & 31, tid, lanes, scratch);       \
+}                                                                                                     \
+PRIVATE T SHFL_down_##T(T v, u32 by, u32 tid, u32 lanes, SHARED u64* scratch) {                        \
+    return SHFL_idx_##T(v, by < 32 ? (tid & 31) + by : tid & 31, tid, lanes, scratch);                \
+}                                                                                                     \
+PRIVATE T SHFL_xor_##T(T v, u32 by, u32 tid, u32 lanes, SHARED u64* scratch) {                         \
+    return SHFL_idx_##T(v, (tid & 31) ^ by, tid, lanes, scratch);                                     \
+}
+// The lanes that hold a part of what lane 0 will hold join those of twice the distance, until one is left.
+#define REDUCTION(T, NAME, OP)                                                                        \
+PRIVATE void tree_##NAME##_##T(SHARED T* values, T v, u32 tid, u32 lanes) {                            \
+    const u32 there = present(tid, lanes), lane = tid & 31;                                           \
+    MEET();                                                                                           \
+    values[tid] = v;                                                                                  \
+    for (u32 bit = 16; bit > 0; bit /= 2) {                                                           \
+        MEET();                                                                                       \
+        if (lane < bit && lane + bit < there) values[tid] = OP##_##T(values[tid], values[tid + bit]); \
+    }                                                                                                 \
+    MEET();                                                                                           \
+}                                                                                                     \
+PRIVATE T RED_##NAME##_warp_##T(T v, u32 tid, u32 lanes, SHARED u64* scratch) {                        \
+    tree_##NAME##_##T((SHARED T*)scratch, v, tid, lanes);                                              \
+    return ((SHARED T*)scratch)[tid & ~31u];                                                           \
+}                                                                                                     \
+PRIVATE T RED_##NAME##_block_##T(T v, u32 tid, u32 lanes, SHARED u64* scratch) {                       \
+    SHARED T* const values = (SHARED T*)scratch;                                                        \
+    tree_##NAME##_##T(values, v, tid, lanes);                                                         \
+    T all = values[0];                                                                                \
+    for (u32 w = 32; w < lanes; w += 32) all = OP##_##T(all, values[w]);                              \
+    return all;                                                                                       \
+}
+
 #define IS_NEGATIVE_f32(x) (as_int(x) < 0)
 // A new value from the old one, tried until nobody came between.
 #define TRIED(T, B, NAME, SPACE, S, SWAP, TO_BITS, FROM_BITS, NEW)                                    \

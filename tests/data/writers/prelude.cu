@@ -17,6 +17,35 @@ PRIVATE f32 LDG_f16(u16 x) { f32 r; asm("cvt.f32.f16 %0, %1;" : "=f"(r) : "h"(x)
 PRIVATE u16 STG_f16(f32 x) { u16 r; asm("cvt.rn.f16.f32 %0, %1;" : "=h"(r) : "f"(x)); return r; }
 PRIVATE f32 LDG_bf16(u16 x) { return __uint_as_float((u32)x << 16); }
 PRIVATE u16 STG_bf16(f32 x) { u16 r; asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(r) : "f"(x)); return r; }
+PRIVATE f32 near_exp2(f32 x) { f32 r; asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(x)); return r; }
+PRIVATE f32 near_reciprocal(f32 x) { f32 r; asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(x)); return r; }
+
+PRIVATE f32 near_erf(f32 x) {
+    const f32 t = MATH_f32(fabs)(x), s = x * x;
+    f32 p = -0x1.274194p-11f, q = -0x1.b5a836p-10f;
+    p = MATH_f32(fma)(p, s, 0x1.42477ep-8f);
+    q = MATH_f32(fma)(q, t, 0x1.5e9566p-6f);
+    p = MATH_f32(fma)(p, s, -0x1.b5a388p-6f);
+    q = MATH_f32(fma)(q, t, -0x1.065f2cp-3f);
+    p = MATH_f32(fma)(p, s, 0x1.ce0948p-4f);
+    q = MATH_f32(fma)(q, t, -0x1.e342bap-1f);
+    p = MATH_f32(fma)(p, s, -0x1.812676p-2f);
+    q = MATH_f32(fma)(q, t, -0x1.9cc564p+0f);
+    p = MATH_f32(fma)(p, s, 0x1.06eba2p-3f);
+    q = MATH_f32(fma)(q, t, -0x1.ef440cp-9f);
+    const f32 e = near_exp2(q);
+    return t >= 1 ? MATH_f32(copysign)(1 - e, x) : MATH_f32(fma)(p, x, x);
+}
+PRIVATE f32 near_tanh(f32 x) {
+    const f32 t = MATH_f32(fabs)(x), s = x * x;
+    f32 p = 0x1.0d5006p-6f;
+    p = MATH_f32(fma)(p, s, -0x1.af7cc0p-5f);
+    p = MATH_f32(fma)(p, s, 0x1.10cef6p-3f);
+    p = MATH_f32(fma)(p, s, -0x1.555452p-2f);
+    const f32 r = near_reciprocal(near_exp2(t * 2.8853900817779268f) + 1);
+    // p s is not -0, so that -0 gives -0.
+    return t >= 0.55f ? MATH_f32(copysign)(MATH_f32(fma)(-2, r, 1), x) : MATH_f32(fma)(MATH_f32(fma)(p, s, 0.0f), x, x);
+}
 
 #define INT_COMMON(T, W, U, BITS)                                                                     \
 PRIVATE T ADD_##T(T a, T b) { return (T)((W)a + (W)b); }                                              \
@@ -107,39 +136,10 @@ PRIVATE T RELU_##T(T a) { return a > (T)0 || a != a ? a : (T)0; }
 FLOATING(f32, MATH_f32)
 FLOATING(f64, MATH_f64)
 #define ABS_f32(x) __uint_as_float(__float_as_uint(x) & 0x7fffffffu)
-PRIVATE f32 cuda_erf(f32 x) {
-    const f32 t = fabsf(x), s = x * x;
-    f32 p = -0x1.274194p-11f, q = -0x1.b5a836p-10f, e;
-    p = __fmaf_rn(p, s, 0x1.42477ep-8f);
-    q = __fmaf_rn(q, t, 0x1.5e9566p-6f);
-    p = __fmaf_rn(p, s, -0x1.b5a388p-6f);
-    q = __fmaf_rn(q, t, -0x1.065f2cp-3f);
-    p = __fmaf_rn(p, s, 0x1.ce0948p-4f);
-    q = __fmaf_rn(q, t, -0x1.e342bap-1f);
-    p = __fmaf_rn(p, s, -0x1.812676p-2f);
-    q = __fmaf_rn(q, t, -0x1.9cc564p+0f);
-    p = __fmaf_rn(p, s, 0x1.06eba2p-3f);
-    q = __fmaf_rn(q, t, -0x1.ef440cp-9f);
-    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(e) : "f"(q));
-    return t >= 1 ? copysignf(1 - e, x) : __fmaf_rn(p, x, x);
-}
-#define ERF_f32(x) cuda_erf(x)
-PRIVATE f32 cuda_tanh(f32 x) {
-    const f32 t = fabsf(x), s = x * x;
-    f32 p = 0x1.0d5006p-6f, e, r;
-    p = __fmaf_rn(p, s, -0x1.af7cc0p-5f);
-    p = __fmaf_rn(p, s, 0x1.10cef6p-3f);
-    p = __fmaf_rn(p, s, -0x1.555452p-2f);
-    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(e) : "f"(t * 2.8853900817779268f));
-    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(e + 1));
-    return t >= 0.55f ? copysignf(__fmaf_rn(-2, r, 1), x) : __fmaf_rn(__fmaf_rn(p, s, 0.0f), x, x);  // p s is not -0, so that -0 gives -0
-}
-#define TANH_f32(x) cuda_tanh(x)
+#define ERF_f32(x) near_erf(x)
+#define TANH_f32(x) near_tanh(x)
 PRIVATE f32 cuda_sigmoid(f32 x) {
-    const f32 e = expf(-ABS_f32(x)), n = x < 0 ? e : 1, d = 1 + e;
-    f32 r;
-    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(d));
-    const f32 q = n * r;
+    const f32 e = expf(-ABS_f32(x)), n = x < 0 ? e : 1, d = 1 + e, r = near_reciprocal(d), q = n * r;
     return __fmaf_rn(__fmaf_rn(-d, q, n), r, q);
 }
 #define SIGMOID_f32(x) cuda_sigmoid(x)

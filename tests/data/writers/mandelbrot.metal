@@ -1,0 +1,70 @@
+struct mandelbrot_words { i64 w[5]; };
+[[kernel, max_total_threads_per_threadgroup(1024)]] void mandelbrot_grid(device u32* b0 [[buffer(0)]], constant const mandelbrot_words& p [[buffer(1)]], device i64* faults [[buffer(2)]], uint3 thread_at [[thread_position_in_threadgroup]], uint3 block_dim [[threads_per_threadgroup]], uint3 block_at [[threadgroup_position_in_grid]], uint3 grid_dim [[threadgroups_per_grid]]) {
+  const u32 tid = (u32)thread_at.x + (u32)block_dim.x * ((u32)thread_at.y + (u32)block_dim.y * (u32)thread_at.z);
+  const u32 lanes = (u32)block_dim.x * (u32)block_dim.y * (u32)block_dim.z;
+  const u64 number = (u64)block_at.x + (u64)grid_dim.x * ((u64)block_at.y + (u64)grid_dim.y * (u64)block_at.z);
+  const u64 gid = number * lanes + tid;
+  const u64 n0 = (u64)p.w[1];
+  const u32 s0 = (u32)(u64)p.w[2];
+  const u32 s1 = (u32)(u64)p.w[3];
+  const u32 s2 = (u32)(u64)p.w[4];
+  u32 r0 = 0;
+  u32 r1 = 0;
+  pred r2 = 0;
+  u32 r3 = 0;
+  u32 r4 = 0;
+  f32 r5 = 0;
+  f32 r6 = 0;
+  f32 r7 = 0;
+  f32 r8 = 0;
+  f32 r9 = 0;
+  f32 r10 = 0;
+  f32 r11 = 0;
+  f32 r12 = 0;
+  f32 r13 = 0;
+  f32 r14 = 0;
+  u32 r15 = 0;
+  f32 r16 = 0;
+  f32 r17 = 0;
+  f32 r18 = 0;
+  pred r19 = 0;
+  f32 r20 = 0;
+  pred r21 = 0;
+  pred r22 = 0;
+  u32 rounds = 0;
+  r0 = (u32)gid;
+  r1 = MUL_u32(s0, s1);
+  r2 = (pred)(r0 >= r1);
+  if (r2) return;
+  r3 = REM_u32(r0, s0);
+  r4 = DIV_u32(r0, s0);
+  r5 = (f32)r3;
+  r6 = (f32)r4;
+  r7 = (f32)s0;
+  r8 = (f32)s1;
+  r9 = DIV_f32(r5, r7);
+  r10 = FMA_f32(r9, bits_f32(0x40400000ul), bits_f32(0xc0000000ul));
+  r11 = DIV_f32(r6, r8);
+  r12 = FMA_f32(r11, bits_f32(0x40400000ul), bits_f32(0xbfc00000ul));
+  r13 = bits_f32(0x0ul);
+  r14 = bits_f32(0x0ul);
+  r15 = (u32)0x0ul;
+  for (;;) {
+    if (rounds == 0xffffffffu) { report(faults, 17, (i64)tid, (i64)number, (i64)0, (i64)0); break; }
+    ++rounds;
+    r16 = MUL_f32(r13, r13);
+    r17 = MUL_f32(r14, r14);
+    r18 = ADD_f32(r16, r17);
+    r19 = (pred)(r18 > bits_f32(0x40800000ul));
+    if (r19) break;
+    r20 = SUB_f32(r16, r17);
+    r14 = MUL_f32(r13, r14);
+    r14 = FMA_f32(r14, bits_f32(0x40000000ul), r12);
+    r13 = ADD_f32(r20, r10);
+    r15 = ADD_u32(r15, (u32)0x1ul);
+    r21 = (pred)(r15 < s2);
+    r22 = NOT_pred(r21);
+    if (r22) break;
+  }
+  { const u64 e = (u64)r0; if (e < n0) b0[e] = r15; else report(faults, 32, (i64)tid, (i64)number, (i64)e, (i64)n0); }
+}

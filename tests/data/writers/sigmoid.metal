@@ -1,0 +1,75 @@
+struct sigmoid_words { i64 w[8]; };
+PRIVATE void sigmoid_run1(u64 i, device u16* b0, device u16* b1, constant const sigmoid_words& p) {
+  u16 x0[1];
+  for (int k = 0; k < 1; ++k) x0[k] = (b0 + i)[k];
+  f32 r0[1];
+  for (int k = 0; k < 1; ++k) r0[k] = LDG_f16(x0[k]);
+  f32 r1[1];
+  for (int k = 0; k < 1; ++k) r1[k] = SIGMOID_f32(r0[k]);
+  u16 x1[1];
+  for (int k = 0; k < 1; ++k) x1[k] = STG_f16(r1[k]);
+  for (int k = 0; k < 1; ++k) (b1 + i)[k] = x1[k];
+}
+PRIVATE void sigmoid_run8(u64 i, device u16* b0, device u16* b1, constant const sigmoid_words& p) {
+  u16 x0[8] __attribute__((aligned(16)));
+  load16(x0, b0 + i);
+  f32 r0[8];
+  #pragma unroll
+  for (int k = 0; k < 8; ++k) r0[k] = LDG_f16(x0[k]);
+  f32 r1[8];
+  #pragma unroll
+  for (int k = 0; k < 8; ++k) r1[k] = SIGMOID_f32(r0[k]);
+  u16 x1[8] __attribute__((aligned(16)));
+  #pragma unroll
+  for (int k = 0; k < 8; ++k) x1[k] = STG_f16(r1[k]);
+  store16(b1 + i, x1);
+}
+PRIVATE void sigmoid_lane(u64 i, device u16* b0, device u16* b1, constant const sigmoid_words& p) {
+  u16 x0[1];
+  for (int k = 0; k < 1; ++k) x0[k] = (b0 + i)[k];
+  f32 r0[1];
+  for (int k = 0; k < 1; ++k) r0[k] = LDG_f16(x0[k]);
+  f32 r1[1];
+  for (int k = 0; k < 1; ++k) r1[k] = SIGMOID_f32(r0[k]);
+  u16 x1[1];
+  for (int k = 0; k < 1; ++k) x1[k] = STG_f16(r1[k]);
+  for (int k = 0; k < 1; ++k) (b1 + i)[k] = x1[k];
+}
+kernel void sigmoid_flat(device u16* b0 [[buffer(0)]], device u16* b1 [[buffer(1)]], constant const sigmoid_words& p [[buffer(2)]], u32 place [[thread_position_in_grid]], u32 places [[threads_per_grid]]) {
+  const u64 n = (u64)p.w[0], lanes = places;
+  u64 i = place;
+  if ((u64)b0 % 16 == 0 && (u64)b1 % 16 == 0) {
+    const u64 groups = n / 8;
+    for (u64 g = i; g < groups; g += lanes) sigmoid_run8(g * 8, b0, b1, p);
+    i += groups * 8;
+  }
+  for (; i < n; i += lanes) sigmoid_run1(i, b0, b1, p);
+}
+kernel void sigmoid_view(device u16* b0 [[buffer(0)]], device u16* b1 [[buffer(1)]], constant const sigmoid_words& p [[buffer(2)]], u32 place [[thread_position_in_grid]], u32 places [[threads_per_grid]]) {
+  const u64 n = (u64)p.w[0], lanes = places;
+  u64 i = place;
+  const int rank = (int)p.w[1];
+  for (; i < n; i += lanes) {
+    u32 rest = (u32)i;
+    if (rank > 5) { const u32 size = (u32)p.w[7], next = rest / size; const i64 at = (i64)(rest - next * size); rest = next; }
+    if (rank > 4) { const u32 size = (u32)p.w[6], next = rest / size; const i64 at = (i64)(rest - next * size); rest = next; }
+    if (rank > 3) { const u32 size = (u32)p.w[5], next = rest / size; const i64 at = (i64)(rest - next * size); rest = next; }
+    if (rank > 2) { const u32 size = (u32)p.w[4], next = rest / size; const i64 at = (i64)(rest - next * size); rest = next; }
+    if (rank > 1) { const u32 size = (u32)p.w[3], next = rest / size; const i64 at = (i64)(rest - next * size); rest = next; }
+    sigmoid_lane(i, b0, b1, p);
+  }
+}
+kernel void sigmoid_view_wide(device u16* b0 [[buffer(0)]], device u16* b1 [[buffer(1)]], constant const sigmoid_words& p [[buffer(2)]], u32 place [[thread_position_in_grid]], u32 places [[threads_per_grid]]) {
+  const u64 n = (u64)p.w[0], lanes = places;
+  u64 i = place;
+  const int rank = (int)p.w[1];
+  for (; i < n; i += lanes) {
+    u64 rest = (u64)i;
+    if (rank > 5) { const u64 size = (u64)p.w[7], next = rest / size; const i64 at = (i64)(rest - next * size); rest = next; }
+    if (rank > 4) { const u64 size = (u64)p.w[6], next = rest / size; const i64 at = (i64)(rest - next * size); rest = next; }
+    if (rank > 3) { const u64 size = (u64)p.w[5], next = rest / size; const i64 at = (i64)(rest - next * size); rest = next; }
+    if (rank > 2) { const u64 size = (u64)p.w[4], next = rest / size; const i64 at = (i64)(rest - next * size); rest = next; }
+    if (rank > 1) { const u64 size = (u64)p.w[3], next = rest / size; const i64 at = (i64)(rest - next * size); rest = next; }
+    sigmoid_lane(i, b0, b1, p);
+  }
+}
