@@ -48,7 +48,7 @@ std::string matrix_text() {
     for (const InstructionInfo& row : instruction_table())
         for (int n = 0; n < kDTypeCount; ++n) {
             const auto type = static_cast<DType>(n);
-            if (is_pointwise(row.opcode) || (row.types & type_bit(type)) == 0) continue;
+            if (is_pointwise(row.opcode) || is_tile(row.opcode) || (row.types & type_bit(type)) == 0) continue;
             const std::string t(dtype_name(type)), name(row.name), suffix = "." + t;
             const std::string head = ".program m" + std::to_string(serial++) + "\n.param x: " + t +
                                      "*\n.param by: u32*\n" + ".param out: " + t + "*\n.shared s: " + t +

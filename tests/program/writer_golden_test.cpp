@@ -16,7 +16,7 @@ class WriterGolden : public testing::TestWithParam<std::pair<Language, const cha
 TEST_P(WriterGolden, Examples) {
     const auto [language, suffix] = GetParam();
     const auto files = test::example_files();
-    ASSERT_EQ(files.size(), 12u);
+    ASSERT_EQ(files.size(), 13u);
     for (const auto& file : files) {
         std::vector<Program> programs = assemble_module(test::read_file(file));
         for (Program& p : programs) p = optimize(p);
