@@ -660,8 +660,7 @@ private:
         const std::string name = target();
         std::vector<Operand> values;
         while (scan_.accept(',')) {
-            if (values.size() == kMost)
-                scan_.fail("RED over a lane's values takes 2 to 8 of them, got more");
+            if (values.size() == kMost) scan_.fail("RED over a lane's values takes 2 to 8 of them, got more");
             values.push_back(operand(i.type));
         }
         if (values.size() < 2)
@@ -689,8 +688,9 @@ private:
         const auto found = names.find(name);
         if (found == names.end())
             scan_.fail_at_mark("'" + name + "' is no " +
-                               (is_accumulator(i.opcode, k) ? "accumulator; '.acc NAME: f32[ROWS, COLUMNS]' makes one"
-                                                            : "tile; '.shared NAME: type[ROWS, COLUMNS]' makes one"));
+                               (is_accumulator(i.opcode, k)
+                                    ? "accumulator; '.acc NAME: f32[ROWS, COLUMNS]' makes one"
+                                    : "tile; '.shared NAME: type[ROWS, COLUMNS]' makes one"));
         if (is_accumulator(i.opcode, k)) return found->second;
         const SharedArray& array = program_.shared[static_cast<std::size_t>(found->second)];
         if (array.columns == 0)
@@ -738,8 +738,8 @@ private:
     Scanner scan_;
     Program program_;
     bool open_ = false;
-    std::vector<Statement> statements_;  // of the open program
-    Names registers_;                    // name -> number of the last write
+    std::vector<Statement> statements_;         // of the open program
+    Names registers_;                           // name -> number of the last write
     Names parameters_, shared_, accumulators_;  // name -> index
     struct Open {
         Names registers;

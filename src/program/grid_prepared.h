@@ -36,9 +36,10 @@ struct GridStep {
     bool by_gid = false;
     int index = -1;             // value that is the address; -1: constant
     std::int64_t constant = 0;  // address
-    int tiles[3] = {-1, -1, -1};  // numbers of accumulators and shared arrays; pitch, rows and columns are a, b and c
-    TileProduct product;          // MMA
-    std::uint64_t work = 1;       // instructions that it counts as
+    int tiles[3] = {-1, -1,
+                    -1};  // numbers of accumulators and shared arrays; pitch, rows and columns are a, b and c
+    TileProduct product;  // MMA
+    std::uint64_t work = 1;  // instructions that it counts as
     int next =
         0;  // the ELSE, ENDIF or ENDLOOP that follows at this depth: where to go on when no lane is left
     int begin = 0;  // ENDLOOP: its LOOP

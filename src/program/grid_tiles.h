@@ -12,8 +12,8 @@ namespace invar {
 
 // Rows of a buffer: element (r, c) is start + r * pitch + c, in 64 bits that wrap around.
 struct TileRegion {
-    std::uint64_t start = 0, pitch = 0;     // elements
-    std::int64_t rows = 0, columns = 0;     // already clipped, not negative
+    std::uint64_t start = 0, pitch = 0;  // elements
+    std::int64_t rows = 0, columns = 0;  // already clipped, not negative
     std::uint64_t row(std::int64_t r) const { return start + static_cast<std::uint64_t>(r) * pitch; }
 };
 // Rows before the first that a buffer of that many elements does not hold wholly.
@@ -34,6 +34,7 @@ void multiply_tiles(const TileProduct& product, float* c, const std::byte* a, co
                     std::vector<float>& scratch);
 
 // The region = c, whose rows have that many columns, rounded once to type.
-void store_tile(std::byte* buffer, const TileRegion& region, const float* c, std::int64_t columns, DType type);
+void store_tile(std::byte* buffer, const TileRegion& region, const float* c, std::int64_t columns,
+                DType type);
 
 }  // namespace invar

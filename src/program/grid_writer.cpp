@@ -139,7 +139,8 @@ private:
             line("local u64 scratch[" + std::to_string(grid_scratch_bytes(p_) / 8) + "];");
         for (std::size_t a = 0; a < p_.shared.size(); ++a) {
             const std::string n = std::to_string(a), count = std::to_string(p_.shared[a].count);
-            line(d_.shared + tiles_.alignment(a) + written_storage(p_.shared[a].dtype) + " t" + n + "[" + count + "];");
+            line(d_.shared + tiles_.alignment(a) + written_storage(p_.shared[a].dtype) + " t" + n + "[" +
+                 count + "];");
             line("for (u32 k = tid; k < " + count + "; k += lanes) t" + n + "[k] = 0;");
         }
         if (!p_.shared.empty()) line(d_.barrier);

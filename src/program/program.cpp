@@ -81,7 +81,8 @@ std::string to_text(const Program& program) {
                                : std::to_string(a.rows()) + ", " + std::to_string(a.columns)) +
                "]\n";
     for (const Accumulator& a : program.accumulators)
-        out += ".acc " + a.name + ": f32[" + std::to_string(a.rows) + ", " + std::to_string(a.columns) + "]\n";
+        out +=
+            ".acc " + a.name + ": f32[" + std::to_string(a.rows) + ", " + std::to_string(a.columns) + "]\n";
     if (program.block[0] != 0) {
         out += ".block " + std::to_string(program.block[0]);
         if (program.block[1] * program.block[2] > 1) out += ", " + std::to_string(program.block[1]);

@@ -180,7 +180,7 @@ struct INVAR_API Program {
     std::vector<Parameter> parameters;
     std::vector<SharedArray> shared;
     std::vector<Accumulator> accumulators;  // only where the block is named
-    std::array<std::uint32_t, 3> block{};  // lanes of a block; zeros: the launch chooses
+    std::array<std::uint32_t, 3> block{};   // lanes of a block; zeros: the launch chooses
     std::vector<Instruction> instructions;
     std::vector<DType> registers;
 

@@ -110,12 +110,15 @@ std::string TileWriter::product(const Instruction& i) const {
     const Layout& l = layouts_[number];
     const std::int64_t k = p_.shared[static_cast<std::size_t>(i.tiles[1])].columns;
     const bool turned = i.opcode == Opcode::MMA_NT;
-    const std::string names = name('c', i.tiles[0]) + ", " + name('t', i.tiles[1]) + ", " + name('t', i.tiles[2]);
+    const std::string names =
+        name('c', i.tiles[0]) + ", " + name('t', i.tiles[1]) + ", " + name('t', i.tiles[2]);
     if (l.warps)
-        return "mma_warps<" + list({c.rows, c.columns, k, l.down, l.across}) + (turned ? ", true" : ", false") +
-               (i.type == DType::bf16 ? ", true>(" : ", false>(") + names + ", tid);";
+        return "mma_warps<" + list({c.rows, c.columns, k, l.down, l.across}) +
+               (turned ? ", true" : ", false") + (i.type == DType::bf16 ? ", true>(" : ", false>(") + names +
+               ", tid);";
     return "MMA_FMA(" + moved("LDG", i.type) + ", " + names + ", " +
-           list({c.rows, c.columns, k, turned ? 1 : c.columns, turned ? k : 1, l.down, l.across, lanes_}) + ")";
+           list({c.rows, c.columns, k, turned ? 1 : c.columns, turned ? k : 1, l.down, l.across, lanes_}) +
+           ")";
 }
 
 std::string TileWriter::store(const Instruction& i, const std::string& buffer) const {

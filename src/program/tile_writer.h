@@ -49,8 +49,8 @@ private:
     const Program& p_;
     Language language_;
     std::int64_t lanes_ = 0;
-    std::vector<Layout> layouts_;      // of accumulators
-    std::vector<bool> spread_;         // of shared arrays: laid out for matrix units
+    std::vector<Layout> layouts_;  // of accumulators
+    std::vector<bool> spread_;     // of shared arrays: laid out for matrix units
 };
 
 }  // namespace invar

@@ -29,7 +29,8 @@ bool Uniformity::uniform_result(const Instruction& i) const {
         return false;
     // What the program writes too may change between two lanes' reads.
     if (i.opcode == Opcode::LDG)
-        return p_.parameters[static_cast<std::size_t>(i.buffer)].access == Access::read && is_uniform(i.address);
+        return p_.parameters[static_cast<std::size_t>(i.buffer)].access == Access::read &&
+               is_uniform(i.address);
     return std::all_of(std::begin(i.src), std::end(i.src), [&](const Operand& o) { return is_uniform(o); });
 }
 

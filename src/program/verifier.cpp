@@ -303,8 +303,8 @@ private:
         };
         if (a.rows() != c.rows || n != c.columns || a.columns != k)
             refuse("'" + a.name + "'" + shape(a.rows(), a.columns) + " times '" + b.name + "'" +
-                   shape(b.rows(), b.columns) + (transposed ? " transposed" : "") + " is no '" + c.name + "'" +
-                   shape(c.rows, c.columns));
+                   shape(b.rows(), b.columns) + (transposed ? " transposed" : "") + " is no '" + c.name +
+                   "'" + shape(c.rows, c.columns));
         if (k % kTileUnit != 0)
             refuse("it sums over " + std::to_string(k) + " products, needs a multiple of " +
                    std::to_string(kTileUnit));

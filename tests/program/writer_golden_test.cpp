@@ -30,7 +30,8 @@ TEST_P(WriterGolden, Examples) {
 TEST_P(WriterGolden, Prelude) {
     const auto [language, suffix] = GetParam();
     const std::vector<Program> programs = assemble_module(
-        ".program grid\n.param a: f64*\n.param b: i64*\nMOV.u32 i, thread.x\nLDG.f64 x, [a + "
+        ".program grid\n.param a: f64*\n.param b: i64*\n.acc c: f32[16, 16]\n.block 32\nMMA.zero c\nMOV.u32 "
+        "i, thread.x\nLDG.f64 x, [a + "
         "i]\nRED.add.block.f64 x, x\n"
         "RED.max.warp.f64 x, x\nATOM.add.i64 y, [b + 0], 1\nSTG.f64 [a + i], x\n");
     const std::string text = write_source(programs, language);
