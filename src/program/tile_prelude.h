@@ -78,17 +78,20 @@ template <class T, u32 R, u32 C, bool BANKS>
 PRIVATE void copy_tile(T* tile, const T* from, u64 e, u64 pitch, u32 rows, u32 columns, u32 tid, u32 lanes) {
     constexpr u32 V = 16 / sizeof(T), chunks = C / V;
     if constexpr (C % V == 0) {
-        if ((((u64)from + e * sizeof(T)) | pitch * sizeof(T)) % 16 == 0) {
-            for (u32 k = tid; k < R * chunks; k += lanes) {
-                const u32 r = k / chunks, c = k % chunks * V;
-                const T* const at = from + (e + r * pitch + c);
-                uint4 value = make_uint4(0, 0, 0, 0);
-                if (r < rows && c + V <= columns) {
-                    value = *(const uint4*)at;
-                } else if (r < rows) {
-                    for (u32 i = 0; i < V && c + i < columns; ++i) ((T*)&value)[i] = at[i];
+        if ((((u64)from + e * sizeof(T)) | (pitch | columns) * sizeof(T)) % 16 == 0) {
+            for (u32 first = tid; first < R * chunks; first += 4 * lanes) {
+                uint4 value[4];  // on their way at once
+#pragma unroll
+                for (u32 i = 0; i < 4; ++i) {
+                    const u32 k = first + i * lanes, r = k / chunks, c = k % chunks * V;
+                    value[i] = make_uint4(0, 0, 0, 0);
+                    if (r < rows && c < columns) value[i] = *(const uint4*)(from + (e + r * pitch + c));
                 }
-                *(uint4*)(tile + (BANKS ? tile_place<C>(r, c) : r * C + c)) = value;
+#pragma unroll
+                for (u32 i = 0; i < 4; ++i) {
+                    const u32 k = first + i * lanes, r = k / chunks, c = k % chunks * V;
+                    if (r < R) *(uint4*)(tile + (BANKS ? tile_place<C>(r, c) : r * C + c)) = value[i];
+                }
             }
             return;
         }

@@ -70,7 +70,8 @@ class TilesOnDevice : public GridDevice, public testing::WithParamInterface<std:
 
 // Copies over whole and clipped regions, on and off 16 bytes, read by lanes as rows.
 std::string copy_text(DType type) {
-    return replaced(R"(.program copy_$T
+    return replaced(
+        R"(.program copy_$T
 .param a: $T*
 .param out: $T*
 .param start: i64
@@ -100,7 +101,7 @@ LOOP
   ADD.u32 i, i, lanes
 ENDLOOP
 )",
-                    {{"$T", std::string(dtype_name(type))}, {"$C", std::string(dtype_name(compute_type(type)))}});
+        {{"$T", std::string(dtype_name(type))}, {"$C", std::string(dtype_name(compute_type(type)))}});
 }
 
 // A tile that lanes write and read beside the matrix units: whatever order it is kept in, it looks like rows.
@@ -148,14 +149,20 @@ TEST_P(TilesOnDevice, CopiesAreTheInterpretersBits) {
             x = is_float(type) ? narrow(type, value_bits(type == DType::f64 ? type : DType::f32,
                                                          static_cast<double>(random() % 64)))
                                : random() & mask_of(type);
-        for (const auto& [start, pitch, rows, columns] :
-             {std::array<std::int64_t, 4>{0, 32, 8, 32}, {16, 48, 8, 32}, {16, 48, 7, 29}, {1, 48, 8, 32},
-              {16, 37, 9, 99}, {300, -32, 6, 16}, {0, 16, -1, 8}, {0, 16, 8, -3}}) {
+        for (const auto& [start, pitch, rows, columns] : {std::array<std::int64_t, 4>{0, 32, 8, 32},
+                                                          {16, 48, 8, 32},
+                                                          {16, 48, 7, 29},
+                                                          {1, 48, 8, 32},
+                                                          {16, 37, 9, 99},
+                                                          {300, -32, 6, 16},
+                                                          {0, 16, -1, 8},
+                                                          {0, 16, 8, -3}}) {
             Bits scalars;
             for (const std::int64_t v : {start, pitch, rows, columns})
                 scalars.push_back(static_cast<std::uint64_t>(v));
-            EXPECT_EQ(difference(module->kernel(p.name), p, {memory, Bits(286)}, scalars, {1, 1, 1}, {70, 1, 1}),
-                      "")
+            EXPECT_EQ(
+                difference(module->kernel(p.name), p, {memory, Bits(286)}, scalars, {1, 1, 1}, {70, 1, 1}),
+                "")
                 << to_text(p) << start << " " << pitch << " " << rows << " " << columns;
         }
     }
@@ -168,9 +175,9 @@ TEST_P(TilesOnDevice, LanesSeeTilesAsRows) {
     // Whole numbers, whose sums are exact in any order.
     Random random(6);
     Bits a(1536);
-    for (auto& x : a)
-        x = narrow(DType::bf16, value_bits(DType::f32, static_cast<double>(random() % 17) - 8));
-    EXPECT_EQ(difference(module->kernel(p.name), p, {a, Bits(768), Bits(512)}, {}, {1, 1, 1}, {64, 1, 1}), "");
+    for (auto& x : a) x = narrow(DType::bf16, value_bits(DType::f32, static_cast<double>(random() % 17) - 8));
+    EXPECT_EQ(difference(module->kernel(p.name), p, {a, Bits(768), Bits(512)}, {}, {1, 1, 1}, {64, 1, 1}),
+              "");
 }
 
 TEST_P(TilesOnDevice, RegionsOutsideAreTheInterpretersErrors) {
@@ -181,8 +188,13 @@ TEST_P(TilesOnDevice, RegionsOutsideAreTheInterpretersErrors) {
         "COPY.TILE.f16 t, [a + s], pitch, 16, 16\nMMA.store.f32 [f + s], c, pitch, 16, 16\n";
     const Program p = assemble(text);
     const auto module = device_->compile({"faults", ProgramText{text}});
-    for (const auto& [start, pitch] : {std::pair<std::int64_t, std::int64_t>{0, 20}, {0, 21}, {-1, 16}, {0, 16},
-                                       {300, -17}, {0, INT64_MIN}, {0, std::int64_t{1} << 60}}) {
+    for (const auto& [start, pitch] : {std::pair<std::int64_t, std::int64_t>{0, 20},
+                                       {0, 21},
+                                       {-1, 16},
+                                       {0, 16},
+                                       {300, -17},
+                                       {0, INT64_MIN},
+                                       {0, std::int64_t{1} << 60}}) {
         std::vector<Bits> buffers{Bits(320), Bits(300)};
         const Bits scalars{static_cast<std::uint64_t>(start), static_cast<std::uint64_t>(pitch)};
         const auto error = [&](auto run) {
@@ -194,8 +206,9 @@ TEST_P(TilesOnDevice, RegionsOutsideAreTheInterpretersErrors) {
             return std::string();
         };
         const std::string want = error([&] { run_grid(p, buffers, scalars, {1, 1, 1}, {64, 1, 1}); });
-        const std::string got =
-            error([&] { launch(module->kernel("p"), p, buffers, scalars, {1, 1, 1}, {64, 1, 1}); });
+        const std::string got = error([&] {
+            launch(module->kernel("p"), p, buffers, scalars, {1, 1, 1}, {64, 1, 1});
+        });
         EXPECT_EQ(want.empty(), start == 0 && pitch == 16);
         EXPECT_EQ(got, want);
         if (!got.empty()) stream_ = device_->make_stream();
@@ -219,8 +232,7 @@ TEST_P(TilesOnDevice, TheExampleMultiplies) {
     EXPECT_EQ(tile_error(t, before, got[2], GetParam() == "opencl"), "");
 }
 
-INSTANTIATE_TEST_SUITE_P(Devices, TilesOnDevice,
-                         testing::Values(std::string("cuda"), std::string("opencl")),
+INSTANTIATE_TEST_SUITE_P(Devices, TilesOnDevice, testing::Values(std::string("cuda"), std::string("opencl")),
                          [](const auto& info) { return info.param; });
 
 TEST(TileWriter, WhatItWritesCompilesForEveryArchitecture) {

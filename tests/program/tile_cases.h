@@ -16,7 +16,7 @@ namespace invar::test {
 
 struct TileCase {
     DType type = DType::f16, out = DType::f32;
-    bool turned = false;          // b is (columns, depth), by MMA.nt
+    bool turned = false;                  // b is (columns, depth), by MMA.nt
     std::int64_t m = 16, n = 16, k = 16;  // of the tiles
     GridDims block{32, 1, 1};
     // Of the matrices; blocks of the grid take m rows each. Rows of the buffers are longer than those of the matrices by pad,
@@ -151,7 +151,7 @@ inline std::vector<TileCase> tile_cases(const std::vector<GridDims>& blocks) {
     struct Shape {
         std::int64_t m, n, k;
     };
-    static constexpr Shape kShapes[] = {{16, 16, 16}, {32, 16, 32}, {64, 64, 64},  {16, 128, 32},
+    static constexpr Shape kShapes[] = {{16, 16, 16},  {32, 16, 32}, {64, 64, 64},  {16, 128, 32},
                                         {128, 64, 16}, {48, 80, 48}, {128, 128, 32}};
     static constexpr DType kTypes[] = {DType::f16, DType::bf16, DType::f32};
     std::vector<TileCase> cases;

@@ -26,7 +26,8 @@ std::string refusal(const std::string& text) {
 constexpr const char* kHead =
     ".program p\n.param a: f16*\n.param f: f32*\n.param u: u32*\n.param n: u32\n.param w: i32\n"
     ".shared flat: f16[256]\n.shared ta: f16[16, 32]\n.shared tb: f16[32, 16]\n.shared tn: f16[16, 32]\n"
-    ".shared odd: f16[16, 8]\n.shared short: f16[8, 16]\n.shared floats: f32[16, 16]\n.shared halves: bf16[16, 16]\n"
+    ".shared odd: f16[16, 8]\n.shared short: f16[8, 16]\n.shared floats: f32[16, 16]\n.shared halves: "
+    "bf16[16, 16]\n"
     ".acc c: f32[16, 16]\n.acc d: f32[16, 16]\n.block 64\nMOV.u32 lane0, thread.x\nMOV.i64 wide, n2\n";
 
 // Of a program with the head, whose body begins on line 20.
@@ -37,7 +38,8 @@ void expect_refused(const std::string& body, const std::string& why) {
 
 TEST(GridTile, ProductsAreThoseOfTheReference) {
     std::uint64_t seed = 0;
-    for (const TileCase& t : test::tile_cases({{32, 1, 1}, {256, 1, 1}, {10, 5, 2}, {64, 1, 1}, {128, 1, 1}})) {
+    for (const TileCase& t :
+         test::tile_cases({{32, 1, 1}, {256, 1, 1}, {10, 5, 2}, {64, 1, 1}, {128, 1, 1}})) {
         const Program p = assemble(test::tile_text(t, "p"));
         EXPECT_EQ(to_text(assemble(to_text(p))), to_text(p));
         EXPECT_EQ(to_text(from_binary(to_binary({&p, 1}))[0]), to_text(p));
@@ -156,10 +158,11 @@ std::string launch_error(const std::string& body, std::int64_t start, std::int64
     test::Packed a(DType::u16, Bits(100)), out(DType::f32, Bits(100, 5));
     std::string error;
     try {
-        const GridProgram p(assemble(".program p\n.param a: u16*\n.param out: f32*\n.param start: i64\n"
-                                ".param pitch: i64\n.param rows: i64\n.param columns: i64\n"
-                                ".shared t: u16[8, 8]\n.acc c: f32[16, 16]\n.block 32\nMOV.i64 s, start\n" +
-                                body));
+        const GridProgram p(
+            assemble(".program p\n.param a: u16*\n.param out: f32*\n.param start: i64\n"
+                     ".param pitch: i64\n.param rows: i64\n.param columns: i64\n"
+                     ".shared t: u16[8, 8]\n.acc c: f32[16, 16]\n.block 32\nMOV.i64 s, start\n" +
+                     body));
         const NativeBuffer buffers[] = {a.buffer(), out.buffer()};
         p.run({1, 1, 1}, {32, 1, 1}, buffers,
               test::grid_params(0, {static_cast<std::uint64_t>(start), static_cast<std::uint64_t>(pitch),
@@ -191,8 +194,9 @@ TEST(GridTile, RegionsOutsideAreTheLaunchsError) {
     EXPECT_EQ(launch_error(copy, INT64_MAX, 1, INT64_MAX, INT64_MAX),
               head + "9223372036854775807 of 'a', which has 100");
     Bits written;
-    EXPECT_EQ(launch_error("MMA.store.f32 [out + s], c, pitch, rows, columns", 90, 5, 16, 6, &written),
-              "program 'p': line 12, MMA.store: lane 0 of block 0 asks for element 100 of 'out', which has 100");
+    EXPECT_EQ(
+        launch_error("MMA.store.f32 [out + s], c, pitch, rows, columns", 90, 5, 16, 6, &written),
+        "program 'p': line 12, MMA.store: lane 0 of block 0 asks for element 100 of 'out', which has 100");
     EXPECT_EQ(written[94], 0u);
     EXPECT_EQ(written[89], 5u);
     EXPECT_EQ(written[96], 5u);
@@ -209,9 +213,11 @@ TEST(GridTile, RefusalsSayWhere) {
     expect_refused("COPY.TILE.f32 floats, [a + 0], 1, 1, 1",
                    "line 20, column 24: 'a' holds f16, the instruction names f32");
     expect_refused("COPY.TILE.f16 ta, [tb + 0], 1, 1, 1", "line 20, column 20: 'tb' is no parameter");
-    expect_refused("COPY.TILE.f16 ta, [a + 0], 1, 1", "line 20, column 32: expected ',' before operand 3 of 3");
+    expect_refused("COPY.TILE.f16 ta, [a + 0], 1, 1",
+                   "line 20, column 32: expected ',' before operand 3 of 3");
     expect_refused("COPY.TILE.f16 ta, [a + 0], 1, 1, 1.5", "line 20, column 34: '1.5' as i64");
-    expect_refused("COPY.TILE.pred ta, [a + 0], 1, 1, 1", "line 20, column 1: COPY.TILE does not work on pred");
+    expect_refused("COPY.TILE.pred ta, [a + 0], 1, 1, 1",
+                   "line 20, column 1: COPY.TILE does not work on pred");
     expect_refused("COPY.TILE.f16 ta, [a + 0], w, 1, 1",
                    "line 20, COPY.TILE: operand 1 is i32, needs i64 or u32");
     expect_refused("MMA.f16 ta, ta, tb",
@@ -224,8 +230,7 @@ TEST(GridTile, RefusalsSayWhere) {
     expect_refused("MMA.zero.f32 c", "line 20, column 1: MMA.zero takes no type");
     expect_refused("MMA.zero nothing", "line 20, column 10: 'nothing' is no accumulator");
     expect_refused("MOV.u32 c, 1", "line 20, column 9: 'c' is a parameter, it cannot be written");
-    expect_refused("MMA.f16 c, ta, tn",
-                   "line 20, MMA: 'ta' (16, 32) times 'tn' (16, 32) is no 'c' (16, 16)");
+    expect_refused("MMA.f16 c, ta, tn", "line 20, MMA: 'ta' (16, 32) times 'tn' (16, 32) is no 'c' (16, 16)");
     expect_refused("MMA.nt.f16 c, ta, tb",
                    "line 20, MMA.nt: 'ta' (16, 32) times 'tb' (32, 16) transposed is no 'c' (16, 16)");
     expect_refused("MMA.f16 c, odd, short", "line 20, MMA: it sums over 8 products, needs a multiple of 16");
@@ -243,9 +248,11 @@ TEST(GridTile, RefusalsSayWhere) {
     for (const char* one : {"COPY.TILE.f16 ta, [a + 0], 1, 1, 1", "MMA.f16 c, ta, tb", "MMA.nt.f16 c, ta, tn",
                             "MMA.zero c", "MMA.store.f32 [f + 0], c, 1, 1, 1"}) {
         EXPECT_EQ(refusal(test::replaced(kHead, {{"n2", "0"}}) + one), "") << one;
-        expect_refused("SET.eq.u32 p, lane0, 1\nIF p\n" + std::string(one) + "\nENDIF",
-                       "line 22, " + std::string(one).substr(0, std::string(one).find_first_of(" ")).substr(0, 3));
-        expect_refused("SET.eq.u32 p, lane0, 1\n@p EXIT\n" + std::string(one), "but EXIT of line 21 may part them");
+        expect_refused(
+            "SET.eq.u32 p, lane0, 1\nIF p\n" + std::string(one) + "\nENDIF",
+            "line 22, " + std::string(one).substr(0, std::string(one).find_first_of(" ")).substr(0, 3));
+        expect_refused("SET.eq.u32 p, lane0, 1\n@p EXIT\n" + std::string(one),
+                       "but EXIT of line 21 may part them");
     }
 }
 
@@ -263,18 +270,23 @@ TEST(GridTile, DeclarationsAreChecked) {
     contains(".acc a: f32[16, 16]\n.block 32", "line 3, column 6: a second parameter 'a'");
     contains(".acc c: f32[16, 16]\n.shared c: f32[4]\n.block 32", "line 4, column 9: a second parameter 'c'");
     contains(".acc c: f32[16, 16]\n.param c: f32*\n.block 32", "line 4, column 8: a second parameter 'c'");
-    contains(".acc c: f32[24, 16]\n.block 32", "accumulator 'c' has a side of 24, needs a multiple of 16 up to 256");
+    contains(".acc c: f32[24, 16]\n.block 32",
+             "accumulator 'c' has a side of 24, needs a multiple of 16 up to 256");
     contains(".acc c: f32[16, 272]\n.block 32", "accumulator 'c' has a side of 272");
-    contains(".acc c: f32[16, 16]", "it has accumulators, which lie in the lanes of a block: name it with '.block'");
+    contains(".acc c: f32[16, 16]",
+             "it has accumulators, which lie in the lanes of a block: name it with '.block'");
     contains(".acc c: f32[128, 144]\n.block 32",
              "its accumulators have 18432 elements, a block of 32 lanes holds 16384");
     contains(".acc c: f32[256, 128]\n.acc d: f32[16, 16]\n.block 1024", "a block of 1024 lanes holds 32768");
     std::string many;
     for (int n = 0; n < 9; ++n) many += ".acc c" + std::to_string(n) + ": f32[16, 16]\n";
     contains(many + ".block 32", "line 11, column 6: too many accumulators");
-    contains(".shared t: f32[4, 0]\n.acc c: f32[16, 16]\n.block 32", "line 3, column 19: expected the columns");
-    contains(".shared t: f32[4000000000, 4000000000]", "line 3, column 28: tile 't' is larger than shared memory");
-    contains(".shared t: f32[200, 100]\n.acc c: f32[16, 16]\n.block 32", "its shared arrays take 80000 bytes");
+    contains(".shared t: f32[4, 0]\n.acc c: f32[16, 16]\n.block 32",
+             "line 3, column 19: expected the columns");
+    contains(".shared t: f32[4000000000, 4000000000]",
+             "line 3, column 28: tile 't' is larger than shared memory");
+    contains(".shared t: f32[200, 100]\n.acc c: f32[16, 16]\n.block 32",
+             "its shared arrays take 80000 bytes");
 }
 
 // What no text can say and bytes can.
@@ -327,30 +339,35 @@ TEST(GridTile, ProgramsFromElsewhereAreVerified) {
 }
 
 TEST(GridTile, TheInterpreterCountsTheWork) {
-    const std::string text = ".program p\n.param f: f32*\n.shared t: f32[64, 64]\n.acc c: f32[64, 64]\n.block 32\n"
-                             "MMA.f32 c, t, t\nMMA.f32 c, t, t\nMMA.store.f32 [f + 0], c, 1, 1, 1\n";
+    const std::string text =
+        ".program p\n.param f: f32*\n.shared t: f32[64, 64]\n.acc c: f32[64, 64]\n.block 32\n"
+        "MMA.f32 c, t, t\nMMA.f32 c, t, t\nMMA.store.f32 [f + 0], c, 1, 1, 1\n";
     std::vector<Bits> buffers{Bits(1)};
     EXPECT_NO_THROW(test::run_grid(assemble(text), buffers, {}, {1, 1, 1}, {32, 1, 1}, 0, 519));
     EXPECT_THROW(test::run_grid(assemble(text), buffers, {}, {1, 1, 1}, {32, 1, 1}, 0, 518), LaunchFailed);
 }
 
 TEST(LaneReduction, IsATreeOfNeighbours) {
-    const std::string head = ".program p\n.param a: f32*\n.param u: u32*\nLDG.f32 x, [a + 0]\nLDG.f32 y, [a + 1]\n";
+    const std::string head =
+        ".program p\n.param a: f32*\n.param u: u32*\nLDG.f32 x, [a + 0]\nLDG.f32 y, [a + 1]\n";
     const auto text = [&](const std::string& body) { return to_text(assemble(head + body)); };
-    EXPECT_EQ(text("RED.add.lane.f32 s, x, y\nSTG.f32 [a + 0], s"), text("ADD.f32 s, x, y\nSTG.f32 [a + 0], s"));
+    EXPECT_EQ(text("RED.add.lane.f32 s, x, y\nSTG.f32 [a + 0], s"),
+              text("ADD.f32 s, x, y\nSTG.f32 [a + 0], s"));
     EXPECT_EQ(text("RED.mul.lane.f32 s, x, y, 3\nSTG.f32 [a + 0], s"),
               text("MUL.f32 s, x, y\nMUL.f32 s, s, 3\nSTG.f32 [a + 0], s"));
     EXPECT_EQ(text("RED.min.lane.f32 s, x, y, 3, 4, 5, 6, 7\nSTG.f32 [a + 0], s"),
               text("MIN.f32 b, x, y\nMIN.f32 c, 3, 4\nMIN.f32 d, 5, 6\nMIN.f32 e, b, c\nMIN.f32 f, d, 7\n"
                    "MIN.f32 s, e, f\nSTG.f32 [a + 0], s"));
-    EXPECT_EQ(text("RED.max.lane.u32 s, 1, 2, 3, 4, 5, 6, 7, 8\nSTG.u32 [u + 0], s"),
-              text("MAX.u32 a1, 1, 2\nMAX.u32 a2, 3, 4\nMAX.u32 a3, 5, 6\nMAX.u32 a4, 7, 8\nMAX.u32 b1, a1, a2\n"
-                   "MAX.u32 b2, a3, a4\nMAX.u32 s, b1, b2\nSTG.u32 [u + 0], s"));
+    EXPECT_EQ(
+        text("RED.max.lane.u32 s, 1, 2, 3, 4, 5, 6, 7, 8\nSTG.u32 [u + 0], s"),
+        text("MAX.u32 a1, 1, 2\nMAX.u32 a2, 3, 4\nMAX.u32 a3, 5, 6\nMAX.u32 a4, 7, 8\nMAX.u32 b1, a1, a2\n"
+             "MAX.u32 b2, a3, a4\nMAX.u32 s, b1, b2\nSTG.u32 [u + 0], s"));
     EXPECT_FALSE(assemble(head + "RED.add.lane.f32 s, x, y\nSTG.f32 [a + 0], s").is_grid());
     // Into one of its own operands, and under a condition.
     std::vector<Bits> buffers{{value_bits(DType::f32, 1), value_bits(DType::f32, 2)}, Bits(1)};
-    test::run_grid(assemble(head + "SET.lt.f32 p, x, y\n@p RED.add.lane.f32 x, x, y, x, x\nSTG.f32 [a + 0], x"),
-                   buffers, {}, {1, 1, 1}, {1, 1, 1});
+    test::run_grid(
+        assemble(head + "SET.lt.f32 p, x, y\n@p RED.add.lane.f32 x, x, y, x, x\nSTG.f32 [a + 0], x"), buffers,
+        {}, {1, 1, 1}, {1, 1, 1});
     EXPECT_EQ(buffers[0][0], value_bits(DType::f32, 5));
     const auto why = [&](const std::string& body) { return refusal(head + body); };
     EXPECT_EQ(why("RED.add.lane.f32 s, x"),
