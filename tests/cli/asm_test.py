@@ -67,7 +67,7 @@ class Asm(CliTest):
         self.bad(1, "asm", "check", saved, words=["checksum"])
         self.bad(1, "asm", "save", EXAMPLES / "dot.prog", self.folder / "none" / "x", words=["none"])
         # A file of no programs: its header, and a body of no names and no programs, whose checksum this is.
-        empty = b"\x89INVPRG\n" + struct.pack("<IIQQ", 1, 0, 2, EMPTY_SUM) + b"\0\0"
+        empty = b"\x89INVPRG\n" + struct.pack("<IIQQ", 2, 0, 2, EMPTY_SUM) + b"\0\0"
         saved.write_bytes(empty)
         self.bad(1, "asm", "run", saved, words=["holds no program"])
 
