@@ -180,6 +180,22 @@ TEST_P(TilesOnDevice, LanesSeeTilesAsRows) {
               "");
 }
 
+TEST_P(TilesOnDevice, RandomSequencesAreTheInterpretersBits) {
+    if (!open(GetParam())) GTEST_SKIP() << why_;
+    // The compiler of PoCL 3.1 ends the process on number 11 (ParallelRegion::Verify), as grid_program_test.cpp knows of one.
+    const std::uint64_t count = GetParam() == "opencl" ? 10 : 200;
+    for (std::uint64_t seed = 1; seed <= count; ++seed) {
+        const TileSequence s = random_tile_sequence(seed);
+        const Program p = assemble(s.text);
+        const auto module = device_->compile({"sequence", ProgramText{s.text}});
+        ASSERT_EQ(difference(module->kernel(p.name), p, tile_sequence_buffers(s, p.parameters[0].dtype), {},
+                             {1, 1, 1}, s.block),
+                  "")
+            << "seed " << seed << "\n"
+            << s.text;
+    }
+}
+
 TEST_P(TilesOnDevice, RegionsOutsideAreTheInterpretersErrors) {
     if (!open(GetParam())) GTEST_SKIP() << why_;
     const std::string text =

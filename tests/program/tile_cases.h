@@ -193,4 +193,94 @@ inline std::vector<TileCase> tile_cases(const std::vector<GridDims>& blocks) {
     return cases;
 }
 
+// A random sequence of what can be done to tiles and accumulators, over buffers `in` of kTileInput elements of the type and `out` of
+// f32, of which each statement that writes has its own part. With whole numbers from -4 to 4 every sum is exact, so that all
+// devices give the same bits.
+inline constexpr std::int64_t kTileInput = 8192;
+struct TileSequence {
+    std::string text;
+    GridDims block{};
+    std::int64_t out = 0;  // elements that it writes
+};
+inline TileSequence random_tile_sequence(std::uint64_t seed) {
+    std::mt19937_64 random(seed);
+    const auto below = [&](std::int64_t n) {
+        return static_cast<std::int64_t>(random() % static_cast<std::uint64_t>(n));
+    };
+    const auto text = [](std::int64_t v) { return std::to_string(v); };
+    static constexpr DType kTypes[] = {DType::f16, DType::bf16, DType::f32};
+    static constexpr std::uint32_t kLanes[] = {32, 64, 128, 96, 40};
+    const std::int64_t m = 16 * (1 + below(3)), n = 16 * (1 + below(4)), k = 16 * (1 + below(2));
+    struct Tile {
+        const char* name;
+        std::int64_t rows, columns;
+    };
+    const Tile tiles[] = {{"ta", m, k}, {"tb", k, n}, {"tn", n, k}, {"tc", m, k}};
+    TileSequence s;
+    s.block = {kLanes[random() % 5], 1, 1};
+    std::string body;
+    const auto copy = [&] {
+        const Tile& t = tiles[random() % 4];
+        const std::int64_t pitch = random() % 2 == 0 ? 8 * below(12) : below(90),
+                           start = 8 * below(20) + below(2);
+        body += "COPY.TILE.$T " + std::string(t.name) + ", [in + " + text(start) + "], " + text(pitch) +
+                ", " + text(random() % 2 == 0 ? t.rows : below(32)) + ", " +
+                text(random() % 2 == 0 ? t.columns : below(t.columns + 9) - 4) + "\n";
+    };
+    // All lanes together, one element each in turn.
+    const auto each = [&](std::int64_t count, const std::string& what) {
+        body += "MOV.u32 i, t\nLOOP\nSET.ge.u32 done, i, " + text(count) + "\n@done BREAK\n" + what +
+                "ADD.u32 i, i, " + text(s.block[0]) + "\nENDLOOP\n";
+    };
+    for (std::int64_t statements = 4 + below(10); statements > 0; --statements) {
+        const Tile& t = tiles[random() % 4];
+        const std::string acc = random() % 2 == 0 ? "c" : "d";
+        switch (below(8)) {
+            case 0:
+            case 1: copy(); break;
+            case 2:
+                body += "BAR.SYNC\n";
+                each(t.rows * t.columns, "ADD.u32 j, i, " + text(below(500)) +
+                                             "\nLDG.$T x, [in + j]\nSTS.$T [" + t.name + " + i], x\n");
+                body += "BAR.SYNC\n";
+                break;
+            case 3:
+                each(t.rows * t.columns, "LDS.$T x, [" + std::string(t.name) + " + i]\nADD.u32 j, i, " +
+                                             text(s.out) + "\nSTG.f32 [out + j], x\n");
+                s.out += t.rows * t.columns;
+                break;
+            case 4: body += "MMA.$T " + acc + ", " + (random() % 2 == 0 ? "ta" : "tc") + ", tb\n"; break;
+            case 5: body += "MMA.nt.$T " + acc + ", " + (random() % 2 == 0 ? "ta" : "tc") + ", tn\n"; break;
+            case 6:
+                if (random() % 4 == 0) body += "MMA.zero " + acc + "\n";
+                body += "MOV.u32 r, 0\nLOOP\nSET.ge.u32 done, r, 2\n@done BREAK\n";
+                copy();
+                if (random() % 2 == 0) copy();
+                body += "MMA.$T " + acc + ", ta, tb\nADD.u32 r, r, 1\nENDLOOP\n";
+                break;
+            default:
+                body += "MMA.store.f32 [out + " + text(s.out) + "], " + acc + ", " + text(n) + ", " +
+                        text(m) + ", " + text(n - below(6)) + "\n";
+                s.out += m * n;
+        }
+    }
+    body +=
+        "MMA.store.f32 [out + " + text(s.out) + "], c, " + text(n) + ", " + text(m) + ", " + text(n) + "\n";
+    s.out += m * n;
+    std::string head = ".program sequence\n.param in: $T*\n.param out: f32*\n";
+    for (const Tile& t : tiles)
+        head += ".shared " + std::string(t.name) + ": $T[" + text(t.rows) + ", " + text(t.columns) + "]\n";
+    for (const char* acc : {"c", "d"})
+        head += ".acc " + std::string(acc) + ": f32[" + text(m) + ", " + text(n) + "]\n";
+    head += ".block " + text(s.block[0]) + "\nMOV.u32 t, thread.x\n";
+    s.text = replaced(head + body, {{"$T", std::string(dtype_name(kTypes[random() % 3]))}});
+    return s;
+}
+inline std::vector<Bits> tile_sequence_buffers(const TileSequence& s, DType type) {
+    std::vector<Bits> buffers{Bits(kTileInput), Bits(static_cast<std::size_t>(s.out), 5)};
+    for (std::size_t i = 0; i < buffers[0].size(); ++i)
+        buffers[0][i] = narrow(type, value_bits(DType::f32, static_cast<double>(i * i % 89 % 9) - 4));
+    return buffers;
+}
+
 }  // namespace invar::test

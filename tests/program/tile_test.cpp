@@ -78,6 +78,18 @@ TEST(GridTile, RandomShapesToo) {
     }
 }
 
+TEST(GridTile, TheOptimiserKeepsWhatSequencesDo) {
+    for (std::uint64_t seed = 1; seed <= 200; ++seed) {
+        const test::TileSequence s = test::random_tile_sequence(seed);
+        const Program p = assemble(s.text);
+        EXPECT_EQ(to_text(assemble(to_text(p))), to_text(p));
+        auto want = test::tile_sequence_buffers(s, p.parameters[0].dtype), got = want;
+        test::run_grid(p, want, {}, {1, 1, 1}, s.block);
+        test::run_grid(optimize(p), got, {}, {1, 1, 1}, s.block);
+        ASSERT_EQ(got, want) << s.text;
+    }
+}
+
 // Tiles of every type are copied as they are, seen by LDS in rows, and zero beyond what was asked for.
 TEST(GridTile, CopiesAreWholeAndZeroBeyond) {
     for (int n = 0; n < kDTypeCount; ++n) {
