@@ -223,13 +223,15 @@ private:
     // Copies that follow each other into different tiles meet before the first and after the last.
     void copy_tile(std::size_t k, const Instruction& i) {
         const std::uint32_t filled = 1u << i.tiles[0];
-        if (filled_ == 0 || (filled_ & filled) != 0) {
-            line(d_.barrier);
-            filled_ = 0;
-        }
+        if (filled_ == 0) line(d_.barrier);
+        if ((filled_ & filled) != 0) meet_behind_copies();
         filled_ |= filled;
         region(k, i, tiles_.copy(i, "b" + std::to_string(buffer_number(i.buffer))));
-        if (k + 1 < p_.instructions.size() && p_.instructions[k + 1].opcode == Opcode::COPY_TILE) return;
+        if (k + 1 == p_.instructions.size() || p_.instructions[k + 1].opcode != Opcode::COPY_TILE)
+            meet_behind_copies();
+    }
+    void meet_behind_copies() {
+        if (const std::string arrival = tiles_.arrival(); !arrival.empty()) line(arrival);
         line(d_.barrier);
         filled_ = 0;
     }

@@ -3,13 +3,13 @@
 // takes, as macros that stand in a kernel, so that they need no words for address spaces; and one of CUDA's matrix units.
 //
 // A language needs TILE_UNROLL (before a loop whose rounds should be written out, so that accumulators are registers) and
-// COPY_TILE or a function of its own. kTileOpencl serves any C dialect without more; Metal is one more section that defines
+// COPY_TILE or a function of its own. kTilePlain serves any C dialect without more; Metal is one more section that defines
 // TILE_UNROLL as _Pragma("clang loop unroll(full)") or nothing.
 #pragma once
 
 namespace invar {
 
-inline constexpr const char* kTileOpencl = R"(
+inline constexpr const char* kTilePlain = R"(
 #define TILE_UNROLL
 )";
 inline constexpr const char* kTileCuda = R"(
@@ -74,24 +74,20 @@ template <u32 C> PRIVATE u32 tile_place(u32 row, u32 column) {
     constexpr u32 chunks = C / 8, mask = chunks & (chunks - 1) ? 0 : (chunks < 8 ? chunks : 8) - 1;
     return row * C + (column ^ (row / (chunks < 8 ? 8 / chunks : 1) & mask) * 8);
 }
+// Copies of 16 bytes, zeros where nothing is wanted, are under way until tile_arrive.
+PRIVATE void tile_fetch(void* to, const void* from, bool wanted) {
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" :: "r"((u32)__cvta_generic_to_shared(to)), "l"(from), "r"(wanted ? 16 : 0) : "memory");
+}
+PRIVATE void tile_arrive() { asm volatile("cp.async.wait_all;" ::: "memory"); }
 template <class T, u32 R, u32 C, bool BANKS>
 PRIVATE void copy_tile(T* tile, const T* from, u64 e, u64 pitch, u32 rows, u32 columns, u32 tid, u32 lanes) {
     constexpr u32 V = 16 / sizeof(T), chunks = C / V;
     if constexpr (C % V == 0) {
-        if ((((u64)from + e * sizeof(T)) | (pitch | columns) * sizeof(T)) % 16 == 0) {
-            for (u32 first = tid; first < R * chunks; first += 4 * lanes) {
-                uint4 value[4];  // on their way at once
-#pragma unroll
-                for (u32 i = 0; i < 4; ++i) {
-                    const u32 k = first + i * lanes, r = k / chunks, c = k % chunks * V;
-                    value[i] = make_uint4(0, 0, 0, 0);
-                    if (r < rows && c < columns) value[i] = *(const uint4*)(from + (e + r * pitch + c));
-                }
-#pragma unroll
-                for (u32 i = 0; i < 4; ++i) {
-                    const u32 k = first + i * lanes, r = k / chunks, c = k % chunks * V;
-                    if (r < R) *(uint4*)(tile + (BANKS ? tile_place<C>(r, c) : r * C + c)) = value[i];
-                }
+        if (rows > 0 && columns > 0 && (((u64)from + e * sizeof(T)) | (pitch | columns) * sizeof(T)) % 16 == 0) {
+            for (u32 k = tid; k < R * chunks; k += lanes) {
+                const u32 r = k / chunks, c = k % chunks * V;
+                const bool wanted = r < rows && c < columns;
+                tile_fetch(tile + (BANKS ? tile_place<C>(r, c) : r * C + c), from + (wanted ? e + r * pitch + c : e), wanted);
             }
             return;
         }

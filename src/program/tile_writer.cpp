@@ -104,6 +104,8 @@ std::string TileWriter::copy(const Instruction& i, const std::string& buffer) co
            ", e, pitch, rows, columns, tid, " + lanes + ");";
 }
 
+std::string TileWriter::arrival() const { return language_ == Language::cuda ? "tile_arrive();" : ""; }
+
 std::string TileWriter::product(const Instruction& i) const {
     const auto number = static_cast<std::size_t>(i.tiles[0]);
     const Accumulator& c = p_.accumulators[number];
@@ -139,7 +141,7 @@ std::string tile_prelude(std::span<const Program> programs, Language language) {
         }))
         return "";
     if (language == Language::cuda) return std::string(kTileCuda) + kTileCommon + kTileWarps;
-    return std::string(kTileOpencl) + kTileCommon;
+    return std::string(kTilePlain) + kTileCommon;
 }
 
 }  // namespace invar

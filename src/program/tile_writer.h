@@ -33,6 +33,8 @@ public:
     // Statements of COPY.TILE and MMA.store, where e, pitch, rows and columns are known; buffer is its name.
     std::string copy(const Instruction& i, const std::string& buffer) const;
     std::string store(const Instruction& i, const std::string& buffer) const;
+    // What waits for a lane's own copies, before lanes meet behind them; empty where nothing is to be waited for.
+    std::string arrival() const;
     // Statements of MMA and MMA.zero.
     std::string product(const Instruction& i) const;
     std::string zero(std::size_t accumulator) const;

@@ -58,6 +58,7 @@ extern "C" __global__ void __launch_bounds__(128) matmul_grid(u16* b0, u16* b1, 
       if (rows < wanted && tid == 0) report(faults, "program 'matmul': line 27, COPY.TILE: lane {0} of block {1} asks for element {2} of 'b', which has {3}", (i64)tid, (i64)number, (i64)tile_outside(e + rows * pitch, n1), (i64)n1);
       copy_tile<u16, 64, 64, true>(t1, b1, e, pitch, rows, columns, tid, 128);
     }
+    tile_arrive();
     __syncthreads();
     mma_warps<64, 64, 64, 2, 2, false, false>(c0, t0, t1, tid);
     r6 = ADD_i64(r6, (i64)0x40ull);
