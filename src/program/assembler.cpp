@@ -608,7 +608,7 @@ private:
         const Place here = scan_.place();
         const bool calls = scan_.word() == "CALL";
         const InstructionInfo* row = nullptr;
-        const std::optional<Opcode> folds = calls ? std::nullopt : lane_reduction(i, here);
+        const bool folds = !calls && lane_reduction(i, here);
         if (!calls && !folds) {
             scan_.go_to(here);
             row = named_instruction(i);
@@ -638,13 +638,13 @@ private:
 
     // "RED.add.lane.type r, a, b, ...": a tree of ADDs over a lane's own values, put in its place as a function is. Whether one
     // stands here; then i is an instruction of it without operands.
-    std::optional<Opcode> lane_reduction(Instruction& i, const Place& here) {
+    bool lane_reduction(Instruction& i, const Place& here) {
         static const std::map<std::string_view, Opcode> kFolds = {
             {"add", Opcode::ADD}, {"mul", Opcode::MUL}, {"min", Opcode::MIN}, {"max", Opcode::MAX}};
         scan_.go_to(here);
-        if (scan_.word() != "RED") return std::nullopt;
+        if (scan_.word() != "RED") return false;
         const auto found = kFolds.find(scan_.suffix());
-        if (found == kFolds.end() || scan_.suffix() != "lane") return std::nullopt;
+        if (found == kFolds.end() || scan_.suffix() != "lane") return false;
         const std::string_view part = scan_.suffix();
         const auto type = find_type(part);
         if (!type || (kTypesNumber & type_bit(*type)) == 0)
@@ -652,7 +652,7 @@ private:
                                (part.empty() ? "" : ", not '" + std::string(part) + "'"));
         i.opcode = found->second;
         i.type = *type;
-        return i.opcode;
+        return true;
     }
     // Neighbours are joined, then what they became, until one is left; an odd one at the end waits.
     void fold(Instruction& i) {
