@@ -349,6 +349,8 @@ Json describe(const Program& p) {
                    {"registers", p.registers.size()},
                    {"cost", p.cost()}};
     if (p.is_grid()) result["shared_bytes"] = p.shared_bytes();
+    for (const Accumulator& c : p.accumulators)
+        result["accumulators"].push_back({{"name", c.name}, {"rows", c.rows}, {"columns", c.columns}});
     if (p.block[0] != 0) result["block"] = p.block;
     return result;
 }

@@ -43,10 +43,11 @@ public:
                     }
                 } else if (directive == "in" || directive == "out") {
                     value_of_function(directive == "in");
-                } else if (directive != "param" && directive != "shared" && directive != "block") {
+                } else if (directive != "param" && directive != "shared" && directive != "acc" &&
+                           directive != "block") {
                     scan_.fail_at_mark(
                         "unknown directive '." + std::string(directive) +
-                        "'; there are .program, .param, .shared, .block, .function, .in and .out");
+                        "'; there are .program, .param, .shared, .acc, .block, .function, .in and .out");
                 } else if (!open_) {
                     scan_.fail_at_mark("'." + std::string(directive) + "' before '.program'");
                 } else if (!statements_.empty()) {
@@ -55,6 +56,8 @@ public:
                     parameter();
                 } else if (directive == "shared") {
                     shared_array();
+                } else if (directive == "acc") {
+                    accumulator();
                 } else {
                     block();
                 }
@@ -77,6 +80,7 @@ private:
         registers_.clear();
         parameters_.clear();
         shared_.clear();
+        accumulators_.clear();
         statements_.clear();
         enclosing_.clear();
         calls_ = 0;
@@ -111,6 +115,7 @@ private:
         function_ = &at->second;
         parameters_.clear();
         shared_.clear();
+        accumulators_.clear();
     }
     void value_of_function(bool in) {
         if (function_ == nullptr) scan_.fail_at_mark("'.in' and '.out' stand behind '.function NAME'");
@@ -173,7 +178,8 @@ private:
         scan_.end_statement();
         const Place behind = scan_.place();
         std::swap(registers_, inside);  // from here on inside has the caller's
-        const Names parameters = std::exchange(parameters_, {}), shared = std::exchange(shared_, {});
+        const Names parameters = std::exchange(parameters_, {}), shared = std::exchange(shared_, {}),
+                    accumulators = std::exchange(accumulators_, {});
         const std::size_t outer = std::exchange(base_, enclosing_.size());
         ++depth_;
         for (const Piece& piece : f.pieces) {
@@ -193,6 +199,7 @@ private:
         base_ = outer;
         parameters_ = parameters;
         shared_ = shared;
+        accumulators_ = accumulators;
         registers_ = std::move(inside);
         scan_.go_to(behind);
         for (std::size_t k = 0; k < results.size(); ++k)
@@ -208,10 +215,14 @@ private:
         append(i);
     }
     std::int32_t copy(const Operand& from, DType type, int line) {
-        const auto made = static_cast<std::int32_t>(program_.registers.size());
+        const std::int32_t to = made(type);
+        move(from, type, to, line);
+        return to;
+    }
+    // A register without a name.
+    std::int32_t made(DType type) {
         program_.registers.push_back(type);
-        move(from, type, made, line);
-        return made;
+        return static_cast<std::int32_t>(program_.registers.size()) - 1;
     }
 
     Program finish() {
@@ -232,9 +243,7 @@ private:
         if (name.empty()) scan_.fail_at_mark("expected the parameter's name");
         if (program_.parameters.size() >= std::size_t{kMaxProgramBuffers} + kMaxProgramScalars)
             scan_.fail_at_mark("too many parameters");
-        if (!parameters_.emplace(name, static_cast<int>(program_.parameters.size())).second ||
-            shared_.contains(name))
-            scan_.fail_at_mark("a second parameter '" + name + "'");
+        declare(parameters_, name, program_.parameters.size());
         scan_.expect(':', "after the parameter's name");
         Parameter p;
         p.name = name;
@@ -253,6 +262,15 @@ private:
         program_.parameters.push_back(std::move(p));
     }
 
+    // A name that nothing else of the program has.
+    bool is_declared(const std::string& name) const {
+        return parameters_.contains(name) || shared_.contains(name) || accumulators_.contains(name);
+    }
+    void declare(Names& names, const std::string& name, std::size_t number) const {
+        if (is_declared(name)) scan_.fail_at_mark("a second parameter '" + name + "'");
+        names.emplace(name, static_cast<int>(number));
+    }
+
     // The positive whole number that stands here.
     std::uint64_t size(const char* what) {
         const std::string_view text = scan_.number();
@@ -269,9 +287,7 @@ private:
         if (a.name.empty()) scan_.fail_at_mark("expected the shared array's name");
         if (program_.shared.size() >= std::size_t{kMaxSharedArrays})
             scan_.fail_at_mark("too many shared arrays");
-        if (!shared_.emplace(a.name, static_cast<int>(program_.shared.size())).second ||
-            parameters_.contains(a.name))
-            scan_.fail_at_mark("a second parameter '" + a.name + "'");
+        declare(shared_, a.name, program_.shared.size());
         scan_.expect(':', "after the array's name");
         const std::string_view type = scan_.word();
         if (const auto t = find_type(type)) {
@@ -281,8 +297,31 @@ private:
         }
         scan_.expect('[', "before the number of elements");
         a.count = static_cast<std::int64_t>(size("the number of elements"));
+        if (scan_.accept(',')) {
+            a.columns = static_cast<std::int64_t>(size("the columns of the tile"));
+            if (a.count > kMaxSharedBytes || a.columns > kMaxSharedBytes)
+                scan_.fail_at_mark("tile '" + a.name + "' is larger than shared memory");
+            a.count *= a.columns;
+        }
         scan_.expect(']', "after the number of elements");
         program_.shared.push_back(std::move(a));
+    }
+
+    void accumulator() {
+        Accumulator a;
+        a.name = scan_.word();
+        if (a.name.empty()) scan_.fail_at_mark("expected the accumulator's name");
+        if (program_.accumulators.size() >= std::size_t{kMaxAccumulators})
+            scan_.fail_at_mark("too many accumulators");
+        declare(accumulators_, a.name, program_.accumulators.size());
+        scan_.expect(':', "after the accumulator's name");
+        if (scan_.word() != "f32") scan_.fail_at_mark("an accumulator is of f32");
+        scan_.expect('[', "before the number of rows");
+        a.rows = static_cast<std::int64_t>(size("the rows of the accumulator"));
+        scan_.expect(',', "before the number of columns");
+        a.columns = static_cast<std::int64_t>(size("the columns of the accumulator"));
+        scan_.expect(']', "after the number of columns");
+        program_.accumulators.push_back(std::move(a));
     }
 
     void block() {
@@ -379,8 +418,7 @@ private:
         i.type = DType::pred;
         i.line = scan_.line();
         i.src[0] = p;
-        i.dst = static_cast<std::int32_t>(program_.registers.size());
-        program_.registers.push_back(DType::pred);
+        i.dst = made(DType::pred);
         append(i);
         return {Operand::Kind::reg, static_cast<std::uint64_t>(i.dst)};
     }
@@ -424,10 +462,7 @@ private:
                     std::string(dtype_name(program_.registers[static_cast<std::size_t>(r->second)])) +
                     " outside this IF or LOOP and cannot become " + std::string(dtype_name(type)));
         }
-        const auto made = static_cast<std::int32_t>(program_.registers.size());
-        program_.registers.push_back(type);
-        registers_[name] = made;
-        return made;
+        return registers_[name] = made(type);
     }
 
     // The place and index of "[name + index]".
@@ -435,7 +470,7 @@ private:
         scan_.expect('[', "before the address");
         const std::string name(scan_.word());
         if (const auto a = shared_.find(name);
-            a != shared_.end() && i.opcode != Opcode::LDG && i.opcode != Opcode::STG) {
+            a != shared_.end() && i.opcode != Opcode::LDG && i.opcode != Opcode::STG && !is_tile(i.opcode)) {
             const SharedArray& array = program_.shared[static_cast<std::size_t>(a->second)];
             if (array.dtype != i.type) wrong_type(name, array.dtype, i.type);
             i.buffer = a->second;
@@ -553,8 +588,7 @@ private:
     std::string target() {
         const std::string name(scan_.word());
         if (name.empty()) scan_.fail("expected a register");
-        if (parameters_.contains(name) || shared_.contains(name))
-            scan_.fail_at_mark("'" + name + "' is a parameter, it cannot be written");
+        if (is_declared(name)) scan_.fail_at_mark("'" + name + "' is a parameter, it cannot be written");
         if (name == "gid" || name == "inf" || name == "nan" || name == "true" || name == "false")
             scan_.fail_at_mark("'" + name + "' is a reserved word, it cannot be written");
         return name;
@@ -574,7 +608,8 @@ private:
         const Place here = scan_.place();
         const bool calls = scan_.word() == "CALL";
         const InstructionInfo* row = nullptr;
-        if (!calls) {
+        const bool folds = !calls && lane_reduction(i, here);
+        if (!calls && !folds) {
             scan_.go_to(here);
             row = named_instruction(i);
             if (i.opcode >= Opcode::BREAK) return append(i, guard);
@@ -589,6 +624,8 @@ private:
         }
         if (calls)
             call();
+        else if (folds)
+            fold(i);
         else
             plain(i, *row);
         if (guarded) {
@@ -599,6 +636,69 @@ private:
         }
     }
 
+    // "RED.add.lane.type r, a, b, ...": a tree of ADDs over a lane's own values, put in its place as a function is. Whether one
+    // stands here; then i is an instruction of it without operands.
+    bool lane_reduction(Instruction& i, const Place& here) {
+        static const std::map<std::string_view, Opcode> kFolds = {
+            {"add", Opcode::ADD}, {"mul", Opcode::MUL}, {"min", Opcode::MIN}, {"max", Opcode::MAX}};
+        scan_.go_to(here);
+        if (scan_.word() != "RED") return false;
+        const auto found = kFolds.find(scan_.suffix());
+        if (found == kFolds.end() || scan_.suffix() != "lane") return false;
+        const std::string_view part = scan_.suffix();
+        const auto type = find_type(part);
+        if (!type || (kTypesNumber & type_bit(*type)) == 0)
+            scan_.fail_at_mark("RED over a lane's values needs a type of numbers, as in RED.add.lane.f32" +
+                               (part.empty() ? "" : ", not '" + std::string(part) + "'"));
+        i.opcode = found->second;
+        i.type = *type;
+        return true;
+    }
+    // Neighbours are joined, then what they became, until one is left; an odd one at the end waits.
+    void fold(Instruction& i) {
+        constexpr std::size_t kMost = 8;
+        const std::string name = target();
+        std::vector<Operand> values;
+        while (scan_.accept(',')) {
+            if (values.size() == kMost) scan_.fail("RED over a lane's values takes 2 to 8 of them, got more");
+            values.push_back(operand(i.type));
+        }
+        if (values.size() < 2)
+            scan_.fail("RED over a lane's values takes 2 to 8 of them, got " + std::to_string(values.size()));
+        while (values.size() > 1) {
+            const bool last = values.size() == 2;
+            std::vector<Operand> joined;
+            for (std::size_t k = 0; k + 1 < values.size(); k += 2) {
+                i.src[0] = values[k];
+                i.src[1] = values[k + 1];
+                i.dst = last ? destination(name, i.type) : made(i.type);
+                append(i);
+                joined.push_back({Operand::Kind::reg, static_cast<std::uint64_t>(i.dst)});
+            }
+            if (values.size() % 2 == 1) joined.push_back(values.back());
+            values = std::move(joined);
+        }
+    }
+
+    // The tile or accumulator that stands here, of COPY.TILE or MMA.
+    std::int32_t tile(const Instruction& i, int k) {
+        const std::string name(scan_.word());
+        if (name.empty()) scan_.fail("expected a tile or an accumulator");
+        const Names& names = is_accumulator(i.opcode, k) ? accumulators_ : shared_;
+        const auto found = names.find(name);
+        if (found == names.end())
+            scan_.fail_at_mark("'" + name + "' is no " +
+                               (is_accumulator(i.opcode, k)
+                                    ? "accumulator; '.acc NAME: f32[ROWS, COLUMNS]' makes one"
+                                    : "tile; '.shared NAME: type[ROWS, COLUMNS]' makes one"));
+        if (is_accumulator(i.opcode, k)) return found->second;
+        const SharedArray& array = program_.shared[static_cast<std::size_t>(found->second)];
+        if (array.columns == 0)
+            scan_.fail_at_mark("'" + name + "' has no rows and columns; declare it as [ROWS, COLUMNS]");
+        if (array.dtype != i.type) wrong_type(name, array.dtype, i.type);
+        return found->second;
+    }
+
     void plain(Instruction& i, const InstructionInfo& row) {
         const bool result = writes_register(i.opcode);
         std::string name;
@@ -607,11 +707,20 @@ private:
             name = target();
             first = false;
         }
+        const auto tiles = [&] {
+            for (int k = 0; k < tile_count(i.opcode); ++k) {
+                if (!first) scan_.expect(',', "before the tile or accumulator");
+                first = false;
+                i.tiles[k] = tile(i, k);
+            }
+        };
+        if (i.opcode != Opcode::MMA_STORE) tiles();
         if (has_address(i.opcode)) {
             if (!first) scan_.expect(',', "before the address");
             first = false;
             address(i);
         }
+        if (i.opcode == Opcode::MMA_STORE) tiles();
         for (int k = 0; k < row.operands; ++k) {
             if (!first)
                 scan_.expect(
@@ -629,9 +738,9 @@ private:
     Scanner scan_;
     Program program_;
     bool open_ = false;
-    std::vector<Statement> statements_;  // of the open program
-    Names registers_;                    // name -> number of the last write
-    Names parameters_, shared_;          // name -> index
+    std::vector<Statement> statements_;         // of the open program
+    Names registers_;                           // name -> number of the last write
+    Names parameters_, shared_, accumulators_;  // name -> index
     struct Open {
         Names registers;
         bool loop;

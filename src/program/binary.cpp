@@ -82,6 +82,13 @@ private:
             name(a.name);
             name(dtype_name(a.dtype));
             number(static_cast<std::uint64_t>(a.count));
+            number(static_cast<std::uint64_t>(a.columns));
+        }
+        number(p.accumulators.size());
+        for (const Accumulator& a : p.accumulators) {
+            name(a.name);
+            number(static_cast<std::uint64_t>(a.rows));
+            number(static_cast<std::uint64_t>(a.columns));
         }
         for (const std::uint32_t size : p.block) number(size);
         number(p.instructions.size());
@@ -90,6 +97,7 @@ private:
             name(row.name);
             if (row.types != 0) name(dtype_name(i.type));
             if (writes_register(i.opcode)) number(static_cast<std::uint64_t>(i.dst));
+            for (int k = 0; k < tile_count(i.opcode); ++k) number(static_cast<std::uint64_t>(i.tiles[k]));
             if (has_address(i.opcode)) {
                 number(i.shared ? 1 : 0);
                 number(static_cast<std::uint64_t>(i.buffer));
@@ -202,7 +210,15 @@ private:
             a.name = name();
             a.dtype = type();
             a.count = static_cast<std::int64_t>(limited(kMaxSharedBytes, "size of a shared array"));
+            a.columns = static_cast<std::int64_t>(limited(kMaxSharedBytes, "length of a tile's rows"));
             p.shared.push_back(std::move(a));
+        }
+        for (std::uint64_t n = count("accumulators"); n > 0; --n) {
+            Accumulator a;
+            a.name = name();
+            a.rows = static_cast<std::int64_t>(limited(kMaxAccumulatorSide, "rows of an accumulator"));
+            a.columns = static_cast<std::int64_t>(limited(kMaxAccumulatorSide, "columns of an accumulator"));
+            p.accumulators.push_back(std::move(a));
         }
         for (std::uint32_t& size : p.block)
             size = static_cast<std::uint32_t>(limited(kMaxBlockLanes, "size of a block"));
@@ -221,6 +237,9 @@ private:
             i.dst = static_cast<std::int32_t>(dst);
             if (dst == p.registers.size()) p.registers.push_back(result_type(i.opcode, i.type));
         }
+        for (int k = 0; k < tile_count(i.opcode); ++k)
+            i.tiles[k] = static_cast<std::int32_t>(
+                limited(std::max(kMaxSharedArrays, kMaxAccumulators) - 1, "tile or accumulator"));
         if (has_address(i.opcode)) {
             i.shared = limited(1, "address space") == 1;
             i.buffer = static_cast<std::int32_t>(limited(INT32_MAX, "parameter"));

@@ -108,6 +108,8 @@ public:
         const auto depth = static_cast<std::size_t>(p_.depth);
         const std::size_t values = static_cast<std::size_t>(p_.bytes_per_lane) * padded_;
         shared_bytes_ = static_cast<std::size_t>(p_.program.shared_bytes());
+        for (const Accumulator& a : p_.program.accumulators)
+            accumulators_.resize(accumulators_.size() + static_cast<std::size_t>(a.rows * a.columns));
         memory_.resize(kAlign + values + 3 * 8 * padded_ + shared_bytes_ + kAlign +
                        (1 + 2 * depth) * padded_);
         std::byte* at = memory_.data();
@@ -130,15 +132,17 @@ public:
         block_[1] = static_cast<std::uint32_t>(number / l_.grid[0] % l_.grid[1]);
         block_[2] = static_cast<std::uint32_t>(number / l_.grid[0] / l_.grid[1]);
         std::memset(shared_, 0, shared_bytes_);
+        std::fill(accumulators_.begin(), accumulators_.end(), 0.0f);
         for (const GridFill& f : p_.of_block) fill_special(f);
         std::memset(mask(), 1, static_cast<std::size_t>(lanes_));
         recount();
         depth_ = 0;
         std::uint64_t left = l_.steps;
         for (std::size_t k = 0; k < p_.steps.size();) {
-            if (left-- == 0)
+            if (left < p_.steps[k].work)
                 fail(p_.steps[k], "block " + std::to_string(number_) + " has run " +
                                       std::to_string(l_.steps) + " instructions without an end");
+            left -= p_.steps[k].work;
             k = step(k);
         }
     }
@@ -306,6 +310,7 @@ private:
     }
 
     void compute(const GridStep& s) {
+        if (is_tile(s.opcode)) return tile(s);
         if (has_address(s.opcode)) return access(s);
         const std::size_t bytes = size_of(p_.values[static_cast<std::size_t>(s.dst)].type);
         if (is_shuffle(s.opcode)) {
@@ -468,6 +473,58 @@ private:
         keep(s);
     }
 
+    // What the verifier has found to be the same in all lanes, and all lanes take part.
+    std::int64_t common(int value) const {
+        return with_type(p_.values[static_cast<std::size_t>(value)].type, [&](auto zero) {
+            using T = decltype(zero);
+            if constexpr (std::is_integral_v<T>) return static_cast<std::int64_t>(*array<T>(value));
+            return std::int64_t{0};
+        });
+    }
+
+    float* accumulator(const GridStep& s) {
+        return accumulators_.data() + p_.accumulator_offset[static_cast<std::size_t>(s.tiles[0])];
+    }
+    std::byte* shared_tile(const GridStep& s, int k) const {
+        return shared_ + p_.shared_offset[static_cast<std::size_t>(s.tiles[k])];
+    }
+
+    void tile(const GridStep& s) {
+        const auto number = static_cast<std::size_t>(s.tiles[0]);
+        if (is_product(s.opcode))
+            return multiply_tiles(s.product, accumulator(s), shared_tile(s, 1), shared_tile(s, 2), factors_);
+        if (s.opcode == Opcode::COPY_TILE) {
+            const SharedArray& t = p_.program.shared[number];
+            return inside(s, t.rows(), t.columns, [&](const Target& from, const TileRegion& region) {
+                copy_tile(shared_tile(s, 0), t.rows(), t.columns, from.data, region, size_of(s.type));
+            });
+        }
+        const Accumulator& c = p_.program.accumulators[number];
+        if (s.opcode == Opcode::MMA_ZERO) {
+            std::fill_n(accumulator(s), c.rows * c.columns, 0.0f);
+            return;
+        }
+        inside(s, c.rows, c.columns, [&](const Target& to, const TileRegion& region) {
+            store_tile(to.data, region, accumulator(s), c.columns, s.type);
+        });
+    }
+    // Calls f for the region of the step's buffer, clipped to rows and columns; then fails where part of it lies outside.
+    template <class F>
+    void inside(const GridStep& s, std::int64_t rows, std::int64_t columns, F f) {
+        const Target t = target(s);
+        TileRegion region;
+        region.start = static_cast<std::uint64_t>(s.index < 0 ? s.constant : common(s.index));
+        region.pitch = static_cast<std::uint64_t>(common(s.a));
+        region.columns = std::clamp(common(s.c), std::int64_t{0}, columns);
+        const std::int64_t wanted = std::clamp(common(s.b), std::int64_t{0}, rows);
+        region.rows = wanted;
+        region.rows = whole_rows(region, t.held);
+        f(t, region);
+        if (region.rows == wanted) return;
+        const std::uint64_t first = region.row(region.rows);
+        outside(s, t, 0, std::to_string(static_cast<std::int64_t>(first >= t.held ? first : t.held)));
+    }
+
     void atomic(const GridStep& s, const Target& t) {
         with_type(s.type, [&](auto zero) {
             using T = decltype(zero);
@@ -489,6 +546,7 @@ private:
     const int lanes_;
     const std::size_t padded_;
     std::vector<std::byte> memory_;
+    std::vector<float> accumulators_, factors_;
     std::byte *values_ = nullptr, *scratch_ = nullptr, *left_ = nullptr, *right_ = nullptr,
               *shared_ = nullptr;
     std::uint8_t* masks_ = nullptr;

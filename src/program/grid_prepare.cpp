@@ -22,6 +22,11 @@ public:
             out_.shared_offset.push_back(at);
             at += a.bytes();
         }
+        at = 0;
+        for (const Accumulator& a : p_.accumulators) {
+            out_.accumulator_offset.push_back(at);
+            at += a.rows * a.columns;
+        }
         for (const DType t : p_.registers) add_value(t);
         written_.resize(p_.registers.size(), false);
         for (std::size_t k = 0; k < p_.instructions.size(); ++k)
@@ -85,6 +90,27 @@ private:
         return find_kernel({i.opcode, i.type, source});
     }
 
+    // What it names, and for how many instructions it counts: as many as lanes would need for its elements.
+    void tiles(GridStep& s, const Instruction& i) const {
+        constexpr auto kLanes = static_cast<std::int64_t>(kMaxBlockLanes);
+        std::copy(std::begin(i.tiles), std::end(i.tiles), std::begin(s.tiles));
+        if (i.opcode == Opcode::COPY_TILE) {
+            s.work += static_cast<std::uint64_t>(shared(i.tiles[0]).count / kLanes);
+            return;
+        }
+        const Accumulator& c = p_.accumulators[static_cast<std::size_t>(i.tiles[0])];
+        std::int64_t elements = c.rows * c.columns;
+        if (is_product(i.opcode)) {
+            const std::int64_t k = shared(i.tiles[1]).columns;
+            s.product = {i.type, i.opcode == Opcode::MMA_NT, c.rows, c.columns, k};
+            elements *= k;
+        }
+        s.work += static_cast<std::uint64_t>(elements / kLanes);
+    }
+    const SharedArray& shared(std::int32_t number) const {
+        return p_.shared[static_cast<std::size_t>(number)];
+    }
+
     void step(int number, const Instruction& i) {
         GridStep s;
         s.opcode = i.opcode;
@@ -110,6 +136,7 @@ private:
             else
                 s.index = value(i.address, DType::i64);
         }
+        if (is_tile(i.opcode)) tiles(s, i);
         if (i.opcode == Opcode::IF || i.opcode == Opcode::LOOP) {
             open_.push_back(number);
             out_.depth = std::max(out_.depth, static_cast<int>(open_.size()));

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "program/grid_tiles.h"
 #include "program/kernels.h"
 #include "program/program.h"
 
@@ -35,6 +36,10 @@ struct GridStep {
     bool by_gid = false;
     int index = -1;             // value that is the address; -1: constant
     std::int64_t constant = 0;  // address
+    int tiles[3] = {-1, -1,
+                    -1};  // numbers of accumulators and shared arrays; pitch, rows and columns are a, b and c
+    TileProduct product;  // MMA
+    std::uint64_t work = 1;  // instructions that it counts as
     int next =
         0;  // the ELSE, ENDIF or ENDLOOP that follows at this depth: where to go on when no lane is left
     int begin = 0;  // ENDLOOP: its LOOP
@@ -48,7 +53,8 @@ struct PreparedGrid {
     std::vector<GridValue> values;
     std::vector<GridFill> constants, of_lane, of_block;  // written once a task, once a task, once a block
     std::vector<GridStep> steps;
-    std::vector<std::int64_t> shared_offset;  // bytes
+    std::vector<std::int64_t> shared_offset;       // bytes
+    std::vector<std::int64_t> accumulator_offset;  // elements
     int bytes_per_lane = 0;
     int depth = 0;  // most nested IF and LOOP
 };

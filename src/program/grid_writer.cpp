@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "program/grid_prelude.h"
+#include "program/tile_writer.h"
 #include "program/writer_common.h"
 
 namespace invar {
@@ -73,7 +74,8 @@ public:
           scalars_(program.scalars()),
           opencl_(dialect.language == Language::opencl),
           metal_(dialect.language == Language::metal),
-          spaces_(opencl_ || metal_) {}
+          spaces_(opencl_ || metal_),
+          tiles_(program, dialect.language) {}
 
     std::string text() {
         const std::string words = p_.name + "_words";
@@ -158,10 +160,12 @@ private:
             line(std::string(d_.shared) + "u64 scratch[" + std::to_string(grid_scratch_bytes(p_) / 8) + "];");
         for (std::size_t a = 0; a < p_.shared.size(); ++a) {
             const std::string n = std::to_string(a), count = std::to_string(p_.shared[a].count);
-            line(d_.shared + written_storage(p_.shared[a].dtype) + " t" + n + "[" + count + "];");
+            line(d_.shared + tiles_.alignment(a) + written_storage(p_.shared[a].dtype) + " t" + n + "[" +
+                 count + "];");
             line("for (u32 k = tid; k < " + count + "; k += lanes) t" + n + "[k] = 0;");
         }
         if (!p_.shared.empty()) line(d_.barrier);
+        for (const std::string& accumulator : tiles_.accumulators()) line(accumulator);
         for (std::size_t r = 0; r < p_.registers.size(); ++r)
             line(std::string(dtype_name(p_.registers[r])) + " r" + std::to_string(r) + " = 0;");
         if (std::any_of(p_.instructions.begin(), p_.instructions.end(),
@@ -215,14 +219,14 @@ private:
     void access(std::size_t k, const Instruction& i) {
         const std::string n =
             std::to_string(i.shared ? static_cast<std::size_t>(i.buffer) : buffer_number(i.buffer));
-        const std::string array = (i.shared ? "t" : "b") + n;
         const std::string held =
             i.shared ? std::to_string(p_.shared[static_cast<std::size_t>(i.buffer)].count) : "n" + n;
         // Negative ones become huge.
         const std::string e = i.address.kind == Operand::Kind::immediate
                                   ? written_bits(i.address.value, d_.literal_end)
                                   : "(u64)" + operand(i.address, DType::i64);
-        const std::string place = array + "[e]";
+        const std::string place =
+            i.shared ? tiles_.element(static_cast<std::size_t>(i.buffer), "e") : "b" + n + "[e]";
         std::string done;
         if (i.opcode == Opcode::STG || i.opcode == Opcode::STS) {
             done = place + " = " + written_store(i.type, source(i, 0)) + ";";
@@ -235,6 +239,41 @@ private:
         }
         line("{ const u64 e = " + e + "; if (e < " + held + ") " + done + " else " + fault(k, i, "e", held) +
              " }");
+    }
+
+    // Copies that follow each other into different tiles meet before the first and after the last.
+    void copy_tile(std::size_t k, const Instruction& i) {
+        const std::uint32_t filled = 1u << i.tiles[0];
+        if (filled_ == 0) line(d_.barrier);
+        if ((filled_ & filled) != 0) meet_behind_copies();
+        filled_ |= filled;
+        region(k, i, tiles_.copy(i, "b" + std::to_string(buffer_number(i.buffer))));
+        if (k + 1 == p_.instructions.size() || p_.instructions[k + 1].opcode != Opcode::COPY_TILE)
+            meet_behind_copies();
+    }
+    void meet_behind_copies() {
+        if (const std::string arrival = tiles_.arrival(); !arrival.empty()) line(arrival);
+        line(d_.barrier);
+        filled_ = 0;
+    }
+    // A statement over the region of a buffer that the instruction names, clipped and checked; lane 0 speaks for the block.
+    void region(std::size_t k, const Instruction& i, const std::string& done) {
+        const bool copy = i.opcode == Opcode::COPY_TILE;
+        const auto number = static_cast<std::size_t>(i.tiles[0]);
+        const std::int64_t rows = copy ? p_.shared[number].rows() : p_.accumulators[number].rows;
+        const std::int64_t columns = copy ? p_.shared[number].columns : p_.accumulators[number].columns;
+        const std::string held = "n" + std::to_string(buffer_number(i.buffer));
+        line("{");
+        ++depth_;
+        line("const u64 e = (u64)" + operand(i.address, DType::i64) + ", pitch = (u64)" + source(i, 0) + ";");
+        line("const u32 wanted = tile_clip((i64)" + source(i, 1) + ", " + std::to_string(rows) +
+             "), columns = tile_clip((i64)" + source(i, 2) + ", " + std::to_string(columns) + ");");
+        line("const u32 rows = tile_rows(e, pitch, wanted, columns, " + held + ");");
+        line("if (rows < wanted && tid == 0) " +
+             fault(k, i, "tile_outside(e + rows * pitch, " + held + ")", held));
+        line(done);
+        --depth_;
+        line("}");
     }
 
     void statement(std::size_t k, const Instruction& i) {
@@ -270,6 +309,12 @@ private:
             case Opcode::EXIT: return leave("return");
             case Opcode::BAR_SYNC: return line(d_.barrier);
             case Opcode::MEMBAR: return line(d_.fence);
+            case Opcode::COPY_TILE: return copy_tile(k, i);
+            case Opcode::MMA:
+            case Opcode::MMA_NT: return line(tiles_.product(i));
+            case Opcode::MMA_ZERO: return line(tiles_.zero(static_cast<std::size_t>(i.tiles[0])));
+            case Opcode::MMA_STORE:
+                return region(k, i, tiles_.store(i, "b" + std::to_string(buffer_number(i.buffer))));
             default: break;
         }
         if (has_address(i.opcode)) return access(k, i);
@@ -290,6 +335,8 @@ private:
     bool opencl_, metal_;
     bool
         spaces_;  // atomics have a name for each address space, warps meet through scratch memory, faults are numbers
+    TileWriter tiles_;
+    std::uint32_t filled_ = 0;  // tiles that lanes have not met behind since they were copied
     std::size_t depth_ = 1;
     std::string out_;
 };
@@ -322,15 +369,17 @@ bool uses_wide_atomics(const Program& program) {
 
 std::string grid_prelude(std::span<const Program> programs, Language language) {
     if (language == Language::cuda)
-        return std::string(kGridCuda) + kGridOrdering + kGridCudaFloats + kGridWarps + "WARPS(f64)\n";
+        return std::string(kGridCuda) + kGridOrdering + kGridCudaFloats + kGridWarps + "WARPS(f64)\n" +
+               tile_prelude(programs, language);
     if (language == Language::metal)
-        return std::string(kGridMetal) + kGridExchange + kGridOrdering + kGridMetalFloats + kGridWarps;
+        return std::string(kGridMetal) + kGridExchange + kGridOrdering + kGridMetalFloats + kGridWarps +
+               tile_prelude(programs, language);
     std::string text =
         std::string(kGridOpencl) + kGridExchange + kGridOrdering + kGridOpenclFloats + kGridWarps;
     if (uses(programs, uses_f64)) text += "WARPS(f64)\n";
     if (uses(programs, uses_wide_atomics)) text += kGridOpenclWide;
     if (uses(programs, uses_wide_atomics) && uses(programs, uses_f64)) text += kGridOpenclWideFloats;
-    return text;
+    return text + tile_prelude(programs, language);
 }
 
 std::string write_grid_program(const Program& program, Language language) {

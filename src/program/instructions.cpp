@@ -9,6 +9,7 @@ constexpr TypeSet kIntPred = kTypesInt | kTypesPred;
 constexpr TypeSet kWords =
     type_bit(DType::i32) | type_bit(DType::u32) | type_bit(DType::i64) | type_bit(DType::u64);
 constexpr TypeSet kLanes = kWords | kTypesFloat;  // what warps exchange
+constexpr TypeSet kFactors = kTypesStorage | type_bit(DType::f32);
 
 constexpr InstructionInfo kTable[] = {
     {Opcode::LDG, "LDG", 0, kTypesAll, "dst = element of a buffer, widened to the compute type", 1, 0},
@@ -89,6 +90,13 @@ constexpr InstructionInfo kTable[] = {
      10, 0},
     {Opcode::MEMBAR, "MEMBAR", 0, 0, "what this lane wrote before is seen before what it writes after", 10,
      0},
+    {Opcode::COPY_TILE, "COPY.TILE", 3, kTypesNumber | kTypesStorage,
+     "tile = rows of a buffer, zeros beyond rows and columns; meets before and after", 60, 0},
+    {Opcode::MMA, "MMA", 0, kFactors, "accumulator (m, n) += left (m, k) * right (k, n)", 1000, 0},
+    {Opcode::MMA_NT, "MMA.nt", 0, kFactors, "accumulator (m, n) += left (m, k) * right (n, k) transposed",
+     1000, 0},
+    {Opcode::MMA_ZERO, "MMA.zero", 0, 0, "accumulator = 0", 1, 0},
+    {Opcode::MMA_STORE, "MMA.store", 3, kFactors, "rows of a buffer = accumulator, rounded once", 60, 0},
     {Opcode::IF, "IF", 1, 0, "lanes with pred a go on, up to ELSE or ENDIF", 1, 0},
     {Opcode::ELSE, "ELSE", 0, 0, "the other lanes of the IF go on, up to ENDIF", 1, 0},
     {Opcode::ENDIF, "ENDIF", 0, 0, "end of an IF", 1, 0},

@@ -27,6 +27,15 @@
 //    first to the last.
 //  - Shared memory begins as zeros. ATOM gives what was there before. MIN and MAX of floats by ATOM order -0 below +0 and give
 //    NaN where there is one, so that the order of lanes does not matter.
+//  - A tile is a shared array of rows and columns, an accumulator a matrix of f32 that the block owns and nothing else can
+//    look into; it begins as zeros. Instructions on them are one act of the whole block: every lane comes to them, with the
+//    same operands. `rows` and `columns` are clipped to 0 and the tile's; element (r, c) of the buffer is start + r * pitch + c,
+//    in 64 bits that wrap around. COPY.TILE waits for the block before it writes the tile and after; the others contain no
+//    barrier. An access outside is reported for lane 0, with the first such element of the rows in order, and of that row and
+//    those behind it nothing is touched.
+//  - MMA of f32 is a chain of FMAs for each element, k ascending: the same bits everywhere. MMA of f16 and bf16 adds exact
+//    products in f32 in an order that the target chooses, the same each time: within n * 2^-22 of the sum of the n products'
+//    magnitudes. It reads tiles as LDS does: behind STS there is a BAR.SYNC first.
 #pragma once
 
 #include <cstdint>
@@ -50,7 +59,8 @@ enum class Opcode : std::uint8_t {
     LDS, STS, ATOM_ADD, ATOM_MIN, ATOM_MAX, ATOM_AND, ATOM_OR, ATOM_XOR, ATOM_EXCH, ATOM_CAS,
     SHFL_IDX, SHFL_UP, SHFL_DOWN, SHFL_XOR,
     RED_ADD_WARP, RED_MUL_WARP, RED_MIN_WARP, RED_MAX_WARP, RED_ADD_BLOCK, RED_MUL_BLOCK, RED_MIN_BLOCK, RED_MAX_BLOCK,
-    BAR_SYNC, MEMBAR, IF, ELSE, ENDIF, LOOP, ENDLOOP, BREAK, CONTINUE, EXIT,
+    BAR_SYNC, MEMBAR, COPY_TILE, MMA, MMA_NT, MMA_ZERO, MMA_STORE,
+    IF, ELSE, ENDIF, LOOP, ENDLOOP, BREAK, CONTINUE, EXIT,
 };
 // clang-format on
 inline constexpr int kPointwiseOpcodeCount = static_cast<int>(Opcode::RELU) + 1;
@@ -99,22 +109,32 @@ constexpr bool is_block_reduction(Opcode o) {
 }
 // IF, LOOP and what belongs to them.
 constexpr bool is_control(Opcode o) { return o >= Opcode::IF; }
+// On tiles and accumulators.
+constexpr bool is_tile(Opcode o) { return o >= Opcode::COPY_TILE && o <= Opcode::MMA_STORE; }
+constexpr bool is_product(Opcode o) { return o == Opcode::MMA || o == Opcode::MMA_NT; }
+// How many tiles and accumulators it names, and whether the k-th is an accumulator.
+constexpr int tile_count(Opcode o) { return is_product(o) ? 3 : is_tile(o) ? 1 : 0; }
+constexpr bool is_accumulator(Opcode o, int k) { return o != Opcode::COPY_TILE && k == 0; }
 // Those that all lanes of a block must come to together.
 constexpr bool is_collective(Opcode o) {
-    return is_shuffle(o) || is_warp_reduction(o) || is_block_reduction(o) || o == Opcode::BAR_SYNC;
+    return is_shuffle(o) || is_warp_reduction(o) || is_block_reduction(o) || o == Opcode::BAR_SYNC ||
+           is_tile(o);
 }
 constexpr bool has_address(Opcode o) {
-    return o == Opcode::LDG || o == Opcode::STG || o == Opcode::LDS || o == Opcode::STS || is_atomic(o);
+    return o == Opcode::LDG || o == Opcode::STG || o == Opcode::LDS || o == Opcode::STS || is_atomic(o) ||
+           o == Opcode::COPY_TILE || o == Opcode::MMA_STORE;
 }
 constexpr bool writes_register(Opcode o) {
     return o != Opcode::STG && o != Opcode::STS && o < Opcode::BAR_SYNC;
 }
 // BREAK, CONTINUE and EXIT may be given a condition; IF must have one.
 constexpr bool takes_condition(Opcode o) { return o == Opcode::IF || o >= Opcode::BREAK; }
-// The type that operand k of the instruction must have, type being its suffix; CVT takes any.
+// The type that operand k of the instruction must have, type being its suffix; CVT takes any, a tile's pitch, rows and columns
+// may also be u32.
 constexpr DType operand_type(Opcode o, DType type, int k) {
     if ((o == Opcode::SEL && k == 0) || is_control(o)) return DType::pred;
     if (is_shuffle(o) && k == 1) return DType::u32;
+    if (is_tile(o)) return DType::i64;
     return compute_type(type);
 }
 constexpr DType result_type(Opcode o, DType type) { return is_set(o) ? DType::pred : compute_type(type); }

@@ -29,6 +29,11 @@ Kernel store_kernel(DType storage);
 // dst = a, for elements of 1, 2, 4 or 8 bytes.
 Kernel copy_kernel(std::size_t element_bytes);
 
+// c (m, n) += a (m, k) b (k, n), row-major, m a multiple of 4 and n of 16: each element a chain of FMAs, k ascending.
+using ProductKernel = void (*)(float* c, const float* a, const float* b, std::size_t m, std::size_t n,
+                               std::size_t k);
+ProductKernel product_kernel();
+
 namespace detail {
 Kernel find_kernel_f32(const KernelKey& key);    // nullptr when it is not one of kernels_f32.cpp
 Kernel find_kernel_typed(const KernelKey& key);  // kernels_typed.cpp

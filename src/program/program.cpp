@@ -53,7 +53,7 @@ int Program::cost() const {
 }
 
 bool Program::is_grid() const {
-    if (!shared.empty() || block[0] != 0) return true;
+    if (!shared.empty() || !accumulators.empty() || block[0] != 0) return true;
     for (const Instruction& i : instructions) {
         if (!is_pointwise(i.opcode)) return true;
         for (const Operand& o : i.src)
@@ -76,8 +76,13 @@ std::string to_text(const Program& program) {
         out += '\n';
     }
     for (const SharedArray& a : program.shared)
-        out += ".shared " + a.name + ": " + std::string(dtype_name(a.dtype)) + "[" + std::to_string(a.count) +
+        out += ".shared " + a.name + ": " + std::string(dtype_name(a.dtype)) + "[" +
+               (a.columns == 0 ? std::to_string(a.count)
+                               : std::to_string(a.rows()) + ", " + std::to_string(a.columns)) +
                "]\n";
+    for (const Accumulator& a : program.accumulators)
+        out +=
+            ".acc " + a.name + ": f32[" + std::to_string(a.rows) + ", " + std::to_string(a.columns) + "]\n";
     if (program.block[0] != 0) {
         out += ".block " + std::to_string(program.block[0]);
         if (program.block[1] * program.block[2] > 1) out += ", " + std::to_string(program.block[1]);
@@ -104,8 +109,16 @@ std::string to_text(const Program& program) {
             return "[" + (i.shared ? program.shared[b].name : program.parameters[b].name) + " + " +
                    print_operand(program, i.address, DType::i64) + "]";
         };
+        const auto tiles = [&] {
+            for (int k = 0; k < tile_count(i.opcode); ++k) {
+                const auto t = static_cast<std::size_t>(i.tiles[k]);
+                add(is_accumulator(i.opcode, k) ? program.accumulators[t].name : program.shared[t].name);
+            }
+        };
         if (i.dst >= 0) add("r" + std::to_string(i.dst));
+        if (i.opcode != Opcode::MMA_STORE) tiles();
         if (has_address(i.opcode)) add(address());
+        if (i.opcode == Opcode::MMA_STORE) tiles();
         if (i.opcode < Opcode::BREAK)
             // A conversion's source has a type of its own; the verifier allows no immediate there.
             for (int k = 0; k < operands; ++k)

@@ -29,7 +29,8 @@
 //   .param a: f32*
 //   .param n: u32
 //   .param out: f32*
-//   .shared tile: f32[256]    // of the block, zeros in the beginning
+//   .shared tile: f32[256]    // of the block, zeros in the beginning; f32[16, 16] is a tile of rows and columns
+//   .acc c: f32[64, 64]       // an accumulator of MMA
 //   .block 256                // lanes of a block, up to three numbers; without it a launch may choose
 //   MOV.u32 i, thread.x       // also thread.y, block.x, block_dim.x, grid_dim.x, lane, warp, gid, count
 //   MOV.f32 sum, 0
@@ -85,6 +86,13 @@ inline constexpr std::int64_t kMaxSharedBytes =
     32 * 1024 - 512;  // every device has 32 KiB; reductions take some
 inline constexpr int kMaxNesting = 32;
 inline constexpr std::uint32_t kMaxBlockLanes = 1024;
+// Accumulators lie in the registers of the block's lanes. Rows and columns of theirs and of the tiles that MMA multiplies are
+// multiples of kTileUnit.
+inline constexpr int kMaxAccumulators = 8;
+inline constexpr std::int64_t kMaxAccumulatorSide = 256;
+inline constexpr std::int64_t kMaxAccumulatorElements = 32 * 1024;  // of all of a program
+inline constexpr std::int64_t kMaxAccumulatorElementsPerLane = 512;
+inline constexpr std::int64_t kTileUnit = 16;
 
 // How a program uses a buffer; found from its instructions.
 enum class Access : std::uint8_t { none = 0, read = 1, write = 2, read_write = 3 };
@@ -95,9 +103,9 @@ constexpr bool reads(Access a) { return (a | Access::read) == a; }
 constexpr bool writes(Access a) { return (a | Access::write) == a; }
 // What an instruction with an address does to its buffer.
 constexpr Access access_of(Opcode o) {
-    return o == Opcode::LDG || o == Opcode::LDS   ? Access::read
-           : o == Opcode::STG || o == Opcode::STS ? Access::write
-                                                  : Access::read_write;
+    return o == Opcode::LDG || o == Opcode::LDS || o == Opcode::COPY_TILE   ? Access::read
+           : o == Opcode::STG || o == Opcode::STS || o == Opcode::MMA_STORE ? Access::write
+                                                                            : Access::read_write;
 }
 
 struct Parameter {
@@ -126,8 +134,16 @@ struct SharedArray {
     std::string name;
     DType dtype = DType::f32;
     std::int64_t count = 0;
+    std::int64_t columns = 0;  // of a tile, count / columns rows one after the other; 0: it is none
+    std::int64_t rows() const { return columns == 0 ? 0 : count / columns; }
     // What it takes of the block's memory, where every array begins at a multiple of 16 bytes.
     std::int64_t bytes() const { return (count * static_cast<std::int64_t>(size_of(dtype)) + 15) / 16 * 16; }
+};
+
+// A matrix of f32 that the lanes of a block hold together.
+struct Accumulator {
+    std::string name;
+    std::int64_t rows = 0, columns = 0;
 };
 
 struct Operand {
@@ -145,7 +161,10 @@ struct Instruction {
     std::int32_t buffer = -1;  // of an address: index of the parameter, or of the shared array
     bool shared = false;       // the address is of a shared array
     Operand address;           // gid, a register, or an immediate (elements, i64)
-    Operand src[3];
+    Operand src[3];            // of COPY.TILE and MMA.store: pitch, rows, columns
+    // Indices of accumulators and shared arrays. COPY.TILE: the tile. MMA: accumulator, left, right. MMA.zero, MMA.store: the
+    // accumulator.
+    std::int32_t tiles[3] = {-1, -1, -1};
     std::int32_t line = 0;  // where it stood in the text, for messages; 0: not from text
 };
 
@@ -160,7 +179,8 @@ struct INVAR_API Program {
     std::string name;
     std::vector<Parameter> parameters;
     std::vector<SharedArray> shared;
-    std::array<std::uint32_t, 3> block{};  // lanes of a block; zeros: the launch chooses
+    std::vector<Accumulator> accumulators;  // only where the block is named
+    std::array<std::uint32_t, 3> block{};   // lanes of a block; zeros: the launch chooses
     std::vector<Instruction> instructions;
     std::vector<DType> registers;
 

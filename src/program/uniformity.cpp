@@ -14,7 +14,7 @@ Uniformity::Uniformity(const Program& program)
     while (walk()) {}
 }
 
-bool Uniformity::uniform(const Operand& o) const {
+bool Uniformity::is_uniform(const Operand& o) const {
     switch (o.kind) {
         case Operand::Kind::reg: return uniform_[static_cast<std::size_t>(o.value)];
         case Operand::Kind::gid: return false;
@@ -29,8 +29,9 @@ bool Uniformity::uniform_result(const Instruction& i) const {
         return false;
     // What the program writes too may change between two lanes' reads.
     if (i.opcode == Opcode::LDG)
-        return p_.parameters[static_cast<std::size_t>(i.buffer)].access == Access::read && uniform(i.address);
-    return std::all_of(std::begin(i.src), std::end(i.src), [&](const Operand& o) { return uniform(o); });
+        return p_.parameters[static_cast<std::size_t>(i.buffer)].access == Access::read &&
+               is_uniform(i.address);
+    return std::all_of(std::begin(i.src), std::end(i.src), [&](const Operand& o) { return is_uniform(o); });
 }
 
 bool Uniformity::walk() {
@@ -56,7 +57,7 @@ bool Uniformity::walk() {
             by = f.opcode == Opcode::LOOP ? loop_parted_by_[f.at] : f.parted_by;
         }
         diverged_by_[k] = by;
-        const int parts = by >= 0 ? by : uniform(i.src[0]) ? -1 : self;  // of a condition
+        const int parts = by >= 0 ? by : is_uniform(i.src[0]) ? -1 : self;  // of a condition
         switch (i.opcode) {
             case Opcode::IF: open.push_back({Opcode::IF, k, parts == self ? self : -1}); break;
             case Opcode::LOOP: open.push_back({Opcode::LOOP, k, -1}); break;
@@ -65,7 +66,7 @@ bool Uniformity::walk() {
                 // Only what parts lanes within the loop counts: all who are in it may leave it together.
                 auto loop = open.rbegin();
                 while (loop->opcode != Opcode::LOOP) ++loop;
-                int inside = uniform(i.src[0]) ? -1 : self;
+                int inside = is_uniform(i.src[0]) ? -1 : self;
                 for (auto f = loop.base(); f != open.end(); ++f)
                     if (f->parted_by >= 0) inside = f->parted_by;
                 if (inside >= 0) part_loop(loop->at, inside);

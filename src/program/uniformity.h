@@ -15,10 +15,9 @@ public:
     explicit Uniformity(const Program& program);
     // The instruction whose condition may part the lanes before they come to this one; -1: none does.
     int diverged_by(std::size_t instruction) const { return diverged_by_[instruction]; }
-    bool is_uniform(std::size_t reg) const { return uniform_[reg]; }
+    bool is_uniform(const Operand& o) const;
 
 private:
-    bool uniform(const Operand& o) const;
     bool uniform_result(const Instruction& i) const;
     // One walk over the program with what is known; whether something new was learnt.
     bool walk();

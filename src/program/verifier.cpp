@@ -2,8 +2,10 @@
 // What must hold for every program, wherever it came from: after this the interpreter and the writers look at
 // nothing again except buffer sizes and data-dependent addresses.
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cmath>
+#include <optional>
 #include <set>
 
 #include "program/program.h"
@@ -36,6 +38,8 @@ public:
         if (!is_name(p_.name)) refuse("the program's name must be letters, digits and '_', at most 64");
         parameters();
         shared_arrays();
+        block();
+        accumulators();
         if (p_.instructions.size() > static_cast<std::size_t>(kMaxProgramInstructions))
             refuse(std::to_string(p_.instructions.size()) + " instructions, at most " +
                    std::to_string(kMaxProgramInstructions) + " are allowed");
@@ -114,11 +118,17 @@ private:
             // Each count is checked before the sum, so that nothing overflows.
             if (a.count < 1 || a.count > kMaxSharedBytes)
                 refuse("shared array '" + a.name + "' has " + std::to_string(a.count) + " elements");
+            if (a.columns < 0 || (a.columns > 0 && a.count % a.columns != 0))
+                refuse("tile '" + a.name + "' of " + std::to_string(a.count) + " elements has rows of " +
+                       std::to_string(a.columns));
             bytes += a.bytes();
         }
         if (bytes > kMaxSharedBytes)
             refuse("its shared arrays take " + std::to_string(bytes) + " bytes, at most " +
                    std::to_string(kMaxSharedBytes) + " are there");
+    }
+
+    void block() const {
         std::uint64_t lanes = 1;
         for (const std::uint32_t size : p_.block) {
             if ((size == 0) != (p_.block[0] == 0)) refuse("a block has no lanes in one of its directions");
@@ -127,6 +137,36 @@ private:
         }
         if (lanes > kMaxBlockLanes)
             refuse("a block of more than " + std::to_string(kMaxBlockLanes) + " lanes");
+    }
+
+    void accumulators() {
+        std::set<std::string> names;
+        for (const Parameter& q : p_.parameters) names.insert(q.name);
+        for (const SharedArray& a : p_.shared) names.insert(a.name);
+        if (p_.accumulators.size() > std::size_t{kMaxAccumulators})
+            refuse(std::to_string(p_.accumulators.size()) + " accumulators, at most " +
+                   std::to_string(kMaxAccumulators) + " are allowed");
+        std::int64_t elements = 0;
+        for (const Accumulator& a : p_.accumulators) {
+            if (!is_name(a.name)) refuse("an accumulator's name must be letters, digits and '_', at most 64");
+            check_reserved(a.name);
+            if (!names.insert(a.name).second) refuse("two parameters are called '" + a.name + "'");
+            for (const std::int64_t side : {a.rows, a.columns})
+                if (side < kTileUnit || side > kMaxAccumulatorSide || side % kTileUnit != 0)
+                    refuse("accumulator '" + a.name + "' has a side of " + std::to_string(side) +
+                           ", needs a multiple of " + std::to_string(kTileUnit) + " up to " +
+                           std::to_string(kMaxAccumulatorSide));
+            elements += a.rows * a.columns;
+        }
+        if (elements == 0) return;
+        if (p_.block_lanes() == 0)
+            refuse("it has accumulators, which lie in the lanes of a block: name it with '.block'");
+        const std::int64_t most =
+            std::min(kMaxAccumulatorElements,
+                     kMaxAccumulatorElementsPerLane * static_cast<std::int64_t>(p_.block_lanes()));
+        if (elements > most)
+            refuse("its accumulators have " + std::to_string(elements) + " elements, a block of " +
+                   std::to_string(p_.block_lanes()) + " lanes holds " + std::to_string(most));
     }
 
     DType register_type(std::uint64_t r) const {
@@ -178,9 +218,10 @@ private:
                 break;
             default: refuse(which + " is of no known kind");
         }
-        if (i.opcode != Opcode::CVT && got != wanted)
+        const bool extent = is_tile(i.opcode) && got == DType::u32;
+        if (i.opcode != Opcode::CVT && got != wanted && !extent)
             refuse(which + " is " + std::string(dtype_name(got)) + ", needs " +
-                   std::string(dtype_name(wanted)));
+                   std::string(dtype_name(wanted)) + (is_tile(i.opcode) ? " or u32" : ""));
     }
 
     void instruction(const Instruction& i) {
@@ -196,6 +237,7 @@ private:
         } else if (i.buffer != -1 || i.shared || i.address.kind != Operand::Kind::none) {
             refuse("has no address");
         }
+        tiles(i);
         const int operands = operand_count(i);
         for (int k = 0; k < 3; ++k) {
             if (k < operands) {
@@ -221,6 +263,51 @@ private:
             refuse("r" + std::to_string(i.dst) + " is listed as another type than it is written with");
         ++written_;
         in_scope_.push_back(true);
+    }
+
+    void tiles(const Instruction& i) {
+        const int named = tile_count(i.opcode);
+        for (int k = 0; k < 3; ++k) {
+            const std::int32_t t = i.tiles[k];
+            if (k >= named) {
+                if (t != -1) refuse("names a tile that it does not have");
+                continue;
+            }
+            const bool accumulator = is_accumulator(i.opcode, k);
+            const std::size_t there = accumulator ? p_.accumulators.size() : p_.shared.size();
+            if (t < 0 || static_cast<std::size_t>(t) >= there)
+                refuse(accumulator ? "its accumulator is none" : "its tile is no shared array");
+            if (accumulator) continue;
+            const SharedArray& a = p_.shared[static_cast<std::size_t>(t)];
+            if (a.columns == 0) refuse("'" + a.name + "' has no rows and columns");
+            if (a.dtype != i.type)
+                refuse("'" + a.name + "' holds " + std::string(dtype_name(a.dtype)) +
+                       ", the instruction names " + std::string(dtype_name(i.type)));
+        }
+        if (is_product(i.opcode)) product(i);
+    }
+    void product(const Instruction& i) {
+        // One layout in the lanes' registers serves one type.
+        std::optional<DType>& type = product_type_[static_cast<std::size_t>(i.tiles[0])];
+        if (type.value_or(i.type) != i.type)
+            refuse("'" + p_.accumulators[static_cast<std::size_t>(i.tiles[0])].name + "' sums products of " +
+                   std::string(dtype_name(*type)) + ", an accumulator has those of one type");
+        type = i.type;
+        const Accumulator& c = p_.accumulators[static_cast<std::size_t>(i.tiles[0])];
+        const SharedArray& a = p_.shared[static_cast<std::size_t>(i.tiles[1])];
+        const SharedArray& b = p_.shared[static_cast<std::size_t>(i.tiles[2])];
+        const bool transposed = i.opcode == Opcode::MMA_NT;
+        const std::int64_t k = transposed ? b.columns : b.rows(), n = transposed ? b.rows() : b.columns;
+        const auto shape = [](std::int64_t rows, std::int64_t columns) {
+            return " (" + std::to_string(rows) + ", " + std::to_string(columns) + ")";
+        };
+        if (a.rows() != c.rows || n != c.columns || a.columns != k)
+            refuse("'" + a.name + "'" + shape(a.rows(), a.columns) + " times '" + b.name + "'" +
+                   shape(b.rows(), b.columns) + (transposed ? " transposed" : "") + " is no '" + c.name +
+                   "'" + shape(c.rows, c.columns));
+        if (k % kTileUnit != 0)
+            refuse("it sums over " + std::to_string(k) + " products, needs a multiple of " +
+                   std::to_string(kTileUnit));
     }
 
     void control(const Instruction& i) {
@@ -271,6 +358,7 @@ private:
         const Uniformity uniform(p_);
         for (at_ = 0; at_ < p_.instructions.size(); ++at_) {
             const int culprit = uniform.diverged_by(at_);
+            if (is_tile(p_.instructions[at_].opcode)) uniform_operands(uniform, p_.instructions[at_]);
             if (!is_collective(p_.instructions[at_].opcode) || culprit < 0) continue;
             const Instruction& c = p_.instructions[static_cast<std::size_t>(culprit)];
             refuse("all lanes of a block must come here together, but " + std::string(info(c.opcode).name) +
@@ -280,9 +368,20 @@ private:
         }
     }
 
+    // What the block does together it does with the same numbers.
+    void uniform_operands(const Uniformity& uniform, const Instruction& i) const {
+        const char* const names[] = {"its address", "its pitch", "its number of rows",
+                                     "its number of columns"};
+        const Operand* const operands[] = {&i.address, &i.src[0], &i.src[1], &i.src[2]};
+        for (int k = 0; k < 4; ++k)
+            if (!uniform.is_uniform(*operands[k]))
+                refuse(std::string(names[k]) + " may differ between the lanes of a block");
+    }
+
     void address(const Instruction& i) const {
         if (i.shared) {
-            if (i.opcode == Opcode::LDG || i.opcode == Opcode::STG) refuse("works on parameters alone");
+            if (i.opcode == Opcode::LDG || i.opcode == Opcode::STG || is_tile(i.opcode))
+                refuse("works on parameters alone");
             if (i.buffer < 0 || static_cast<std::size_t>(i.buffer) >= p_.shared.size())
                 refuse("its array is no shared one");
             const SharedArray& a = p_.shared[static_cast<std::size_t>(i.buffer)];
@@ -304,9 +403,9 @@ private:
                    std::string(dtype_name(i.type)));
         if ((q.access | access_of(i.opcode)) != q.access)
             refuse("'" + q.name + "' is not declared to be " +
-                   (i.opcode == Opcode::LDG   ? "read"
-                    : i.opcode == Opcode::STG ? "written"
-                                              : "read and written"));
+                   (access_of(i.opcode) == Access::read    ? "read"
+                    : access_of(i.opcode) == Access::write ? "written"
+                                                           : "read and written"));
         index(i);
     }
 
@@ -343,6 +442,7 @@ private:
     std::size_t written_ = 0;
     std::vector<bool> in_scope_;  // of the registers written so far
     std::vector<Open> open_;
+    std::array<std::optional<DType>, kMaxAccumulators> product_type_;  // of accumulators
 };
 
 }  // namespace

@@ -46,6 +46,8 @@ class Asm(CliTest):
         self.assertEqual(all_of[0]["shared_bytes"], 1024)
         self.assertEqual(all_of[0]["parameters"][1],
                          {"name": "bins", "type": "u32", "kind": "buffer", "access": "read and written"})
+        product = self.good_json("asm", "check", EXAMPLES / "matmul.prog")[0]
+        self.assertEqual(product["accumulators"], [{"name": "sum", "rows": 64, "columns": 64}])
         self.assertIn("vector_add: pointwise program, 4 instructions", self.good("asm", "check", EXAMPLES / "vector_add.prog"))
         self.bad(1, "asm", "check", self.program(".program p\n.param a: f32*\nLDG.f32 x, [b + gid]"),
                  words=["line 3, column 13", "'b' is no parameter"])
@@ -65,7 +67,7 @@ class Asm(CliTest):
         self.bad(1, "asm", "check", saved, words=["checksum"])
         self.bad(1, "asm", "save", EXAMPLES / "dot.prog", self.folder / "none" / "x", words=["none"])
         # A file of no programs: its header, and a body of no names and no programs, whose checksum this is.
-        empty = b"\x89INVPRG\n" + struct.pack("<IIQQ", 1, 0, 2, EMPTY_SUM) + b"\0\0"
+        empty = b"\x89INVPRG\n" + struct.pack("<IIQQ", 2, 0, 2, EMPTY_SUM) + b"\0\0"
         saved.write_bytes(empty)
         self.bad(1, "asm", "run", saved, words=["holds no program"])
 

@@ -93,8 +93,8 @@ TEST(ProgramBinary, EveryDamageIsSeen) {
     EXPECT_NE(refusal(longer).find("its header speaks of"), std::string::npos);
     EXPECT_NE(refusal(sealed(longer)).find("1 bytes behind the last program"), std::string::npos);
     Bytes newer = good;
-    newer[8] = std::byte{2};
-    EXPECT_NE(refusal(newer).find("version 2 of the format, this build reads version 1"), std::string::npos);
+    newer[8] = std::byte{3};
+    EXPECT_NE(refusal(newer).find("version 3 of the format, this build reads version 2"), std::string::npos);
 }
 
 TEST(ProgramBinary, NamesThatAreNotKnownAreNamed) {

@@ -3,6 +3,8 @@
 // Metal device of tests/metalsim.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
 #include <numeric>
@@ -90,9 +92,9 @@ Floats random_floats(std::size_t n, unsigned seed = 1) {
 }
 
 TEST(ExampleFiles, EveryOneHasATest) {
-    const std::set<std::string> tested = {"chain",   "dot",     "histogram",  "mandelbrot",
-                                          "matmul",  "nbody",   "prefix_sum", "saxpy",
-                                          "sigmoid", "softmax", "transpose",  "vector_add"};
+    const std::set<std::string> tested = {"chain",      "dot",       "histogram",  "mandelbrot", "matmul",
+                                          "matmul_f32", "nbody",     "prefix_sum", "saxpy",      "sigmoid",
+                                          "softmax",    "transpose", "vector_add"};
     std::set<std::string> there;
     for (const auto& file : test::example_files()) there.insert(file.stem().string());
     EXPECT_EQ(there, tested);
@@ -172,10 +174,35 @@ TEST_P(Examples, Transpose) {
         for (std::size_t c = 0; c < columns; ++c) EXPECT_EQ(y[c * rows + r], x[r * columns + c]);
 }
 
+// Within what rounding in the middle and at the end may do.
 TEST_P(Examples, Matmul) {
+    for (const auto& [m, n, k] : {std::array<std::size_t, 3>{70, 100, 130}, {64, 64, 64}, {1, 3, 0}}) {
+        std::vector<std::uint16_t> a(m * k), b(k * n), c(m * n, 1);
+        const Floats x = random_floats(m * k), y = random_floats(k * n, 2);
+        std::transform(x.begin(), x.end(), a.begin(), f32_to_f16);
+        std::transform(y.begin(), y.end(), b.begin(), f32_to_f16);
+        launch(example("matmul")[0], {buffer(a), buffer(b), buffer(c)}, {m, n, k},
+               {static_cast<std::uint32_t>((n + 63) / 64), static_cast<std::uint32_t>((m + 63) / 64), 1},
+               {128, 1, 1});
+        for (std::size_t i = 0; i < m; ++i)
+            for (std::size_t j = 0; j < n; ++j) {
+                double want = 0, magnitude = 0;
+                for (std::size_t s = 0; s < k; ++s) {
+                    const double p = double{f16_to_f32(a[i * k + s])} * f16_to_f32(b[s * n + j]);
+                    want += p;
+                    magnitude += std::abs(p);
+                }
+                EXPECT_NEAR(
+                    f16_to_f32(c[i * n + j]), want,
+                    std::abs(want) * 0x1p-11 + magnitude * 0x1p-22 * static_cast<double>(k) + 0x1p-25);
+            }
+    }
+}
+
+TEST_P(Examples, MatmulF32) {
     const std::size_t m = 33, n = 20, k = 50;
     Floats a = random_floats(m * k), b = random_floats(k * n, 2), c(m * n);
-    launch(example("matmul")[0], {buffer(a), buffer(b), buffer(c)}, {m, n, k}, {2, 3, 1}, {16, 16, 1});
+    launch(example("matmul_f32")[0], {buffer(a), buffer(b), buffer(c)}, {m, n, k}, {2, 3, 1}, {16, 16, 1});
     for (std::size_t i = 0; i < m; ++i)
         for (std::size_t j = 0; j < n; ++j) {
             float want = 0;  // the program's order

@@ -32,6 +32,14 @@ std::string form(const InstructionInfo& row) {
     std::string separator = " ";
     const auto add = [&](const std::string& word) { text += std::exchange(separator, ", ") + word; };
     if (writes_register(row.opcode)) add("dst");
+    if (is_tile(row.opcode)) {
+        const bool store = row.opcode == Opcode::MMA_STORE;
+        if (store) add("[address]");
+        add(is_accumulator(row.opcode, 0) ? "accumulator" : "tile");
+        if (is_product(row.opcode)) add("left, right");
+        if (has_address(row.opcode)) add(store ? "pitch, rows, columns" : "[address], pitch, rows, columns");
+        return text;
+    }
     if (has_address(row.opcode)) add("[address]");
     for (int k = 0; k < row.operands; ++k) add(std::string(1, static_cast<char>('a' + k)));
     if (row.opcode >= Opcode::BREAK) text = "[@p] " + text;

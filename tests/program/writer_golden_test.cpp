@@ -18,7 +18,7 @@ class WriterGolden : public testing::TestWithParam<std::pair<Language, const cha
 TEST_P(WriterGolden, Examples) {
     const auto [language, suffix] = GetParam();
     const auto files = test::example_files();
-    ASSERT_EQ(files.size(), 12u);
+    ASSERT_EQ(files.size(), 13u);
     for (const auto& file : files) {
         std::vector<Program> programs = assemble_module(test::read_file(file));
         for (Program& p : programs) p = optimize(p);
@@ -32,7 +32,8 @@ TEST_P(WriterGolden, Examples) {
 TEST_P(WriterGolden, Prelude) {
     const auto [language, suffix] = GetParam();
     std::string program =
-        ".program grid\n.param a: f64*\n.param b: i64*\nMOV.u32 i, thread.x\nLDG.f64 x, [a + "
+        ".program grid\n.param a: f64*\n.param b: i64*\n.acc c: f32[16, 16]\n.block 32\nMMA.zero c\nMOV.u32 "
+        "i, thread.x\nLDG.f64 x, [a + "
         "i]\nRED.add.block.f64 x, x\n"
         "RED.max.warp.f64 x, x\nATOM.add.i64 y, [b + 0], 1\nSTG.f64 [a + i], x\n";
     if (language == Language::metal) program = std::regex_replace(program, std::regex("([fi])64"), "$0132");

@@ -105,6 +105,8 @@ private:
             loops += i.opcode == Opcode::LOOP ? 1 : i.opcode == Opcode::ENDLOOP ? -1 : 0;
             ifs += i.opcode == Opcode::IF ? 1 : i.opcode == Opcode::ENDIF ? -1 : 0;
             if ((i.opcode == Opcode::BREAK || i.opcode == Opcode::CONTINUE) && loops == 0) return false;
+            // Each is loops of its own in a device's source: copies of them only make it long.
+            if (is_tile(i.opcode)) return false;
             if (i.dst != c.counter) continue;
             const bool adds = i.opcode == Opcode::ADD &&
                               i.src[0] == reg(static_cast<std::uint64_t>(c.counter)) &&

@@ -1,9 +1,9 @@
 struct matmul_words { i64 w[7]; };
-kernel __attribute__((reqd_work_group_size(16, 16, 1))) void matmul_grid(global f32* m0, u64 f0, global f32* m1, u64 f1, global f32* m2, u64 f2, const struct matmul_words words, global i64* faults) {
+kernel __attribute__((reqd_work_group_size(128, 1, 1))) void matmul_grid(global u16* m0, u64 f0, global u16* m1, u64 f1, global u16* m2, u64 f2, const struct matmul_words words, global i64* faults) {
   const struct matmul_words* const p = &words;
-  global f32* const b0 = (global f32*)((global uchar*)m0 + f0);
-  global f32* const b1 = (global f32*)((global uchar*)m1 + f1);
-  global f32* const b2 = (global f32*)((global uchar*)m2 + f2);
+  global u16* const b0 = (global u16*)((global uchar*)m0 + f0);
+  global u16* const b1 = (global u16*)((global uchar*)m1 + f1);
+  global u16* const b2 = (global u16*)((global uchar*)m2 + f2);
   const u32 tid = (u32)get_local_id(0) + (u32)get_local_size(0) * ((u32)get_local_id(1) + (u32)get_local_size(1) * (u32)get_local_id(2));
   const u32 lanes = (u32)get_local_size(0) * (u32)get_local_size(1) * (u32)get_local_size(2);
   const u64 number = (u64)get_group_id(0) + (u64)get_num_groups(0) * ((u64)get_group_id(1) + (u64)get_num_groups(1) * (u64)get_group_id(2));
@@ -14,11 +14,13 @@ kernel __attribute__((reqd_work_group_size(16, 16, 1))) void matmul_grid(global 
   const i64 s0 = (i64)(u64)p->w[4];
   const i64 s1 = (i64)(u64)p->w[5];
   const i64 s2 = (i64)(u64)p->w[6];
-  local f32 t0[256];
-  for (u32 k = tid; k < 256; k += lanes) t0[k] = 0;
-  local f32 t1[256];
-  for (u32 k = tid; k < 256; k += lanes) t1[k] = 0;
+  local u16 t0[4096];
+  for (u32 k = tid; k < 4096; k += lanes) t0[k] = 0;
+  local u16 t1[4096];
+  for (u32 k = tid; k < 4096; k += lanes) t1[k] = 0;
   MEET();
+  f32 c0[32];
+  MMA_ZERO(c0, 32)
   i64 r0 = 0;
   i64 r1 = 0;
   i64 r2 = 0;
@@ -27,180 +29,51 @@ kernel __attribute__((reqd_work_group_size(16, 16, 1))) void matmul_grid(global 
   i64 r5 = 0;
   i64 r6 = 0;
   i64 r7 = 0;
-  pred r8 = 0;
+  i64 r8 = 0;
   pred r9 = 0;
-  f32 r10 = 0;
-  i64 r11 = 0;
-  pred r12 = 0;
-  f32 r13 = 0;
-  i64 r14 = 0;
-  pred r15 = 0;
-  i64 r16 = 0;
-  f32 r17 = 0;
-  i64 r18 = 0;
-  pred r19 = 0;
-  i64 r20 = 0;
-  i64 r21 = 0;
-  i64 r22 = 0;
-  f32 r23 = 0;
-  f32 r24 = 0;
-  f32 r25 = 0;
-  f32 r26 = 0;
-  f32 r27 = 0;
-  f32 r28 = 0;
-  f32 r29 = 0;
-  f32 r30 = 0;
-  f32 r31 = 0;
-  f32 r32 = 0;
-  f32 r33 = 0;
-  f32 r34 = 0;
-  f32 r35 = 0;
-  f32 r36 = 0;
-  f32 r37 = 0;
-  f32 r38 = 0;
-  f32 r39 = 0;
-  f32 r40 = 0;
-  f32 r41 = 0;
-  f32 r42 = 0;
-  f32 r43 = 0;
-  f32 r44 = 0;
-  f32 r45 = 0;
-  f32 r46 = 0;
-  f32 r47 = 0;
-  f32 r48 = 0;
-  f32 r49 = 0;
-  f32 r50 = 0;
-  f32 r51 = 0;
-  f32 r52 = 0;
-  f32 r53 = 0;
-  f32 r54 = 0;
-  pred r55 = 0;
-  i64 r56 = 0;
+  i64 r10 = 0;
   u32 rounds = 0;
-  r0 = (i64)get_local_id(0);
-  r1 = (i64)get_local_id(1);
+  r0 = (i64)get_group_id(1);
+  r1 = SHL_i64(r0, (i64)0x6ul);
   r2 = (i64)get_group_id(0);
-  r3 = (i64)get_group_id(1);
-  r4 = MAD_i64(r2, (i64)0x10ul, r0);
-  r5 = MAD_i64(r3, (i64)0x10ul, r1);
-  r6 = SHL_i64(r1, (i64)0x4ul);
-  r7 = ADD_i64(r6, r0);
-  r8 = (pred)(r5 < s0);
-  r9 = (pred)(r4 < s1);
-  r10 = bits_f32(0x0ul);
-  r11 = (i64)0x0ul;
+  r3 = SHL_i64(r2, (i64)0x6ul);
+  r4 = SUB_i64(s0, r1);
+  r5 = SUB_i64(s1, r3);
+  r6 = MUL_i64(r1, s2);
+  r7 = r3;
+  r8 = s2;
   for (;;) {
-    if (rounds == 0xffffffffu) { report(faults, 12, (i64)tid, (i64)number, (i64)0, (i64)0); break; }
+    if (rounds == 0xffffffffu) { report(faults, 9, (i64)tid, (i64)number, (i64)0, (i64)0); break; }
     ++rounds;
-    r12 = (pred)(r11 >= s2);
-    if (r12) break;
-    r13 = bits_f32(0x0ul);
-    r14 = ADD_i64(r11, r0);
-    r15 = (pred)(r14 < s2);
-    r15 = AND_pred(r15, r8);
-    if (r15) {
-      r16 = MAD_i64(r5, s2, r14);
-      { const u64 e = (u64)r16; if (e < n0) r13 = b0[e]; else report(faults, 21, (i64)tid, (i64)number, (i64)e, (i64)n0); }
-    }
-    r17 = bits_f32(0x0ul);
-    r18 = ADD_i64(r11, r1);
-    r19 = (pred)(r18 < s2);
-    r19 = AND_pred(r19, r9);
-    if (r19) {
-      r20 = MAD_i64(r18, s1, r4);
-      { const u64 e = (u64)r20; if (e < n1) r17 = b1[e]; else report(faults, 29, (i64)tid, (i64)number, (i64)e, (i64)n1); }
-    }
-    { const u64 e = (u64)r7; if (e < 256) t0[e] = r13; else report(faults, 31, (i64)tid, (i64)number, (i64)e, (i64)256); }
-    { const u64 e = (u64)r7; if (e < 256) t1[e] = r17; else report(faults, 32, (i64)tid, (i64)number, (i64)e, (i64)256); }
+    r9 = (pred)(r8 <= (i64)0x0ul);
+    if (r9) break;
     MEET();
-    r21 = r6;
-    r22 = r0;
-    { const u64 e = (u64)r21; if (e < 256) r23 = t0[e]; else report(faults, 36, (i64)tid, (i64)number, (i64)e, (i64)256); }
-    { const u64 e = (u64)r22; if (e < 256) r24 = t1[e]; else report(faults, 37, (i64)tid, (i64)number, (i64)e, (i64)256); }
-    r10 = FMA_f32(r23, r24, r10);
-    r21 = ADD_i64(r21, (i64)0x1ul);
-    r22 = ADD_i64(r22, (i64)0x10ul);
-    { const u64 e = (u64)r21; if (e < 256) r25 = t0[e]; else report(faults, 41, (i64)tid, (i64)number, (i64)e, (i64)256); }
-    { const u64 e = (u64)r22; if (e < 256) r26 = t1[e]; else report(faults, 42, (i64)tid, (i64)number, (i64)e, (i64)256); }
-    r10 = FMA_f32(r25, r26, r10);
-    r21 = ADD_i64(r21, (i64)0x1ul);
-    r22 = ADD_i64(r22, (i64)0x10ul);
-    { const u64 e = (u64)r21; if (e < 256) r27 = t0[e]; else report(faults, 46, (i64)tid, (i64)number, (i64)e, (i64)256); }
-    { const u64 e = (u64)r22; if (e < 256) r28 = t1[e]; else report(faults, 47, (i64)tid, (i64)number, (i64)e, (i64)256); }
-    r10 = FMA_f32(r27, r28, r10);
-    r21 = ADD_i64(r21, (i64)0x1ul);
-    r22 = ADD_i64(r22, (i64)0x10ul);
-    { const u64 e = (u64)r21; if (e < 256) r29 = t0[e]; else report(faults, 51, (i64)tid, (i64)number, (i64)e, (i64)256); }
-    { const u64 e = (u64)r22; if (e < 256) r30 = t1[e]; else report(faults, 52, (i64)tid, (i64)number, (i64)e, (i64)256); }
-    r10 = FMA_f32(r29, r30, r10);
-    r21 = ADD_i64(r21, (i64)0x1ul);
-    r22 = ADD_i64(r22, (i64)0x10ul);
-    { const u64 e = (u64)r21; if (e < 256) r31 = t0[e]; else report(faults, 56, (i64)tid, (i64)number, (i64)e, (i64)256); }
-    { const u64 e = (u64)r22; if (e < 256) r32 = t1[e]; else report(faults, 57, (i64)tid, (i64)number, (i64)e, (i64)256); }
-    r10 = FMA_f32(r31, r32, r10);
-    r21 = ADD_i64(r21, (i64)0x1ul);
-    r22 = ADD_i64(r22, (i64)0x10ul);
-    { const u64 e = (u64)r21; if (e < 256) r33 = t0[e]; else report(faults, 61, (i64)tid, (i64)number, (i64)e, (i64)256); }
-    { const u64 e = (u64)r22; if (e < 256) r34 = t1[e]; else report(faults, 62, (i64)tid, (i64)number, (i64)e, (i64)256); }
-    r10 = FMA_f32(r33, r34, r10);
-    r21 = ADD_i64(r21, (i64)0x1ul);
-    r22 = ADD_i64(r22, (i64)0x10ul);
-    { const u64 e = (u64)r21; if (e < 256) r35 = t0[e]; else report(faults, 66, (i64)tid, (i64)number, (i64)e, (i64)256); }
-    { const u64 e = (u64)r22; if (e < 256) r36 = t1[e]; else report(faults, 67, (i64)tid, (i64)number, (i64)e, (i64)256); }
-    r10 = FMA_f32(r35, r36, r10);
-    r21 = ADD_i64(r21, (i64)0x1ul);
-    r22 = ADD_i64(r22, (i64)0x10ul);
-    { const u64 e = (u64)r21; if (e < 256) r37 = t0[e]; else report(faults, 71, (i64)tid, (i64)number, (i64)e, (i64)256); }
-    { const u64 e = (u64)r22; if (e < 256) r38 = t1[e]; else report(faults, 72, (i64)tid, (i64)number, (i64)e, (i64)256); }
-    r10 = FMA_f32(r37, r38, r10);
-    r21 = ADD_i64(r21, (i64)0x1ul);
-    r22 = ADD_i64(r22, (i64)0x10ul);
-    { const u64 e = (u64)r21; if (e < 256) r39 = t0[e]; else report(faults, 76, (i64)tid, (i64)number, (i64)e, (i64)256); }
-    { const u64 e = (u64)r22; if (e < 256) r40 = t1[e]; else report(faults, 77, (i64)tid, (i64)number, (i64)e, (i64)256); }
-    r10 = FMA_f32(r39, r40, r10);
-    r21 = ADD_i64(r21, (i64)0x1ul);
-    r22 = ADD_i64(r22, (i64)0x10ul);
-    { const u64 e = (u64)r21; if (e < 256) r41 = t0[e]; else report(faults, 81, (i64)tid, (i64)number, (i64)e, (i64)256); }
-    { const u64 e = (u64)r22; if (e < 256) r42 = t1[e]; else report(faults, 82, (i64)tid, (i64)number, (i64)e, (i64)256); }
-    r10 = FMA_f32(r41, r42, r10);
-    r21 = ADD_i64(r21, (i64)0x1ul);
-    r22 = ADD_i64(r22, (i64)0x10ul);
-    { const u64 e = (u64)r21; if (e < 256) r43 = t0[e]; else report(faults, 86, (i64)tid, (i64)number, (i64)e, (i64)256); }
-    { const u64 e = (u64)r22; if (e < 256) r44 = t1[e]; else report(faults, 87, (i64)tid, (i64)number, (i64)e, (i64)256); }
-    r10 = FMA_f32(r43, r44, r10);
-    r21 = ADD_i64(r21, (i64)0x1ul);
-    r22 = ADD_i64(r22, (i64)0x10ul);
-    { const u64 e = (u64)r21; if (e < 256) r45 = t0[e]; else report(faults, 91, (i64)tid, (i64)number, (i64)e, (i64)256); }
-    { const u64 e = (u64)r22; if (e < 256) r46 = t1[e]; else report(faults, 92, (i64)tid, (i64)number, (i64)e, (i64)256); }
-    r10 = FMA_f32(r45, r46, r10);
-    r21 = ADD_i64(r21, (i64)0x1ul);
-    r22 = ADD_i64(r22, (i64)0x10ul);
-    { const u64 e = (u64)r21; if (e < 256) r47 = t0[e]; else report(faults, 96, (i64)tid, (i64)number, (i64)e, (i64)256); }
-    { const u64 e = (u64)r22; if (e < 256) r48 = t1[e]; else report(faults, 97, (i64)tid, (i64)number, (i64)e, (i64)256); }
-    r10 = FMA_f32(r47, r48, r10);
-    r21 = ADD_i64(r21, (i64)0x1ul);
-    r22 = ADD_i64(r22, (i64)0x10ul);
-    { const u64 e = (u64)r21; if (e < 256) r49 = t0[e]; else report(faults, 101, (i64)tid, (i64)number, (i64)e, (i64)256); }
-    { const u64 e = (u64)r22; if (e < 256) r50 = t1[e]; else report(faults, 102, (i64)tid, (i64)number, (i64)e, (i64)256); }
-    r10 = FMA_f32(r49, r50, r10);
-    r21 = ADD_i64(r21, (i64)0x1ul);
-    r22 = ADD_i64(r22, (i64)0x10ul);
-    { const u64 e = (u64)r21; if (e < 256) r51 = t0[e]; else report(faults, 106, (i64)tid, (i64)number, (i64)e, (i64)256); }
-    { const u64 e = (u64)r22; if (e < 256) r52 = t1[e]; else report(faults, 107, (i64)tid, (i64)number, (i64)e, (i64)256); }
-    r10 = FMA_f32(r51, r52, r10);
-    r21 = ADD_i64(r21, (i64)0x1ul);
-    r22 = ADD_i64(r22, (i64)0x10ul);
-    { const u64 e = (u64)r21; if (e < 256) r53 = t0[e]; else report(faults, 111, (i64)tid, (i64)number, (i64)e, (i64)256); }
-    { const u64 e = (u64)r22; if (e < 256) r54 = t1[e]; else report(faults, 112, (i64)tid, (i64)number, (i64)e, (i64)256); }
-    r10 = FMA_f32(r53, r54, r10);
-    r21 = ADD_i64(r21, (i64)0x1ul);
-    r22 = ADD_i64(r22, (i64)0x10ul);
+    {
+      const u64 e = (u64)r6, pitch = (u64)s2;
+      const u32 wanted = tile_clip((i64)r4, 64), columns = tile_clip((i64)r8, 64);
+      const u32 rows = tile_rows(e, pitch, wanted, columns, n0);
+      if (rows < wanted && tid == 0) report(faults, 12, (i64)tid, (i64)number, (i64)tile_outside(e + rows * pitch, n0), (i64)n0);
+      COPY_TILE(t0, 64, 64, b0, 128)
+    }
+    {
+      const u64 e = (u64)r7, pitch = (u64)s1;
+      const u32 wanted = tile_clip((i64)r8, 64), columns = tile_clip((i64)r5, 64);
+      const u32 rows = tile_rows(e, pitch, wanted, columns, n1);
+      if (rows < wanted && tid == 0) report(faults, 13, (i64)tid, (i64)number, (i64)tile_outside(e + rows * pitch, n1), (i64)n1);
+      COPY_TILE(t1, 64, 64, b1, 128)
+    }
     MEET();
-    r11 = ADD_i64(r11, (i64)0x10ul);
+    MMA_FMA(LDG_f16, c0, t0, t1, 64, 64, 64, 64, 1, 4, 4, 128)
+    r6 = ADD_i64(r6, (i64)0x40ul);
+    r7 = MAD_i64(s1, (i64)0x40ul, r7);
+    r8 = SUB_i64(r8, (i64)0x40ul);
   }
-  r55 = AND_pred(r8, r9);
-  if (r55) {
-    r56 = MAD_i64(r5, s1, r4);
-    { const u64 e = (u64)r56; if (e < n2) b2[e] = r10; else report(faults, 122, (i64)tid, (i64)number, (i64)e, (i64)n2); }
+  r10 = MAD_i64(r1, s1, r3);
+  {
+    const u64 e = (u64)r10, pitch = (u64)s1;
+    const u32 wanted = tile_clip((i64)r4, 64), columns = tile_clip((i64)r5, 64);
+    const u32 rows = tile_rows(e, pitch, wanted, columns, n2);
+    if (rows < wanted && tid == 0) report(faults, 20, (i64)tid, (i64)number, (i64)tile_outside(e + rows * pitch, n2), (i64)n2);
+    MMA_STORE_FMA(STG_f16, c0, b2, 64, 64, 4, 4, 128)
   }
 }

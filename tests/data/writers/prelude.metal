@@ -293,3 +293,51 @@ TRIED(f32, u32, max, threadgroup, _l, swap_l, as_uint, as_float, GREATER_f32(old
 #define WARPS(T) SHUFFLES(T) REDUCTION(T, add, ADD) REDUCTION(T, mul, MUL) REDUCTION(T, min, MIN) REDUCTION(T, max, MAX)
 WARPS(i32) WARPS(u32) WARPS(i64) WARPS(u64) WARPS(f32)
 
+#define TILE_UNROLL
+
+PRIVATE u32 tile_clip(i64 wanted, u32 most) { return wanted < 0 ? 0 : wanted > (i64)most ? most : (u32)wanted; }
+PRIVATE u32 tile_rows(u64 start, u64 pitch, u32 wanted, u32 columns, u64 held) {
+    if (wanted == 0 || columns == 0) return wanted;
+    if (columns > held) return 0;
+    const u64 most = held - columns;
+    if (pitch >> 40 == 0 && start <= most && start + (wanted - 1) * pitch <= most) return wanted;
+    u32 rows = 0;
+    while (rows < wanted && start + rows * pitch <= most) ++rows;
+    return rows;
+}
+PRIVATE u64 tile_outside(u64 row, u64 held) { return row < held ? held : row; }
+#define TILE_f32(x) (x)
+#define COPY_TILE(TILE, R, C, FROM, LANES)                                                            \
+    for (u32 k = tid; k < (R) * (C); k += (LANES)) {                                                  \
+        const u32 r = k / (C), c = k % (C);                                                           \
+        TILE[k] = r < rows && c < columns ? FROM[e + r * pitch + c] : 0;                              \
+    }
+// An accumulator's patches of PR x PC elements, dealt out to the lanes in turn: the rounds of one lane.
+#define TILE_PATCHES(M, N, PR, PC, LANES)                                                             \
+    TILE_UNROLL for (u32 own = 0; own < ((M) / (PR) * ((N) / (PC)) + (LANES) - 1) / (LANES); ++own)   \
+        if (tid + own * (LANES) < (M) / (PR) * ((N) / (PC)))
+#define TILE_PATCH_PLACE(N, PR, PC, LANES)                                                            \
+    const u32 patch = tid + own * (LANES);                                                            \
+    const u32 row = patch / ((N) / (PC)) * (PR), column = patch % ((N) / (PC)) * (PC);
+#define MMA_FMA(LOAD, ACC, A, B, M, N, K, BK, BN, PR, PC, LANES)                                      \
+    TILE_PATCHES(M, N, PR, PC, LANES) {                                                               \
+        TILE_PATCH_PLACE(N, PR, PC, LANES)                                                            \
+        for (u32 s = 0; s < (K); ++s) {                                                               \
+            f32 left[PR], right[PC];                                                                  \
+            TILE_UNROLL for (u32 i = 0; i < (PR); ++i) left[i] = LOAD(A[(row + i) * (K) + s]);        \
+            TILE_UNROLL for (u32 j = 0; j < (PC); ++j) right[j] = LOAD(B[s * (BK) + (column + j) * (BN)]);  \
+            TILE_UNROLL for (u32 i = 0; i < (PR); ++i)                                                \
+                TILE_UNROLL for (u32 j = 0; j < (PC); ++j)                                            \
+                    ACC[(own * (PR) + i) * (PC) + j] = FMA_f32(left[i], right[j], ACC[(own * (PR) + i) * (PC) + j]);  \
+        }                                                                                             \
+    }
+#define MMA_STORE_FMA(STORE, ACC, OUT, M, N, PR, PC, LANES)                                           \
+    TILE_PATCHES(M, N, PR, PC, LANES) {                                                               \
+        TILE_PATCH_PLACE(N, PR, PC, LANES)                                                            \
+        TILE_UNROLL for (u32 i = 0; i < (PR); ++i)                                                    \
+            TILE_UNROLL for (u32 j = 0; j < (PC); ++j)                                                \
+                if (row + i < rows && column + j < columns)                                           \
+                    OUT[e + (row + i) * pitch + (column + j)] = STORE(ACC[(own * (PR) + i) * (PC) + j]);  \
+    }
+#define MMA_ZERO(ACC, COUNT) TILE_UNROLL for (u32 k = 0; k < (COUNT); ++k) ACC[k] = 0;
+
