@@ -31,7 +31,8 @@ LaunchSizes choose_sizes(const Program& program, std::int64_t count, const std::
             refuse("it is a pointwise one, which runs once for each element and has no grid and block");
         return sizes;
     }
-    const std::uint32_t most = max_block_lanes > 0 ? static_cast<std::uint32_t>(max_block_lanes) : kUsualBlock;
+    const std::uint32_t most =
+        max_block_lanes > 0 ? static_cast<std::uint32_t>(max_block_lanes) : kUsualBlock;
     sizes.block = block                   ? *block
                   : program.block[0] != 0 ? program.block
                                           : GridDims{std::min(kUsualBlock, most), 1, 1};
@@ -39,8 +40,8 @@ LaunchSizes choose_sizes(const Program& program, std::int64_t count, const std::
     if (grid)
         sizes.grid = *grid;
     else if (lanes > 0 && count >= 0)
-        sizes.grid[0] =
-            static_cast<std::uint32_t>(std::min<std::int64_t>(count / lanes + (count % lanes != 0), INT32_MAX));
+        sizes.grid[0] = static_cast<std::uint32_t>(
+            std::min<std::int64_t>(count / lanes + (count % lanes != 0), INT32_MAX));
     check_grid(program, sizes.grid, sizes.block);
     if (max_block_lanes > 0 && lanes > max_block_lanes)
         refuse("a block of " + std::to_string(lanes) + " lanes; the device runs at most " +

@@ -15,7 +15,8 @@ namespace invar {
 INVAR_API const Parameter* counted_buffer(const Program& program);
 
 struct LaunchSizes {
-    GridDims grid{1, 1, 1}, block{1, 1, 1};  // a pointwise program has neither: the device cuts its index space
+    GridDims grid{1, 1, 1},
+        block{1, 1, 1};  // a pointwise program has neither: the device cuts its index space
 };
 // What was asked for, else the program's own block or one of 256 lanes (fewer where max_block_lanes, which is the device's and
 // 0 where unknown, is less), and as many blocks as hold count lanes. Throws InvalidArgument, naming the program, for a grid
