@@ -8,6 +8,7 @@
 
 #include <invar/error.h>
 #include <invar/ops.h>
+#include <invar/program.h>
 
 #include "base/log.h"
 #include "bench.h"
@@ -40,6 +41,7 @@ public:
     std::vector<Figure> run() {
         memory();
         streams();
+        programs();
         copies();
         bandwidth();
         operators();
@@ -101,6 +103,33 @@ private:
                                                             stream->synchronize();
                                                         },
                                                         100));
+    }
+
+    // What the library adds to a launch, and what a batch saves: calls of a program that does next to nothing.
+    void programs() {
+        if (!device_->supports(Feature::programs)) return;
+        constexpr std::size_t kBatch = 256;
+        const char* const text =
+            ".program next\n.param x: f32*\n.param y: f32*\nLDG.f32 a, [x + gid]\nADD.f32 b, a, 1\n"
+            "STG.f32 [y + gid], b\n";
+        const KernelModule module = KernelModule::from_text(text, device_),
+                           reusing = KernelModule::from_text(text, device_, {.reuse = true});
+        const ProgramCall call{.inputs = {{"x", sample_tensor({1}, DType::f32, device_)}},
+                               .outputs = {{"y", Like{"x"}}}};
+        const std::vector<ProgramCall> batch(kBatch, call);
+        add_time("call a program of 1 element and wait", time_calls(
+                                                             [&] {
+                                                                 module.run(call);
+                                                                 module.synchronize();
+                                                             },
+                                                             100));
+        Samples each = time_calls([&] {
+            module.run_batch(batch);
+            module.synchronize();
+        });
+        for (double& seconds : each.values) seconds /= kBatch;
+        add_time("the same call, one of a batch of 256", each);
+        add_time("the same call, its result reused", time_calls([&] { reusing.run(call); }, 100));
     }
 
     void copies() {

@@ -57,8 +57,7 @@ class ScalarValue {
 public:
     ScalarValue() = default;  // zero
     template <class T>
-        requires std::is_arithmetic_v<T>
-    ScalarValue(T value) {  // NOLINT: a number is a scalar
+    requires std::is_arithmetic_v<T> ScalarValue(T value) {  // NOLINT: a number is a scalar
         if constexpr (std::floating_point<T>) {
             value_ = static_cast<double>(value);
         } else if constexpr (std::signed_integral<T>) {
@@ -99,7 +98,8 @@ struct ProgramCall {
 };
 
 struct ProgramResult {
-    std::map<std::string, Tensor, std::less<>> outputs;  // every buffer that is written, on the module's device
+    std::map<std::string, Tensor, std::less<>>
+        outputs;          // every buffer that is written, on the module's device
     std::string ran_on;   // the device that ran it
     std::string why;      // why that is not the module's device; empty where it is
     bool reused = false;  // the tensors of an earlier call; nothing was launched
@@ -116,12 +116,12 @@ struct KernelModuleOptions {
     // depends on the order of lanes, reuse gives one of the results that could be. Inputs are held weakly: once their last
     // user lets one go nobody can ask again, so their memory is free at once and the result goes with the next that is kept.
     bool reuse = false;
-    std::size_t reuse_entries = 64;                     // results kept at most; the one used longest ago goes first
+    std::size_t reuse_entries = 64;  // results kept at most; the one used longest ago goes first
     std::size_t reuse_bytes = std::size_t{256} << 20;  // of their tensors; a larger result is not kept
 };
 
 struct ReuseStatistics {
-    std::uint64_t hits = 0, misses = 0;    // of calls, since the module was made
+    std::uint64_t hits = 0, misses = 0;  // of calls, since the module was made
     std::size_t entries = 0, bytes = 0;  // kept now
 };
 

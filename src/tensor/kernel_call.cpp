@@ -63,12 +63,14 @@ std::uint64_t scalar_bits(const CallableProgram& p, const Parameter& q, const Sc
         return value_bits(q.dtype, d);
     }
     const bool is_signed = is_signed_int(q.dtype);
-    const int digits = q.dtype == DType::pred ? 1 : static_cast<int>(size_of(q.dtype)) * 8 - (is_signed ? 1 : 0);
+    const int digits =
+        q.dtype == DType::pred ? 1 : static_cast<int>(size_of(q.dtype)) * 8 - (is_signed ? 1 : 0);
     const std::uint64_t greatest = ~std::uint64_t{0} >> (64 - digits);
     bool negative = false;
     std::uint64_t magnitude = 0;
-    if (!whole(scalar, negative, magnitude) ||
-        magnitude > (!negative ? greatest : is_signed ? greatest + 1 : 0))
+    if (!whole(scalar, negative, magnitude) || magnitude > (!negative   ? greatest
+                                                            : is_signed ? greatest + 1
+                                                                        : 0))
         refuse("give it a whole number from " + (is_signed ? "-" + std::to_string(greatest + 1) : "0") +
                " to " + std::to_string(greatest));
     return integer_bits(q.dtype, static_cast<std::int64_t>(negative ? ~magnitude + 1 : magnitude));
@@ -90,7 +92,7 @@ public:
 
     BoundCall run() {
         check_names();
-        views_.resize(p_.parameters.size());
+        if (p_.strided) views_.resize(p_.parameters.size());
         elements_.resize(p_.parameters.size());
         for (const int i : p_.buffers) bind_buffer(static_cast<std::size_t>(i));
         for (const int i : p_.scalars) {
@@ -101,8 +103,7 @@ public:
             scalars_.push_back(scalar_bits(p_, q, value->second));
         }
         choose_count();
-        const LaunchSizes sizes =
-            choose_sizes(p_.program, count_, call_.grid, call_.block, max_block_lanes_);
+        const LaunchSizes sizes = choose_sizes(p_.program, count_, call_.grid, call_.block, max_block_lanes_);
         if (p_.program.is_grid())
             grid_launch(sizes);
         else
@@ -160,7 +161,8 @@ private:
         }
         elements_[i] = elements_of(p_, q.name, b.shape);
         if (b.written) {
-            b.bytes = checked_mul(static_cast<std::size_t>(elements_[i]), size_of(q.dtype), "bytes of an output");
+            b.bytes =
+                checked_mul(static_cast<std::size_t>(elements_[i]), size_of(q.dtype), "bytes of an output");
             b.zeroed = !b.input;
         }
         out_.buffers.push_back(std::move(b));
@@ -180,13 +182,19 @@ private:
         if (!t.device()) t = Tensor::from_bytes(t.to_bytes(), t.dtype(), t.shape(), device_);
         if (t.device() != device_)
             refuse("lives on " + t.device()->name() + ", the program on " + device_->name() + "; use to()");
-        const std::optional<graph::View> view = evaluated_view(*t.node());
+        b.shape = t.shape();
+        const graph::Node& node = *t.node();
+        if (node.op == graph::Op::leaf && !q.strided) {  // the usual case, without a view
+            b.input = node.storage;
+            b.source = b.input->ref();
+            return;
+        }
+        const std::optional<graph::View> view = evaluated_view(node);
         const bool as_it_lies = q.strided && !b.written;
         if (!view || (!as_it_lies && !view->contiguous()))
             refuse("does not lie contiguously" +
                    std::string(q.strided && !as_it_lies ? " (one that is written must)" : "") +
                    "; use contiguous()");
-        b.shape = t.shape();
         b.input = view->base->storage;
         b.source = b.input->ref();
         const auto item = static_cast<std::int64_t>(size_of(q.dtype));
@@ -234,7 +242,9 @@ private:
         const auto dim3 = [](const GridDims& d) { return Dim3{d[0], d[1], d[2]}; };
         out_.config.grid = dim3(sizes.grid);
         out_.config.block = dim3(sizes.block);
-        out_.runs = sizes.grid[0] != 0;
+        out_.lanes = 1;  // check_grid has seen that the product fits
+        for (const std::uint32_t n : sizes.grid) out_.lanes *= n;
+        for (const std::uint32_t n : sizes.block) out_.lanes *= n;
         out_.params.resize(kMaxGridParamsBytes);
         out_.params.resize(write_grid_params(out_.params, count_, scalars_));
     }
@@ -247,14 +257,15 @@ private:
             const bool strided = p_.parameters[i].strided;
             if (strided) append_strides(i, bound, strides);
             const std::int64_t needed = std::max(p_.by_index[i] && !strided ? count_ : 0, p_.least[i]);
-            if (count_ > 0 && elements_[i] < needed && !(strided && views_[i]))
+            if (count_ > 0 && !(strided && views_[i]) && elements_[i] < needed)
                 p_.refuse("buffer " + quoted(bound.name) + " of shape " + to_string(bound.shape) + " holds " +
                           std::to_string(elements_[i]) + " elements, the launch needs " +
                           std::to_string(needed) + "; give a larger one, or a count");
             if (p_.covered[i] && elements_[i] == count_) bound.zeroed = false;
         }
-        out_.runs = count_ > 0;
-        out_.params.resize(pointwise_params_bytes(dims_.size(), strides.size() / dims_.size(), scalars_.size()));
+        out_.lanes = count_;
+        out_.params.resize(
+            pointwise_params_bytes(dims_.size(), strides.size() / dims_.size(), scalars_.size()));
         write_pointwise_params(out_.params, dims_, strides, scalars_);
     }
 

@@ -44,7 +44,7 @@ struct BoundCall {
     std::vector<BoundBuffer> buffers;  // in the order of a launch
     LaunchConfig config;
     std::vector<std::byte> params;
-    bool runs = true;  // false: over no elements
+    std::int64_t lanes = 0;  // indices of a pointwise program, lanes of a grid; 0: nothing runs
 };
 
 // Evaluates inputs that are not. Throws InvalidArgument as KernelModule::run says.

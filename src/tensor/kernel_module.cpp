@@ -2,12 +2,13 @@
 // KernelModule: compiling programs, starting calls on the device's stream, the way to the cpu, and the reuse of results.
 #include <invar/program.h>
 
-#include <cstring>
+#include <algorithm>
 #include <mutex>
 
 #include <invar/error.h>
 
 #include "base/log.h"
+#include "base/thread_pool.h"
 #include "graph/executor.h"
 #include "program/binary.h"
 #include "tensor/evaluate.h"
@@ -18,6 +19,9 @@ namespace invar {
 namespace {
 
 using graph::Storage;
+
+constexpr std::int64_t kSmallLaunch = 1 << 16;  // lanes
+constexpr std::size_t kPiece = 4;               // launches that a thread takes at a time
 
 // Where calls run: a device with its stream.
 struct Place {
@@ -117,45 +121,84 @@ struct KernelModule::Impl {
             names += (names.empty() ? "" : ", ") + other;
             if (other == name || (name.empty() && programs.size() == 1)) return i;
         }
-        throw InvalidArgument(name.empty() ? "the module has several programs: " + names + "; name one of them"
-                                           : "no program '" + std::string(name) + "' in the module; there are: " + names);
+        throw InvalidArgument(
+            name.empty() ? "the module has several programs: " + names + "; name one of them"
+                         : "no program '" + std::string(name) + "' in the module; there are: " + names);
     }
 
-    // Gives a checked call to the stream. The caller holds the executor's lock.
-    ProgramResult start(const Place& on, const LoadedProgram& p, const BoundCall& call) const {
-        ProgramResult result;
-        result.ran_on = on.device->name();
+    // A checked call with memory for what it writes.
+    struct Launch {
+        const LoadedProgram* program = nullptr;
+        const BoundCall* call = nullptr;
         std::vector<BufferRef> references;
-        std::vector<std::shared_ptr<const void>> used = {p.module};
-        std::size_t bytes = 0;
+        std::vector<std::shared_ptr<const void>> used;
+        std::size_t bytes = 0;  // of what it writes
+
+        void start(Stream& stream) const {
+            for (std::size_t i = 0; i < references.size(); ++i) {
+                const BoundBuffer& b = call->buffers[i];
+                if (!b.written || b.bytes == 0) continue;
+                if (b.input) stream.copy(references[i], b.source);
+                if (b.zeroed) stream.fill(references[i], 0);
+            }
+            if (call->lanes > 0) stream.launch(*program->kernel, call->config, references, call->params);
+        }
+    };
+
+    static Launch prepare(const Place& on, const LoadedProgram& p, const BoundCall& call,
+                          ProgramResult& result) {
+        Launch launch{&p, &call, {}, {p.module}, 0};
+        result.ran_on = on.device->name();
         for (const BoundBuffer& b : call.buffers) {
-            if (b.input) used.push_back(b.input);
+            if (b.input) launch.used.push_back(b.input);
             if (!b.written) {
-                references.push_back(b.source);
+                launch.references.push_back(b.source);
                 continue;
             }
             const std::shared_ptr<Storage> storage = allocate(on, b.bytes);
-            references.push_back(storage->ref());
+            launch.references.push_back(storage->ref());
             result.outputs.emplace(b.name, Tensor(graph::make_leaf(b.dtype, b.shape, storage)));
-            used.push_back(storage);
-            bytes += b.bytes;
+            launch.used.push_back(storage);
+            launch.bytes += b.bytes;
         }
-        try {
-            on.executor->with_stream([&](Stream& stream) {
-                for (std::size_t i = 0; i < references.size(); ++i) {
-                    const BoundBuffer& b = call.buffers[i];
-                    if (!b.written || b.bytes == 0) continue;
-                    if (b.input) stream.copy(references[i], b.source);
-                    if (b.zeroed) stream.fill(references[i], 0);
+        return launch;
+    }
+
+    // Gives launches to the stream. The caller holds the executor's lock.
+    static void start(const Place& on, std::span<const Launch> launches) {
+        // Where kernels are functions of the host a small launch keeps one thread busy: several run side by side, since
+        // none writes what another reads.
+        const bool side_by_side =
+            launches.size() > 1 && on.device->supports(Feature::native) &&
+            on.device->supports(Feature::arithmetic) &&
+            std::ranges::all_of(launches, [](const Launch& l) { return l.call->lanes <= kSmallLaunch; });
+        if (side_by_side) return start_side_by_side(on, launches);
+        for (const Launch& launch : launches) {
+            try {
+                on.executor->with_stream([&](Stream& stream) { launch.start(stream); });
+            } catch (...) {
+                on.executor->keep_until_passed(launch.used, launch.bytes);  // a copy may be under way
+                throw;
+            }
+            on.executor->keep_until_passed(launch.used, launch.bytes);
+        }
+    }
+
+    static void start_side_by_side(const Place& on, std::span<const Launch> launches) {
+        std::vector<std::unique_ptr<Event>> ends(launches.size());
+        const auto pieces = static_cast<std::int64_t>((launches.size() + kPiece - 1) / kPiece);
+        on.executor->with_stream([&](Stream& stream) {
+            ThreadPool::shared().parallel_for(pieces, [&](std::int64_t piece) {
+                const std::size_t begin = static_cast<std::size_t>(piece) * kPiece;
+                for (std::size_t i = begin; i < std::min(begin + kPiece, launches.size()); ++i) {
+                    const std::unique_ptr<Stream> own = on.device->make_stream();
+                    launches[i].start(*own);
+                    ends[i] = own->record();
                 }
-                if (call.runs) stream.launch(*p.kernel, call.config, references, call.params);
             });
-        } catch (...) {
-            on.executor->keep_until_passed(used, bytes);  // a copy may be under way
-            throw;
-        }
-        on.executor->keep_until_passed(used, bytes);
-        return result;
+            for (const auto& end : ends)
+                if (!stream.poisoned()) stream.wait(*end);  // the first that failed poisons the stream
+        });
     }
 
     // A declined program: its tensors go to the cpu and come back.
@@ -166,7 +209,8 @@ struct KernelModule::Impl {
         ProgramResult result;
         {
             const std::lock_guard lock(cpu->executor->mutex());
-            result = start(*cpu, p, bound);
+            const Launch launch = prepare(*cpu, p, bound, result);
+            start(*cpu, std::span(&launch, 1));
         }
         for (auto& [name, tensor] : result.outputs) tensor = tensor.to(place.device);
         result.why = p.why;
@@ -185,9 +229,10 @@ struct KernelModule::Impl {
         std::vector<ProgramResult> made(calls.size());
         std::vector<std::string> keys(calls.size());
         std::vector<std::size_t> declined;
-        {
+        try {
             const std::lock_guard lock(place.executor->mutex());
             place.executor->with_stream([](Stream&) {});  // earlier errors come before results are reused
+            std::vector<Launch> launches;
             for (std::size_t i = 0; i < calls.size(); ++i) {
                 const LoadedProgram& p = programs[which[i]];
                 if (options.reuse && find_result(keys[i] = key_of(which[i], bound[i]), p, made[i])) continue;
@@ -195,9 +240,13 @@ struct KernelModule::Impl {
                     declined.push_back(i);
                     continue;
                 }
-                made[i] = start(place, p, bound[i]);
+                launches.push_back(prepare(place, p, bound[i], made[i]));
                 if (options.reuse) keep_result(std::move(keys[i]), bound[i], made[i]);
             }
+            start(place, launches);
+        } catch (...) {
+            results.clear();  // some may have been kept of what was not started
+            throw;
         }
         // These wait, so they come when all others are started.
         for (const std::size_t i : declined) {
@@ -212,7 +261,8 @@ struct KernelModule::Impl {
     bool find_result(const std::string& key, const LoadedProgram& p, ProgramResult& result) {
         auto outputs = results.find(key, place.executor->stream_number());
         if (!outputs) return false;
-        result = {std::move(*outputs), p.why.empty() ? place.device->name() : cpu->device->name(), p.why, true};
+        result = {std::move(*outputs), p.why.empty() ? place.device->name() : cpu->device->name(), p.why,
+                  true};
         return true;
     }
 
@@ -236,7 +286,8 @@ struct KernelModule::Impl {
         return std::make_shared<Impl>(std::move(parsed), std::move(device), options);
     }
     static Impl& of(const std::shared_ptr<Impl>& impl) {
-        if (!impl) throw InvalidArgument("a kernel module without a value was used; make it with from_text()");
+        if (!impl)
+            throw InvalidArgument("a kernel module without a value was used; make it with from_text()");
         return *impl;
     }
 };

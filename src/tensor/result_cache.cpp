@@ -41,7 +41,8 @@ void ResultCache::keep(std::string key, std::vector<std::weak_ptr<const graph::S
         if (gone || at->key == made.key) drop(at);
     }
     if (made.bytes > max_bytes_ || max_entries_ == 0) return;
-    while (entries_.size() >= max_entries_ || bytes_ > max_bytes_ - made.bytes) drop(std::prev(entries_.end()));
+    while (entries_.size() >= max_entries_ || bytes_ > max_bytes_ - made.bytes)
+        drop(std::prev(entries_.end()));
     bytes_ += made.bytes;
     entries_.push_front(std::move(made));
     by_key_[entries_.front().key] = entries_.begin();

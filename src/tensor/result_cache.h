@@ -30,8 +30,8 @@ public:
     // The outputs kept under that key, unless somebody has written over them. key names program, launch and inputs; stream
     // numbers the device's stream: results begun on an earlier one may have failed with it and are forgotten.
     std::optional<Outputs> find(const std::string& key, std::uint64_t stream);
-    void keep(std::string key, std::vector<std::weak_ptr<const graph::Storage>> inputs, const Outputs& outputs,
-              std::uint64_t stream);
+    void keep(std::string key, std::vector<std::weak_ptr<const graph::Storage>> inputs,
+              const Outputs& outputs, std::uint64_t stream);
     void clear();
     ReuseStatistics statistics() const;
 

@@ -110,7 +110,8 @@ TEST(KernelModule, SeveralProgramsAndChosenSizes) {
 TEST(KernelModule, GridFollowsTheCount) {
     // Each lane says that it was there: all and no more than the blocks that hold them.
     const KernelModule module = KernelModule::from_text(
-        ".program lanes\n.param seen: u32*\n.param most: u32*\nMOV.u32 b, block_dim.x\nMOV.u32 g, grid_dim.x\n"
+        ".program lanes\n.param seen: u32*\n.param most: u32*\nMOV.u32 b, block_dim.x\nMOV.u32 g, "
+        "grid_dim.x\n"
         "ATOM.add.u32 o, [seen + 0], 1\nATOM.max.u32 p, [most + 0], b\nATOM.max.u32 q, [most + 1], g\n"
         "MOV.u32 c, count\nATOM.max.u32 r, [most + 2], c\n",
         "cpu");
@@ -146,7 +147,8 @@ TEST(KernelModule, OutputsBeginAsZerosOrAsTheirInput) {
     EXPECT_EQ(zeros["y"].shape(), (Shape{2, 2}));
     const ProgramResult kept = module.run({.inputs = {{"at", at}, {"y", y}}, .count = 2});
     EXPECT_EQ(kept["y"].to_vector<float>(), (Floats{1, 6, 1, 8}));
-    const ProgramResult like = module.run({.inputs = {{"at", at}, {"y", y}}, .outputs = {{"y", Like{"y"}}}, .count = 2});
+    const ProgramResult like =
+        module.run({.inputs = {{"at", at}, {"y", y}}, .outputs = {{"y", Like{"y"}}}, .count = 2});
     EXPECT_EQ(like["y"].to_vector<float>(), (Floats{1, 6, 1, 8}));
     // Memory that an earlier tensor left behind is not seen where a program covers part of its output.
     const KernelModule add = KernelModule::from_text(kAdd, "cpu");
@@ -164,7 +166,8 @@ TEST(KernelModule, StridedParametersTakeViewsAsTheyLie) {
     const Tensor a = Tensor::of(counting(12), {3, 4}), row = tensor({100, 200, 300}),
                  column = Tensor::of(Floats{1000, 2000, 3000, 4000}, {4, 1});
     const auto sum = [&](const Tensor& x, const Tensor& y, const Shape& shape) {
-        return module.run({.inputs = {{"a", x}, {"b", y}}, .outputs = {{"c", shape}}})["c"].to_vector<float>();
+        return module.run({.inputs = {{"a", x}, {"b", y}}, .outputs = {{"c", shape}}})["c"]
+            .to_vector<float>();
     };
     Floats want;
     for (int i = 0; i < 4; ++i)
@@ -198,11 +201,15 @@ TEST(KernelModule, LazyAndConstantInputs) {
         {.inputs = {{"a", a * 2.0}, {"b", Tensor::full({10}, 0.5)}}, .outputs = {{"c", Like{"a"}}}});
     const Floats got = (r["c"] + 1.0).to_vector<float>();
     for (std::size_t i = 0; i < 10; ++i) EXPECT_EQ(got[i], 2.0F * static_cast<float>(i) + 1.5F);
-    EXPECT_EQ(module.run({.inputs = {{"a", a.slice(0, 0, 0)}, {"b", a.slice(0, 0, 0)}}, .outputs = {{"c", Shape{0}}}})["c"]
+    EXPECT_EQ(module
+                  .run({.inputs = {{"a", a.slice(0, 0, 0)}, {"b", a.slice(0, 0, 0)}},
+                        .outputs = {{"c", Shape{0}}}})["c"]
                   .to_vector<float>(),
               Floats{});
     // A piece of a tensor that lies contiguously is taken where it lies.
-    EXPECT_EQ(module.run({.inputs = {{"a", a.slice(0, 3, 5)}, {"b", a.slice(0, 8, 10)}}, .outputs = {{"c", Shape{2}}}})["c"]
+    EXPECT_EQ(module
+                  .run({.inputs = {{"a", a.slice(0, 3, 5)}, {"b", a.slice(0, 8, 10)}},
+                        .outputs = {{"c", Shape{2}}}})["c"]
                   .to_vector<float>(),
               (Floats{11, 13}));
 }
@@ -225,7 +232,8 @@ TEST(KernelModule, BytesGiveTheSameModule) {
 }
 
 TEST(KernelModule, WrongArgumentsAreNamed) {
-    const KernelModule module = KernelModule::from_text(std::string(kSaxpy) + kAdd + example("histogram"), "cpu");
+    const KernelModule module =
+        KernelModule::from_text(std::string(kSaxpy) + kAdd + example("histogram"), "cpu");
     const Tensor x = tensor(counting(6)), y = tensor(counting(4)), matrix = Tensor::of(counting(6), {2, 3});
     const Tensor elsewhere = Tensor::of(counting(6), {6}, "null");
     const ProgramCall good{.program = "saxpy", .inputs = {{"x", x}, {"y", x}}, .scalars = {{"a", 1}}};
@@ -258,25 +266,55 @@ TEST(KernelModule, WrongArgumentsAreNamed) {
         {with([](C& c) { c.scalars.emplace("b", 1); }), "'b', which is no parameter"},
         {with([](C& c) { c.outputs.emplace("x", Shape{6}); }), "'x' is not written"},
         {with([](C& c) { c.outputs.emplace("a", Shape{6}); }), "'a' is a scalar"},
-        {with([](C& c) { c.outputs.emplace("y", Shape{5}); }), "an input of shape (6,) and an output of shape (5,)"},
+        {with([](C& c) { c.outputs.emplace("y", Shape{5}); }),
+         "an input of shape (6,) and an output of shape (5,)"},
         {with([](C& c) { c.inputs.erase("y"), c.outputs.emplace("y", Like{"w"}); }), "like 'w'"},
-        {with([](C& c) { c.inputs.erase("y"), c.outputs.emplace("y", Shape{Symbol{0, 9}}); }), "of shape (s0,)"},
+        {with([](C& c) {
+             c.inputs.erase("y"), c.outputs.emplace("y", Shape{Symbol{0, 9}});
+         }),
+         "of shape (s0,)"},
         {with([](C& c) { c.inputs.erase("y"), c.outputs.emplace("y", Shape{INT64_MAX}); }), "overflows"},
-        {with([](C& c) { c.inputs.erase("y"), c.outputs.emplace("y", Shape{INT64_MAX, 3}); }), ""},
+        {with([](C& c) {
+             c.inputs.erase("y"), c.outputs.emplace("y", Shape{INT64_MAX, 3});
+         }),
+         ""},
         {with([&](C& c) { c.inputs["x"] = Tensor(); }), "input 'x' is a tensor without a value"},
-        {with([&](C& c) { c.inputs["x"] = x.astype(DType::f16); }), "'x' is f16, the program takes f32; use astype"},
-        {with([&](C& c) { c.inputs["x"] = matrix.transpose(); }), "'x' does not lie contiguously; use contiguous()"},
+        {with([&](C& c) { c.inputs["x"] = x.astype(DType::f16); }),
+         "'x' is f16, the program takes f32; use astype"},
+        {with([&](C& c) { c.inputs["x"] = matrix.transpose(); }),
+         "'x' does not lie contiguously; use contiguous()"},
         {with([&](C& c) { c.inputs["x"] = elsewhere; }), "'x' lives on null, the program on cpu; use to()"},
         {with([&](C& c) { c.inputs["x"] = y; }), "'x' of shape (4,) holds 4 elements, the launch needs 6"},
         {with([](C& c) { c.count = 7; }), "holds 6 elements, the launch needs 7"},
         {with([](C& c) { c.count = -1; }), "a count of -1"},
-        {with([](C& c) { c.grid = {{1, 1, 1}}; }), "'saxpy': it is a pointwise one"},
-        {with([](C& c) { c.block = {{1, 1, 1}}; }), "pointwise"},
-        {grid([](C& c) { c.block = {{8, 1, 1}}; }), "the program names (256, 1, 1)"},
-        {grid([](C& c) { c.block = {{32, 32, 2}}; }), "at most 1024"},
-        {grid([](C& c) { c.block = {{0, 1, 1}}; }), "a block of (0, 1, 1)"},
-        {grid([](C& c) { c.grid = {{1, 0, 1}}; }), "a grid without blocks"},
-        {grid([](C& c) { c.grid = {{1, 70000, 1}}; }), "at most (2147483647, 65535, 65535)"},
+        {with([](C& c) {
+             c.grid = {{1, 1, 1}};
+         }),
+         "'saxpy': it is a pointwise one"},
+        {with([](C& c) {
+             c.block = {{1, 1, 1}};
+         }),
+         "pointwise"},
+        {grid([](C& c) {
+             c.block = {{8, 1, 1}};
+         }),
+         "the program names (256, 1, 1)"},
+        {grid([](C& c) {
+             c.block = {{32, 32, 2}};
+         }),
+         "at most 1024"},
+        {grid([](C& c) {
+             c.block = {{0, 1, 1}};
+         }),
+         "a block of (0, 1, 1)"},
+        {grid([](C& c) {
+             c.grid = {{1, 0, 1}};
+         }),
+         "a grid without blocks"},
+        {grid([](C& c) {
+             c.grid = {{1, 70000, 1}};
+         }),
+         "at most (2147483647, 65535, 65535)"},
         {grid([](C& c) { c.scalars["n"] = ScalarValue(2.5); }), "scalar 'n' is i64 and cannot be 2.5"},
     };
     for (const auto& [call, words] : cases) {
@@ -289,10 +327,10 @@ TEST(KernelModule, WrongArgumentsAreNamed) {
 
 TEST(KernelModule, ScalarsFitTheirParametersOrAreRefused) {
     const auto pass = [](const std::string& type, const ScalarValue& value) {
-        const KernelModule module = KernelModule::from_text(
-            ".program p\n.param s: " + type + "\n.param y: " + type + "*\nMOV." + type + " v, s\nSTG." + type +
-                " [y + gid], v\n",
-            "cpu");
+        const KernelModule module =
+            KernelModule::from_text(".program p\n.param s: " + type + "\n.param y: " + type + "*\nMOV." +
+                                        type + " v, s\nSTG." + type + " [y + gid], v\n",
+                                    "cpu");
         return module.run({.scalars = {{"s", value}}, .outputs = {{"y", Shape{1}}}})["y"];
     };
     const auto refused = [&](const std::string& type, const ScalarValue& value) {
@@ -328,12 +366,16 @@ protected:
         KernelModule::from_text(kAdd, device_).synchronize();
         device_->launch_log()->clear();
     }
-    ProgramCall call(const Tensor& a) const { return {.inputs = {{"a", a}, {"b", a}}, .outputs = {{"c", Like{"a"}}}}; }
+    ProgramCall call(const Tensor& a) const {
+        return {.inputs = {{"a", a}, {"b", a}}, .outputs = {{"c", Like{"a"}}}};
+    }
     std::string log() const { return device_->launch_log()->text(); }
     std::size_t launches() const {
         std::size_t n = 0;
         const std::string text = log();
-        for (std::size_t at = text.find("launch "); at != std::string::npos; at = text.find("launch ", at + 1)) ++n;
+        for (std::size_t at = text.find("launch "); at != std::string::npos;
+             at = text.find("launch ", at + 1))
+            ++n;
         return n;
     }
     const FaultsOff faults_off_;
@@ -424,6 +466,34 @@ TEST(KernelModule, AFailedLaunchLeavesTheNextOneRight) {
     EXPECT_EQ(module.run(call)["c"].to_vector<float>(), (Floats{2, 4}));
 }
 
+TEST(KernelModule, ABatchOnTheCpuGivesWhatSingleCallsGive) {
+    const FaultsOff off;
+    const KernelModule module = KernelModule::from_text(std::string(kSaxpy) + example("dot"), "cpu");
+    std::vector<ProgramCall> calls;
+    for (int i = 0; i < 41; ++i) {
+        const std::int64_t n = 1 + 37 * i;
+        const Tensor x = tensor(counting(n, static_cast<float>(i)));
+        if (i % 3 == 0)
+            calls.push_back({.program = "partials",
+                             .inputs = {{"a", x}, {"b", x}},
+                             .scalars = {{"n", n}},
+                             .outputs = {{"out", Shape{3}}},
+                             .grid = {{3, 1, 1}}});
+        else
+            calls.push_back({.program = "saxpy", .inputs = {{"x", x}, {"y", x}}, .scalars = {{"a", i}}});
+    }
+    const auto results = module.run_batch(calls);
+    ASSERT_EQ(results.size(), calls.size());
+    for (std::size_t i = 0; i < calls.size(); ++i) {
+        const std::string name = i % 3 == 0 ? "out" : "y";
+        EXPECT_EQ(results[i][name].to_bytes(), module.run(calls[i])[name].to_bytes()) << i;
+    }
+    set_faults("launch@5");
+    (void)module.run_batch(calls);
+    EXPECT_THROW(module.synchronize(), LaunchFailed);
+    EXPECT_EQ(module.run_batch(calls)[7]["y"].to_bytes(), results[7]["y"].to_bytes());
+}
+
 TEST(KernelModule, NoRoomIsTriedAgainBehindTheWorkInFlight) {
     const FaultsOff off;
     const KernelModule module = KernelModule::from_text(kAdd, "null:1");
@@ -466,7 +536,8 @@ TEST(KernelModule, WhatTheDeviceDeclinesRunsOnTheCpu) {
     const std::string text = std::string(kSaxpy) + kAdd;
     const KernelModule module = KernelModule::from_text(text, device, {.reuse = true});
     const auto on_device = [&](const Floats& v) {
-        return Tensor::from_bytes(std::as_bytes(std::span(v)), DType::f32, {static_cast<std::int64_t>(v.size())}, device);
+        return Tensor::from_bytes(std::as_bytes(std::span(v)), DType::f32,
+                                  {static_cast<std::int64_t>(v.size())}, device);
     };
     const Tensor x = on_device({1, 2}), y = on_device({3, 4});
     const ProgramCall calls[] = {
@@ -485,7 +556,9 @@ TEST(KernelModule, WhatTheDeviceDeclinesRunsOnTheCpu) {
     EXPECT_TRUE(again.reused);
     EXPECT_EQ(again.ran_on, "cpu");
     EXPECT_EQ(again["y"].node(), results[0]["y"].node());
-    EXPECT_NE(message_of<Unsupported>([&] { KernelModule::from_text(text, device, {.fallback = false}); }).find("FMA"),
+    EXPECT_NE(message_of<Unsupported>([&] {
+                  KernelModule::from_text(text, device, {.fallback = false});
+              }).find("FMA"),
               std::string::npos);
     EXPECT_NO_THROW(KernelModule::from_text(kAdd, device, {.fallback = false}));
 }
@@ -499,8 +572,8 @@ TEST(KernelModule, ThreadsShareAModule) {
         threads.emplace_back([&] {
             for (int i = 0; i < 50; ++i) {
                 const float a = static_cast<float>(i % 5);
-                const Floats got =
-                    module.run({.inputs = {{"x", x}, {"y", y}}, .scalars = {{"a", a}}})["y"].to_vector<float>();
+                const Floats got = module.run({.inputs = {{"x", x}, {"y", y}}, .scalars = {{"a", a}}})["y"]
+                                       .to_vector<float>();
                 for (std::size_t k = 0; k < got.size(); ++k)
                     if (got[k] != a * static_cast<float>(k) + static_cast<float>(k + 7)) ++wrong;
             }

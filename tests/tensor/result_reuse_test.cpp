@@ -20,7 +20,8 @@ const char* const kScale =
     ".program scale\n.param by: f32\n.param x: f32*\n.param y: f32*\n"
     "LDG.f32 u, [x + gid]\nMUL.f32 v, u, by\nSTG.f32 [y + gid], v\n";
 const char* const kLanes =
-    ".program lanes\n.param x: u32*\n.param seen: u32*\nLDG.u32 a, [x + 0]\nMOV.u32 t, thread.x\nATOM.add.u32 o, [seen + 0], a\n";
+    ".program lanes\n.param x: u32*\n.param seen: u32*\nLDG.u32 a, [x + 0]\nMOV.u32 t, "
+    "thread.x\nATOM.add.u32 o, [seen + 0], a\n";
 
 class Reuse : public testing::Test {
 protected:
@@ -41,7 +42,9 @@ protected:
     int launches() const {
         int n = 0;
         const std::string text = device_->launch_log()->text();
-        for (std::size_t at = text.find("launch "); at != std::string::npos; at = text.find("launch ", at + 1)) ++n;
+        for (std::size_t at = text.find("launch "); at != std::string::npos;
+             at = text.find("launch ", at + 1))
+            ++n;
         return n;
     }
     const std::shared_ptr<Device> device_ = find_device("null");
@@ -72,7 +75,8 @@ TEST_F(Reuse, TheSameCallLaunchesOnce) {
 }
 
 TEST_F(Reuse, AnyOtherCallLaunches) {
-    const KernelModule module = KernelModule::from_text(std::string(kScale) + kLanes, device_, {.reuse = true});
+    const KernelModule module =
+        KernelModule::from_text(std::string(kScale) + kLanes, device_, {.reuse = true});
     const Tensor x = numbers(8), same_values = numbers(8);
     const auto named = [](ProgramCall call) {
         call.program = "scale";
@@ -199,6 +203,14 @@ TEST_F(Reuse, ResultsOfAFailedStreamAreForgotten) {
     EXPECT_FALSE(right.reused);
     EXPECT_EQ(right["y"].to_vector<float>(), (std::vector<float>{2, 4}));
     EXPECT_TRUE(module.run(scaled(x, 2)).reused);
+    // Nor are those of a batch that found no room and was not started.
+    const Tensor big = Tensor::full({3'000'001}, 1).contiguous();
+    const std::vector<ProgramCall> calls = {scaled(x, 7), scaled(big, 7)};
+    cpu->allocator().trim();
+    set_faults("oom@1,oom@2,oom@3,oom@4,oom@5,oom@6");
+    EXPECT_THROW((void)module.run_batch(calls), OutOfMemory);
+    set_faults("");
+    EXPECT_FALSE(module.run(scaled(x, 7)).reused);
 }
 
 }  // namespace
