@@ -185,16 +185,15 @@ struct KernelModule::Impl {
     }
 
     static void start_side_by_side(const Place& on, std::span<const Launch> launches) {
-        std::vector<std::unique_ptr<Event>> ends(launches.size());
-        const auto pieces = static_cast<std::int64_t>((launches.size() + kPiece - 1) / kPiece);
+        std::vector<std::unique_ptr<Event>> ends((launches.size() + kPiece - 1) / kPiece);
         on.executor->with_stream([&](Stream& stream) {
-            ThreadPool::shared().parallel_for(pieces, [&](std::int64_t piece) {
-                const std::size_t begin = static_cast<std::size_t>(piece) * kPiece;
-                for (std::size_t i = begin; i < std::min(begin + kPiece, launches.size()); ++i) {
-                    const std::unique_ptr<Stream> own = on.device->make_stream();
-                    launches[i].start(*own);
-                    ends[i] = own->record();
-                }
+            ThreadPool::shared().parallel_for(static_cast<std::int64_t>(ends.size()), [&](std::int64_t p) {
+                const auto piece = static_cast<std::size_t>(p), begin = piece * kPiece;
+                const std::unique_ptr<Stream> own = on.device->make_stream();
+                for (const Launch& launch :
+                     launches.subspan(begin, std::min(kPiece, launches.size() - begin)))
+                    if (!own->poisoned()) launch.start(*own);
+                ends[piece] = own->record();
             });
             for (const auto& end : ends)
                 if (!stream.poisoned()) stream.wait(*end);  // the first that failed poisons the stream

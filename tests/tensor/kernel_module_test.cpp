@@ -6,9 +6,13 @@
 #include <invar/ops.h>
 #include <invar/program.h>
 
+#include <algorithm>
+#include <atomic>
 #include <cmath>
+#include <filesystem>
 #include <limits>
 #include <numeric>
+#include <sstream>
 #include <thread>
 
 #include <gtest/gtest.h>
@@ -561,6 +565,28 @@ TEST(KernelModule, WhatTheDeviceDeclinesRunsOnTheCpu) {
               }).find("FMA"),
               std::string::npos);
     EXPECT_NO_THROW(KernelModule::from_text(kAdd, device, {.fallback = false}));
+}
+
+std::vector<std::string> trimmed_lines(const std::string& text) {
+    std::vector<std::string> lines;
+    std::istringstream in(text);
+    for (std::string line; std::getline(in, line);) {
+        const std::size_t begin = line.find_first_not_of(' ');
+        lines.push_back(begin == std::string::npos ? "" : line.substr(begin));
+    }
+    return lines;
+}
+
+// The install test builds and runs that example.
+TEST(KernelModule, TheReadmeShowsTheExample) {
+    const std::filesystem::path root = INVAR_SOURCE_DIR;
+    const auto readme = trimmed_lines(test::read_file(root / "README.md")),
+               example = trimmed_lines(test::read_file(root / "examples/program/program.cpp"));
+    const auto first = std::ranges::find(example, "const auto module = invar::KernelModule::from_text(R\"(");
+    const auto last =
+        std::ranges::find_if(example, [](const auto& l) { return l.starts_with("for (const float v"); });
+    ASSERT_TRUE(first < last && last != example.end());
+    EXPECT_FALSE(std::ranges::search(readme, std::ranges::subrange(first, last + 1)).empty());
 }
 
 TEST(KernelModule, ThreadsShareAModule) {
