@@ -81,7 +81,7 @@ std::string key_of(std::size_t program, const BoundCall& call) {
     for (const BoundBuffer& b : call.buffers) {
         const Storage* input = b.input.get();
         const std::uint64_t overwritten = input ? input->overwritten.load() : 0;
-        add(input, overwritten, b.source.offset, b.source.size);
+        add(reinterpret_cast<std::uintptr_t>(input), overwritten, b.source.offset, b.source.size);
         if (!b.written) continue;
         add(b.shape.rank());
         for (const Dim& d : b.shape) add(d.value());
@@ -234,7 +234,10 @@ struct KernelModule::Impl {
             std::vector<Launch> launches;
             for (std::size_t i = 0; i < calls.size(); ++i) {
                 const LoadedProgram& p = programs[which[i]];
-                if (options.reuse && find_result(keys[i] = key_of(which[i], bound[i]), p, made[i])) continue;
+                if (options.reuse) {
+                    keys[i] = key_of(which[i], bound[i]);
+                    if (find_result(keys[i], p, made[i])) continue;
+                }
                 if (!p.why.empty()) {
                     declined.push_back(i);
                     continue;

@@ -20,10 +20,12 @@ const char* const kPrograms =
     "LDG.f32 u, [x + gid]\nLDG.f32 v, [y + gid]\nFMA.f32 w, a, u, v\nSTG.f32 [y + gid], w\n"
     ".program views\n.param x: f32* strided\n.param y: f32* strided\n.param z: f32* strided\n"
     "LDG.f32 u, [x + gid]\nLDG.f32 v, [y + gid]\nSUB.f32 w, u, v\nSTG.f32 [z + gid], w\n"
-    ".program ends\n.param y: u32*\nMOV.u32 i, gid\nSET.lt.u32 p, i, 3\n@p STG.u32 [y + i], i\nMOV.u32 b, thread.x\n"
+    ".program ends\n.param y: u32*\nMOV.u32 i, gid\nSET.lt.u32 p, i, 3\n@p STG.u32 [y + i], i\nMOV.u32 b, "
+    "thread.x\n"
     ".program far\n.param y: u32*\nMOV.u32 i, thread.x\nADD.u32 i, i, 7\nSTG.u32 [y + i], i\n";
 const char* const kGather =
-    ".program gather\n.param at: u32*\n.param x: f32*\n.param y: f32*\nLDG.u32 i, [at + gid]\nLDG.f32 v, [x + i]\n"
+    ".program gather\n.param at: u32*\n.param x: f32*\n.param y: f32*\nLDG.u32 i, [at + gid]\nLDG.f32 v, [x "
+    "+ i]\n"
     "STG.f32 [y + gid], v\n";
 
 std::vector<float> numbers(std::int64_t n, float start) {
@@ -45,7 +47,8 @@ protected:
         return Tensor::from_bytes(std::as_bytes(std::span(v)), dtype_of<T>(), shape, device);
     }
     std::string text() const {
-        return kPrograms + read_file(example_folder() / "dot.prog") + read_file(example_folder() / "histogram.prog");
+        return kPrograms + read_file(example_folder() / "dot.prog") +
+               read_file(example_folder() / "histogram.prog");
     }
     static std::vector<ProgramCall> calls(const std::shared_ptr<Device>& device) {
         const Tensor x = on(device, numbers(1000, -3), {1000}), y = on(device, numbers(1000, 5), {1000});
@@ -53,7 +56,9 @@ protected:
         const Tensor bytes = on(device, std::vector<std::uint8_t>(777, 9), {777});
         return {
             {.program = "saxpy", .inputs = {{"x", x}, {"y", y}}, .scalars = {{"a", 0.3}}},
-            {.program = "saxpy", .inputs = {{"x", x.slice(0, 1, 8)}, {"y", x.slice(0, 3, 10)}}, .scalars = {{"a", 2}}},
+            {.program = "saxpy",
+             .inputs = {{"x", x.slice(0, 1, 8)}, {"y", x.slice(0, 3, 10)}},
+             .scalars = {{"a", 2}}},
             {.program = "views",
              .inputs = {{"x", square.transpose()}, {"y", row}},
              .outputs = {{"z", Shape{6, 5}}}},
@@ -104,8 +109,8 @@ TEST_P(ModuleOnDevice, WhatItDeclinesRunsOnTheCpu) {
     EXPECT_NE(r.why, "");
     EXPECT_EQ(r["y"].device(), device_);
     EXPECT_EQ(r["y"].to_vector<float>(), (std::vector<float>{7, 5, 6, 7}));
-    const ProgramResult other =
-        module.run({.program = "saxpy", .inputs = {{"x", x}, {"y", r["y"].slice(0, 0, 3)}}, .scalars = {{"a", 1}}});
+    const ProgramResult other = module.run(
+        {.program = "saxpy", .inputs = {{"x", x}, {"y", r["y"].slice(0, 0, 3)}}, .scalars = {{"a", 1}}});
     EXPECT_EQ(other.ran_on, device_->name());
     EXPECT_EQ(other["y"].to_vector<float>(), (std::vector<float>{12, 11, 13}));
 }
@@ -116,7 +121,8 @@ TEST_P(ModuleOnDevice, ErrorsOfALaunchComeAtTheWait) {
         good{.program = "ends", .outputs = {{"y", Shape{7}}}};
     const ProgramResult r = module.run(far);
     EXPECT_THROW((void)r["y"].to_bytes(), LaunchFailed);
-    EXPECT_EQ(module.run(good)["y"].to_vector<std::uint32_t>(), (std::vector<std::uint32_t>{0, 1, 2, 0, 0, 0, 0}));
+    EXPECT_EQ(module.run(good)["y"].to_vector<std::uint32_t>(),
+              (std::vector<std::uint32_t>{0, 1, 2, 0, 0, 0, 0}));
     const ProgramResult again = module.run(far);
     EXPECT_FALSE(again.reused);  // the failed result was not kept
     EXPECT_THROW(module.synchronize(), LaunchFailed);

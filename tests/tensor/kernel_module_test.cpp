@@ -120,7 +120,7 @@ TEST(KernelModule, GridFollowsTheCount) {
         "MOV.u32 c, count\nATOM.max.u32 r, [most + 2], c\n",
         "cpu");
     const ProgramCall call{.outputs = {{"seen", Shape{1}}, {"most", Shape{3}}}};
-    const auto words = [&](ProgramCall c) {
+    const auto words = [&](const ProgramCall& c) {
         const ProgramResult r = module.run(c);
         std::vector<std::uint32_t> v = r["most"].to_vector<std::uint32_t>();
         v.push_back(r["seen"].to_vector<std::uint32_t>()[0]);
