@@ -21,7 +21,7 @@ namespace {
 using graph::Storage;
 
 constexpr std::int64_t kSmallLaunch = 1 << 16;  // lanes
-constexpr std::size_t kPiece = 4;               // launches that a thread takes at a time
+constexpr std::size_t kMostOfPiece = 4;         // launches that a thread takes at a time
 
 // Where calls run: a device with its stream.
 struct Place {
@@ -185,13 +185,13 @@ struct KernelModule::Impl {
     }
 
     static void start_side_by_side(const Place& on, std::span<const Launch> launches) {
-        std::vector<std::unique_ptr<Event>> ends((launches.size() + kPiece - 1) / kPiece);
+        const std::size_t each = std::clamp<std::size_t>(launches.size() / 16, 1, kMostOfPiece);
+        std::vector<std::unique_ptr<Event>> ends((launches.size() - 1) / each + 1);
         on.executor->with_stream([&](Stream& stream) {
             ThreadPool::shared().parallel_for(static_cast<std::int64_t>(ends.size()), [&](std::int64_t p) {
-                const auto piece = static_cast<std::size_t>(p), begin = piece * kPiece;
+                const auto piece = static_cast<std::size_t>(p), begin = piece * each;
                 const std::unique_ptr<Stream> own = on.device->make_stream();
-                for (const Launch& launch :
-                     launches.subspan(begin, std::min(kPiece, launches.size() - begin)))
+                for (const Launch& launch : launches.subspan(begin, std::min(each, launches.size() - begin)))
                     if (!own->poisoned()) launch.start(*own);
                 ends[piece] = own->record();
             });
