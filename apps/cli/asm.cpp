@@ -24,6 +24,7 @@
 #include "io/output_file.h"
 #include "program/binary.h"
 #include "program/grid.h"
+#include "program/launch.h"
 #include "program/number.h"
 #include "program/optimize/optimize.h"
 #include "program/pointwise.h"
@@ -133,8 +134,8 @@ public:
     explicit Launcher(const AsmArguments& a) : a_(a), programs_(read_programs(a.file)) {
         choose_program();
         read_arrays();
-        choose_sizes();
         open_device();
+        prepare_launch();
         for (const int p : program_->buffers()) {
             const Parameter& q = program_->parameters[static_cast<std::size_t>(p)];
             Array& array = arrays_.at(q.name);
@@ -244,15 +245,12 @@ private:
         array.data.resize(static_cast<std::size_t>(bytes));
     }
 
-    // The elements of the first buffer that is written, else of the first.
     std::int64_t natural_count() const {
-        for (const bool written : {true, false})
-            for (const Parameter& p : program_->parameters)
-                if (p.buffer && (!written || writes(p.access))) return elements(arrays_.at(p.name).shape);
-        return 0;
+        const Parameter* counted = counted_buffer(*program_);
+        return counted == nullptr ? 0 : elements(arrays_.at(counted->name).shape);
     }
 
-    void choose_sizes() {
+    void prepare_launch() {
         std::vector<std::uint64_t> scalars;
         auto values = named(a_.set, "--set");
         for (const int s : program_->scalars()) {
@@ -276,11 +274,13 @@ private:
         const std::int64_t count = a_.count.value_or(natural_count());
         if (count < 0) throw InvalidArgument("--count: " + std::to_string(count));
         params_.resize(std::max(kMaxGridParamsBytes, kMaxPointwiseParamsBytes));
+        const auto asked = [](const std::optional<std::vector<std::int64_t>>& values, const char* option) {
+            return values ? std::optional(dims_of(*values, option)) : std::nullopt;
+        };
+        const LaunchSizes sizes =
+            choose_sizes(*program_, count, asked(a_.grid, "--grid"), asked(a_.block, "--block"),
+                         device_->properties().max_block_threads);
         if (!program_->is_grid()) {
-            if (a_.grid || a_.block)
-                throw InvalidArgument("program '" + program_->name +
-                                      "' is a pointwise one: it runs once for each of "
-                                      "--count elements and has no --grid and --block");
             std::vector<std::int64_t> strides;
             for (const Parameter& p : program_->parameters)
                 if (p.strided) strides.push_back(1);
@@ -288,19 +288,8 @@ private:
             return;
         }
         params_.resize(write_grid_params(params_, count, scalars));
-        GridDims block = program_->block;
-        if (block[0] == 0) block = {256, 1, 1};
-        if (a_.block) block = dims_of(*a_.block, "--block");
-        GridDims grid{1, 1, 1};
-        const std::int64_t lanes = std::int64_t{block[0]} * block[1] * block[2];
-        if (a_.grid)
-            grid = dims_of(*a_.grid, "--grid");
-        else if (lanes > 0)
-            grid[0] =
-                static_cast<std::uint32_t>(std::min<std::int64_t>((count + lanes - 1) / lanes, INT32_MAX));
-        check_grid(*program_, grid, block);
-        config_.grid = to_dim3(grid);
-        config_.block = to_dim3(block);
+        config_.grid = to_dim3(sizes.grid);
+        config_.block = to_dim3(sizes.block);
     }
 
     void open_device() {

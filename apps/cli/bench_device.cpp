@@ -8,6 +8,7 @@
 
 #include <invar/error.h>
 #include <invar/ops.h>
+#include <invar/program.h>
 
 #include "base/log.h"
 #include "bench.h"
@@ -40,6 +41,7 @@ public:
     std::vector<Figure> run() {
         memory();
         streams();
+        programs();
         copies();
         bandwidth();
         operators();
@@ -101,6 +103,48 @@ private:
                                                             stream->synchronize();
                                                         },
                                                         100));
+    }
+
+    // What the library adds to a launch, and what a batch saves: calls of a program that does next to nothing.
+    void programs() {
+        if (!device_->supports(Feature::programs)) return;
+        constexpr std::size_t kBatch = 256;
+        const auto text = [](const std::string& instruction) {
+            return ".program next\n.param x: f32*\n.param y: f32*\nLDG.f32 a, [x + gid]\n" + instruction +
+                   "\nSTG.f32 [y + gid], b\n";
+        };
+        const auto call_over = [&](std::int64_t elements) -> ProgramCall {
+            return {.inputs = {{"x", sample_tensor({elements}, DType::f32, device_)}},
+                    .outputs = {{"y", Like{"x"}}}};
+        };
+        // One by one, with as many results held, beside a batch.
+        const auto add_calls = [&](const std::string& name, const KernelModule& module,
+                                   const ProgramCall& call) {
+            const std::vector<ProgramCall> batch(kBatch, call);
+            const auto of_batch = [&](Samples seconds) {
+                for (double& s : seconds.values) s /= kBatch;
+                return seconds;
+            };
+            add_time("call " + name + " and wait", of_batch(time_calls([&] {
+                         std::vector<ProgramResult> results;
+                         for (const ProgramCall& one : batch) {
+                             results.push_back(module.run(one));
+                             module.synchronize();
+                         }
+                     })));
+            add_time("call " + name + ", one of a batch of 256", of_batch(time_calls([&] {
+                         const std::vector<ProgramResult> results = module.run_batch(batch);
+                         module.synchronize();
+                     })));
+        };
+        const ProgramCall one = call_over(1);
+        add_calls("a program of 1 element", KernelModule::from_text(text("ADD.f32 b, a, 1"), device_), one);
+        add_calls("tanh of 16 K f32", KernelModule::from_text(text("TANH.f32 b, a"), device_),
+                  call_over(1 << 14));
+        const KernelModule reusing =
+            KernelModule::from_text(text("ADD.f32 b, a, 1"), device_, {.reuse = true});
+        add_time("call a program of 1 element, its result reused",
+                 time_calls([&] { reusing.run(one); }, 100));
     }
 
     void copies() {

@@ -21,6 +21,8 @@ namespace {
 
 // Schedules of eager code that are kept; a decode loop needs two, a training step some dozens.
 constexpr std::size_t kMaxSchedules = 512;
+// An event is recorded behind so many things or bytes that work in flight uses; so many events, and the host waits.
+constexpr std::size_t kGroupThings = 256, kGroupBytes = std::size_t{16} << 20, kMaxGroups = 64;
 
 // Ends a capture that an error cut short; that error is the one that tells.
 void abandon_capture(Stream& stream) noexcept {
@@ -52,6 +54,9 @@ Executable::Executable(Executor& executor, Schedule schedule, bool keep_arena)
         constant[v] = schedule_.values[v].kind == Value::Kind::input;
     for (const Step& step : schedule_.steps)
         for (const int v : step.writes) constant[static_cast<std::size_t>(v)] = false;
+    for (std::size_t v = 0; v < constant.size(); ++v)
+        if (schedule_.values[v].kind == Value::Kind::input && !constant[v])
+            overwritten_inputs_.push_back(schedule_.values[v].index);
     for (std::size_t i = 0; i < prepared_.size(); ++i) {
         const Step& step = schedule_.steps[i];
         Prepared& p = prepared_[i];
@@ -185,25 +190,27 @@ void Executable::run(std::span<const BufferRef> inputs, std::span<const BufferRe
     if (captures_ && bound_as_before(inputs, outputs) && !fresh_ && std::ranges::equal(symbols, symbols_) &&
         std::ranges::equal(scalars, scalars_)) {
         // The second run in a row with the same buffers and sizes: a decode loop. It is captured once, then replayed.
-        Stream& stream = executor_.stream();
-        if (!graph_ || graph_stream_ != executor_.stream_number()) {
-            graph_.reset();
-            stream.begin_capture();
-            try {
-                launch_steps(inputs, outputs, scalars, symbols, arena);
-            } catch (...) {
-                abandon_capture(stream);
-                throw;
+        executor_.with_stream([&](Stream& stream) {
+            if (!graph_ || graph_stream_ != executor_.stream_number()) {
+                graph_.reset();
+                stream.begin_capture();
+                try {
+                    launch_steps(stream, inputs, outputs, scalars, symbols, arena);
+                } catch (...) {
+                    abandon_capture(stream);
+                    throw;
+                }
+                graph_ = stream.end_capture();
+                graph_stream_ = executor_.stream_number();
             }
-            graph_ = stream.end_capture();
-            graph_stream_ = executor_.stream_number();
-        }
-        stream.replay(*graph_);
+            stream.replay(*graph_);
+        });
         ++executor_.statistics_.replays;
         return;
     }
     graph_.reset();
-    launch_steps(inputs, outputs, scalars, symbols, arena);
+    executor_.with_stream(
+        [&](Stream& stream) { launch_steps(stream, inputs, outputs, scalars, symbols, arena); });
     // Memory that goes back to the allocator must not be handed out while the stream may still use it.
     if (!keep_arena_ && schedule_.arena_bytes > 0) executor_.synchronize();
 }
@@ -221,14 +228,13 @@ bool Executable::bound_as_before(std::span<const BufferRef> inputs, std::span<co
     return same;
 }
 
-void Executable::launch_steps(std::span<const BufferRef> inputs, std::span<const BufferRef> outputs,
-                              std::span<const double> scalars, std::span<const std::int64_t> symbols,
-                              const BufferRef& arena) {
+void Executable::launch_steps(Stream& stream, std::span<const BufferRef> inputs,
+                              std::span<const BufferRef> outputs, std::span<const double> scalars,
+                              std::span<const std::int64_t> symbols, const BufferRef& arena) {
     const bool new_symbols =
         fresh_ || !std::equal(symbols.begin(), symbols.end(), symbols_.begin(), symbols_.end());
     const bool new_scalars =
         fresh_ || !std::equal(scalars.begin(), scalars.end(), scalars_.begin(), scalars_.end());
-    Stream& stream = executor_.stream();
     for (std::size_t i = 0; i < prepared_.size(); ++i) {
         Prepared& p = prepared_[i];
         const Step& step = schedule_.steps[i];
@@ -256,18 +262,36 @@ std::shared_ptr<Executor> Executor::of(Device& device) {
         device.executor_state([&]() -> std::shared_ptr<void> { return std::make_shared<Executor>(device); }));
 }
 
-Stream& Executor::stream() {
+void Executor::with_stream(FunctionRef<void(Stream&)> work) {
     const std::lock_guard lock(mutex_);
-    return *stream_;
+    if (stream_->poisoned()) synchronize();
+    try {
+        work(*stream_);
+    } catch (...) {
+        if (stream_->poisoned()) synchronize();
+        throw;
+    }
 }
 
 void Executor::keep_until_synchronized(std::shared_ptr<const void> memory) {
     if (kept_.empty() || kept_.back() != memory) kept_.push_back(std::move(memory));
 }
 
+void Executor::keep_until_passed(std::span<const std::shared_ptr<const void>> things, std::size_t bytes) {
+    newest_.things.insert(newest_.things.end(), things.begin(), things.end());
+    newest_.bytes += bytes;
+    if (newest_.things.size() < kGroupThings && newest_.bytes < kGroupBytes) return;
+    newest_.passed = stream_->record();
+    in_flight_.push_back(std::exchange(newest_, {}));
+    while (!in_flight_.empty() && in_flight_.front().passed->done()) in_flight_.pop_front();
+    if (in_flight_.size() > kMaxGroups) synchronize();
+}
+
 void Executor::synchronize() {
     const std::lock_guard lock(mutex_);
     const std::vector<std::shared_ptr<const void>> passed = std::exchange(kept_, {});
+    const InFlight newest = std::exchange(newest_, {});
+    const std::list<InFlight> in_flight = std::exchange(in_flight_, {});
     try {
         stream_->synchronize();
     } catch (...) {

@@ -15,6 +15,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "base/function_ref.h"
 #include "graph/schedule.h"
 
 namespace invar::graph {
@@ -30,6 +31,8 @@ public:
     void run(std::span<const BufferRef> inputs, std::span<const BufferRef> outputs,
              std::span<const double> scalars, std::span<const std::int64_t> symbols);
     const Schedule& schedule() const noexcept { return schedule_; }
+    // Inputs of the schedule that its steps write: donated ones and states.
+    const std::vector<int>& overwritten_inputs() const noexcept { return overwritten_inputs_; }
 
 private:
     struct Prepared {
@@ -52,7 +55,7 @@ private:
         std::size_t offset = 0, size = 0;
         friend bool operator==(const Binding&, const Binding&) = default;
     };
-    void launch_steps(std::span<const BufferRef> inputs, std::span<const BufferRef> outputs,
+    void launch_steps(Stream& stream, std::span<const BufferRef> inputs, std::span<const BufferRef> outputs,
                       std::span<const double> scalars, std::span<const std::int64_t> symbols,
                       const BufferRef& arena);
     bool bound_as_before(std::span<const BufferRef> inputs, std::span<const BufferRef> outputs);
@@ -67,6 +70,7 @@ private:
     const bool keep_arena_;
     Allocation arena_;
     std::vector<Prepared> prepared_;
+    std::vector<int> overwritten_inputs_;
     std::vector<std::int64_t> symbols_;  // of the last run
     std::vector<double> scalars_;
     std::vector<std::int64_t> numbers_;  // scratch for dimensions and strides
@@ -84,15 +88,20 @@ public:
 
     explicit Executor(Device& device);
     Device& device() noexcept { return device_; }
-    Stream& stream();  // made anew after it was poisoned and its error was thrown
     std::recursive_mutex& mutex() noexcept { return mutex_; }
 
     // The schedule for a graph of this structure, lowered on first sight. The caller holds mutex().
     std::shared_ptr<Executable> executable(const GraphView& graph);
+    // Gives work to the stream. The error of a poisoned one is thrown before or behind the work, once, and the stream
+    // replaced, so that the next work is right. The work must not synchronize.
+    void with_stream(FunctionRef<void(Stream&)> work);
     // Waits for the stream. A poisoned stream is replaced, its error thrown once.
     void synchronize();
     // Host memory that the stream may still read.
     void keep_until_synchronized(std::shared_ptr<const void> memory);
+    // What the work given to the stream last uses, and the bytes of it that would be free otherwise: let go in the course of
+    // later calls, once the stream has passed that work. Waits where much is held. The caller holds mutex().
+    void keep_until_passed(std::span<const std::shared_ptr<const void>> things, std::size_t bytes);
     // A point in the stream's work, behind which memory can be read while later work runs.
     void mark(std::unique_ptr<Event>& point);
     // The bytes of `from` as they were at the point, unless later work writes them; waits for the point alone. Throws the
@@ -123,6 +132,13 @@ private:
     std::unique_ptr<Stream> stream_, reader_;
     std::uint64_t stream_number_ = 1;
     std::vector<std::shared_ptr<const void>> kept_;
+    struct InFlight {
+        std::unique_ptr<Event> passed;
+        std::vector<std::shared_ptr<const void>> things;
+        std::size_t bytes = 0;
+    };
+    InFlight newest_;  // no event recorded behind it yet
+    std::list<InFlight> in_flight_;
     std::unordered_map<const Module*, std::shared_ptr<LoadedModule>> modules_;
     std::unordered_map<std::string, std::shared_ptr<LoadedModule>> programs_;
     std::list<CachedSchedule> schedules_;  // most recently used first

@@ -24,6 +24,7 @@ struct CompiledFunction::Impl {
     std::vector<Shape> output_shapes;
     std::vector<bool> donated;
     std::vector<std::shared_ptr<graph::Storage>> kept;  // what the function uses besides its inputs
+    std::vector<int> kept_of_slot;                      // which of them a slot is bound to; -1: an input
     std::vector<int> input_slot;                        // where each input is bound
     std::vector<double> scalars;
     std::vector<std::int64_t> symbols;
@@ -86,9 +87,11 @@ CompiledFunction compile(const std::function<std::vector<Tensor>(std::span<const
     impl->scalars = g.scalars;
     impl->input_slot.assign(specs.size(), -1);
     impl->input_refs.resize(g.inputs.size());
+    impl->kept_of_slot.assign(g.inputs.size(), -1);
     for (std::size_t i = 0; i < g.inputs.size(); ++i) {
         const graph::Node* n = g.inputs[i];
         if (n->op == Op::leaf) {
+            impl->kept_of_slot[i] = static_cast<int>(impl->kept.size());
             impl->kept.push_back(n->storage);
             impl->input_refs[i] = n->storage->ref();
             continue;
@@ -157,6 +160,15 @@ void CompiledFunction::run(std::span<const Tensor> inputs, std::span<const Tenso
                                   std::to_string(f.output_refs[i].size) + " bytes cannot hold " +
                                   std::to_string(need) + " bytes of " +
                                   std::string(dtype_name(f.output_types[i])));
+    }
+    for (std::size_t i = 0; i < outputs.size(); ++i)
+        if (!f.donated[i]) mark_overwritten(*outputs[i].node());
+    for (const int slot : f.executable->overwritten_inputs()) {
+        const auto input = std::find(f.input_slot.begin(), f.input_slot.end(), slot);
+        if (input != f.input_slot.end())
+            mark_overwritten(*inputs[static_cast<std::size_t>(input - f.input_slot.begin())].node());
+        else
+            ++f.kept[static_cast<std::size_t>(f.kept_of_slot[static_cast<std::size_t>(slot)])]->overwritten;
     }
     f.executable->run(f.input_refs, f.output_refs, f.scalars, f.symbols);
 }

@@ -50,6 +50,8 @@ void evaluate_on(Device& device, std::vector<NodePtr> outputs) {
             static_cast<std::size_t>(o->shape.elements().value()) * size_of(o->dtype), false));
         results.push_back(storages.back()->ref());
     }
+    for (const int i : executable->overwritten_inputs())
+        ++g.inputs[static_cast<std::size_t>(i)]->storage->overwritten;
     executable->run(inputs, results, g.scalars, {});
     for (std::size_t i = 0; i < g.outputs.size(); ++i) {
         Node& n = *g.outputs[i];
@@ -66,6 +68,12 @@ void evaluate_on(Device& device, std::vector<NodePtr> outputs) {
 }
 
 }  // namespace
+
+void mark_overwritten(const Node& node) {
+    const Node* n = &node;
+    while (graph::is_view(n->op)) n = n->inputs[0].get();
+    if (n->storage) ++n->storage->overwritten;
+}
 
 std::shared_ptr<graph::Storage> allocate_storage(const std::shared_ptr<Device>& device, std::size_t bytes,
                                                  bool zeroed) {

@@ -101,7 +101,7 @@ Tensor Tensor::from_host_memory(const std::byte* data, std::size_t bytes, DType 
     if (bytes == 0) return t;
     const std::shared_ptr<graph::Executor> executor = graph::Executor::of(*device);
     const std::lock_guard lock(executor->mutex());
-    executor->stream().upload(*contiguous_memory(*t.node()), data, bytes);
+    executor->with_stream([&](Stream& s) { s.upload(*contiguous_memory(*t.node()), data, bytes); });
     executor->keep_until_synchronized(std::move(keep_alive));
     return t;
 }
@@ -164,7 +164,7 @@ void Tensor::read(std::span<std::byte> out) const {
     const Tensor& source = copy.defined() ? copy : *this;
     const std::shared_ptr<graph::Executor> executor = graph::Executor::of(*source.device());
     const std::lock_guard lock(executor->mutex());
-    executor->stream().download(out.data(), *memory, out.size());
+    executor->with_stream([&](Stream& s) { s.download(out.data(), *memory, out.size()); });
     executor->synchronize();
 }
 
@@ -183,7 +183,8 @@ void Tensor::write(std::span<const std::byte> data) const {
     if (data.empty()) return;
     const std::shared_ptr<graph::Executor> executor = graph::Executor::of(*device());
     const std::lock_guard lock(executor->mutex());
-    executor->stream().upload(*memory, data.data(), data.size());
+    mark_overwritten(*node());
+    executor->with_stream([&](Stream& s) { s.upload(*memory, data.data(), data.size()); });
     executor->synchronize();
 }
 

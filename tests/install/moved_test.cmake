@@ -1,4 +1,4 @@
-# Shows that an install may be moved: DESTDIR install, rename, then find_package, build and run examples/hello there.
+# Shows that an install may be moved: DESTDIR install, rename, then find_package, build and run the examples there.
 # Variables: BUILD, SOURCE (folders), CONFIG, COMPILER.
 set(work ${BUILD}/install-test)
 set(moved "${work}/moved elsewhere")  # a blank in the path must not matter
@@ -38,6 +38,14 @@ if(NOT output MATCHES "^The file.*[a-z]")
   message(FATAL_ERROR "hello wrote nothing after its prompt:\n${output}")
 endif()
 message(STATUS "${output}")
+# So does the other example, which the README shows.
+run(${CMAKE_COMMAND} -S ${SOURCE}/examples/program -B ${work}/program -G Ninja "-DCMAKE_PREFIX_PATH=${moved}"
+  -DCMAKE_BUILD_TYPE=Release -DCMAKE_CXX_COMPILER=${COMPILER})
+run(${CMAKE_COMMAND} --build ${work}/program)
+run(${work}/program/program)
+if(NOT output MATCHES "^12 24 36 from ")
+  message(FATAL_ERROR "the kernel program gave another result than 12 24 36:\n${output}")
+endif()
 # The modules are found beside the moved library.
 run("${moved}/bin/invar" devices)
 message(STATUS "${output}")

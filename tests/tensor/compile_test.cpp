@@ -12,6 +12,7 @@
 
 #include "device/allocator.h"
 #include "device/device.h"
+#include "device/faults.h"
 #include "graph/executor.h"
 #include "support/heap_counter.h"
 
@@ -191,6 +192,25 @@ TEST(Errors, ImpossibleRequestsAreTypedAndTheProcessGoesOn) {
     EXPECT_THROW(find_device("cuda:7"), NoDevice);
     EXPECT_THROW(Tensor::empty(DType::f64, {std::int64_t{1} << 61, 4}, find_device()), InvalidArgument);
     EXPECT_EQ((counting({2}) + 1.0).to_vector<float>(), (std::vector<float>{-7, -6}));
+}
+
+// Wherever in a schedule a launch fails, one call throws and the next is right.
+TEST(Errors, AFailedLaunchIsThrownOnce) {
+    const Tensor x = counting({2, 3});
+    for (const char* fault : {"launch@1", "launch@2", "lost@1"}) {
+        const Tensor y = softmax(sum(x + 1.0, 1) * 2.0);  // three launches
+        set_faults(fault);
+        bool thrown = false;
+        try {
+            y.eval();
+        } catch (const Error&) {
+            thrown = true;
+        }
+        set_faults("");
+        EXPECT_TRUE(thrown) << fault;
+        EXPECT_EQ((x + 1.0).to_vector<float>(), (std::vector<float>{-7, -6, -5, -4, -3, -2})) << fault;
+        EXPECT_NEAR(sum(y, 0).item(), 1, 1e-6) << fault;
+    }
 }
 
 }  // namespace

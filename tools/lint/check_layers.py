@@ -47,6 +47,7 @@ PUBLIC = {
     "pointwise_ops.def": 5,
     "compile.h": 6,
     "ops.h": 6,
+    "program.h": 6,
     "state.h": 6,
     "tensor.h": 6,
     "model.h": 7,

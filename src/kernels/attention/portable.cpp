@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Attention in portable C: types become definitions of the source, sizes its parameters.
+#include <array>
+#include <string>
+
 #include "device/device_fault.h"
 #include "kernels/attention/variants.h"
 #include "kernels/source.h"
@@ -12,7 +15,19 @@ extern const char* const kAttentionPortable;
 namespace attention {
 namespace {
 
-constexpr std::int64_t kThreads = 128;  // as in portable.k
+constexpr std::int64_t kThreads = 128, kPortableSplit = 128;  // as in portable.k
+// Splits go to blocks of their own where tokens and heads alone would leave a large card idle.
+constexpr std::int64_t kEnoughBlocks = 1024;
+
+// Numbers up to kMaxHeadDim as definitions have them.
+const char* number(std::int64_t n) {
+    static const auto texts = [] {
+        std::array<std::string, kMaxHeadDim + 1> all;
+        for (std::size_t i = 0; i < all.size(); ++i) all[i] = std::to_string(i);
+        return all;
+    }();
+    return texts[static_cast<std::size_t>(n)].c_str();
+}
 
 const Module* module_of(const char* name, Definitions definitions) {
     return portable_module(name, {kAttentionParams, kAttentionPortable}, definitions,
@@ -39,15 +54,28 @@ void plan_kv_append_portable(const KvAppendSpec& s, KernelCall& call) {
 }
 
 void plan_attention_portable(const AttentionSpec& s, KernelCall& call) {
+    AttentionParams p = attention_params(s);
+    const std::int64_t units = s.tokens * s.heads, splits = ceil_div(p.longest, kPortableSplit);
+    const bool split_up = splits > 1 && units < kEnoughBlocks;
+    if (split_up) p.splits = splits;
     call.module = module_of("attention", {{"APPEND", "0"},
                                           {"Q", kernel_type(s.q)},
                                           {"KV", kernel_type(s.cache.dtype)},
                                           {"Y", kernel_type(s.y)},
-                                          {"MASK", flag(s.mask_columns > 0)}});
+                                          {"HEAD_DIM", number(s.cache.head_dim)},
+                                          {"MASK", flag(s.mask_columns > 0)},
+                                          {"SPLIT_UP", flag(split_up)}});
     call.entry = "attention";
-    call.config = portable_launch(kThreads, s.tokens * s.heads);
+    call.config = portable_launch(kThreads, checked_mul<std::int64_t>(units, p.splits, "attention"));
+    if (split_up) {
+        call.next_entry = "combine";
+        call.next_config = portable_launch(kThreads, units);
+        call.workspace_bytes = static_cast<std::size_t>(checked_mul<std::int64_t>(
+            checked_mul(units, splits, "attention"),
+            (s.cache.head_dim + 2) * static_cast<std::int64_t>(sizeof(float)), "attention"));
+    }
     call.buffer_bytes = attention_buffers(s);
-    call.set_params(attention_params(s));
+    call.set_params(p);
 }
 
 }  // namespace attention

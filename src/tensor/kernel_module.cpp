@@ -1,0 +1,353 @@
+// SPDX-License-Identifier: Apache-2.0
+// KernelModule: compiling programs, starting calls on the device's stream, the way to the cpu, and the reuse of results.
+#include <invar/program.h>
+
+#include <algorithm>
+#include <mutex>
+
+#include <invar/error.h>
+
+#include "base/log.h"
+#include "base/thread_pool.h"
+#include "graph/executor.h"
+#include "program/binary.h"
+#include "tensor/evaluate.h"
+#include "tensor/kernel_call.h"
+#include "tensor/result_cache.h"
+
+namespace invar {
+namespace {
+
+using graph::Storage;
+
+constexpr std::int64_t kSmallLaunch = 1 << 16;  // lanes
+constexpr std::size_t kMostOfPiece = 4;         // launches that a thread takes at a time
+
+// Where calls run: a device with its stream.
+struct Place {
+    explicit Place(std::shared_ptr<Device> d)
+        : device(std::move(d)),
+          executor(graph::Executor::of(*device)),
+          max_block_lanes(device->properties().max_block_threads) {}
+    std::shared_ptr<Device> device;
+    std::shared_ptr<graph::Executor> executor;
+    int max_block_lanes;
+};
+
+struct LoadedProgram : CallableProgram {
+    using CallableProgram::CallableProgram;
+    std::shared_ptr<LoadedModule> module;
+    Kernel* kernel = nullptr;
+    std::string why;  // the device declined it, and it is loaded on the cpu
+};
+
+Module module_of(std::span<const LoadedProgram> programs) {
+    std::string names, text;
+    for (const LoadedProgram& p : programs) {
+        names += (names.empty() ? "" : ", ") + p.program.name;
+        text += to_text(p.program);
+    }
+    return {names, ProgramText{text}};
+}
+
+void load(std::span<LoadedProgram> programs, Device& device) {
+    const std::shared_ptr<LoadedModule> module = device.compile(module_of(programs));
+    for (LoadedProgram& p : programs) {
+        p.module = module;
+        p.kernel = &module->kernel(p.program.name);
+    }
+}
+
+std::shared_ptr<Storage> allocate(const Place& place, std::size_t bytes) {
+    try {
+        return allocate_storage(place.device, bytes, false);
+    } catch (const OutOfMemory&) {
+        place.executor->synchronize();  // lets go what work in flight still used
+        return allocate_storage(place.device, bytes, false);
+    }
+}
+
+// What tells a call from any other: its program, its launch, and its tensors by memory and by how often that was written.
+std::string key_of(std::size_t program, const BoundCall& call) {
+    std::string key;
+    const auto add = [&key](const auto&... values) {
+        (key.append(reinterpret_cast<const char*>(&values), sizeof values), ...);
+    };
+    const auto add_dim3 = [&](const Dim3& d) { add(d.x, d.y, d.z); };
+    add(program, call.params.size());
+    add_dim3(call.config.grid);
+    add_dim3(call.config.block);
+    key.append(reinterpret_cast<const char*>(call.params.data()), call.params.size());
+    for (const BoundBuffer& b : call.buffers) {
+        const Storage* input = b.input.get();
+        const std::uint64_t overwritten = input ? input->overwritten.load() : 0;
+        add(reinterpret_cast<std::uintptr_t>(input), overwritten, b.source.offset, b.source.size);
+        if (!b.written) continue;
+        add(b.shape.rank());
+        for (const Dim& d : b.shape) add(d.value());
+    }
+    return key;
+}
+
+}  // namespace
+
+struct KernelModule::Impl {
+    Impl(std::vector<Program> parsed, std::shared_ptr<Device> device, const KernelModuleOptions& o)
+        : place(std::move(device)), options(o), results(o.reuse_entries, o.reuse_bytes) {
+        for (Program& p : parsed) programs.emplace_back(std::move(p));
+        try {
+            load(programs, *place.device);
+        } catch (const Unsupported&) {
+            if (!options.fallback || place.device->name() == "cpu") throw;
+            for (LoadedProgram& p : programs) load_or_fall_back(p);
+        }
+    }
+
+    void load_or_fall_back(LoadedProgram& p) {
+        try {
+            load(std::span(&p, 1), *place.device);
+        } catch (const Unsupported& e) {
+            p.why = e.what();
+            log(LogLevel::kWarning, p.why + "; the cpu runs it");
+            if (!cpu) cpu.emplace(find_device("cpu"));
+            load(std::span(&p, 1), *cpu->device);
+        }
+    }
+
+    std::size_t find(std::string_view name) const {
+        std::string names;
+        for (std::size_t i = 0; i < programs.size(); ++i) {
+            const std::string& other = programs[i].program.name;
+            names += (names.empty() ? "" : ", ") + other;
+            if (other == name || (name.empty() && programs.size() == 1)) return i;
+        }
+        throw InvalidArgument(
+            name.empty() ? "the module has several programs: " + names + "; name one of them"
+                         : "no program '" + std::string(name) + "' in the module; there are: " + names);
+    }
+
+    // A checked call with memory for what it writes.
+    struct Launch {
+        const LoadedProgram* program = nullptr;
+        const BoundCall* call = nullptr;
+        std::vector<BufferRef> references;
+        std::vector<std::shared_ptr<const void>> used;
+        std::size_t bytes = 0;  // of what it writes
+
+        void start(Stream& stream) const {
+            for (std::size_t i = 0; i < references.size(); ++i) {
+                const BoundBuffer& b = call->buffers[i];
+                if (!b.written || b.bytes == 0) continue;
+                if (b.input) stream.copy(references[i], b.source);
+                if (b.zeroed) stream.fill(references[i], 0);
+            }
+            if (call->lanes > 0) stream.launch(*program->kernel, call->config, references, call->params);
+        }
+    };
+
+    static Launch prepare(const Place& on, const LoadedProgram& p, const BoundCall& call,
+                          ProgramResult& result) {
+        Launch launch{&p, &call, {}, {p.module}, 0};
+        result.ran_on = on.device->name();
+        for (const BoundBuffer& b : call.buffers) {
+            if (b.input) launch.used.push_back(b.input);
+            if (!b.written) {
+                launch.references.push_back(b.source);
+                continue;
+            }
+            const std::shared_ptr<Storage> storage = allocate(on, b.bytes);
+            launch.references.push_back(storage->ref());
+            result.outputs.emplace(b.name, Tensor(graph::make_leaf(b.dtype, b.shape, storage)));
+            launch.used.push_back(storage);
+            launch.bytes += b.bytes;
+        }
+        return launch;
+    }
+
+    // Gives launches to the stream. The caller holds the executor's lock.
+    static void start(const Place& on, std::span<const Launch> launches) {
+        // Where kernels are functions of the host a small launch keeps one thread busy: several run side by side, since
+        // none writes what another reads.
+        const bool side_by_side =
+            launches.size() > 1 && on.device->supports(Feature::native) &&
+            on.device->supports(Feature::arithmetic) &&
+            std::ranges::all_of(launches, [](const Launch& l) { return l.call->lanes <= kSmallLaunch; });
+        if (side_by_side) return start_side_by_side(on, launches);
+        for (const Launch& launch : launches) {
+            try {
+                on.executor->with_stream([&](Stream& stream) { launch.start(stream); });
+            } catch (...) {
+                on.executor->keep_until_passed(launch.used, launch.bytes);  // a copy may be under way
+                throw;
+            }
+            on.executor->keep_until_passed(launch.used, launch.bytes);
+        }
+    }
+
+    static void start_side_by_side(const Place& on, std::span<const Launch> launches) {
+        const std::size_t each = std::clamp<std::size_t>(launches.size() / 16, 1, kMostOfPiece);
+        std::vector<std::unique_ptr<Event>> ends((launches.size() - 1) / each + 1);
+        on.executor->with_stream([&](Stream& stream) {
+            ThreadPool::shared().parallel_for(static_cast<std::int64_t>(ends.size()), [&](std::int64_t p) {
+                const auto piece = static_cast<std::size_t>(p), begin = piece * each;
+                const std::unique_ptr<Stream> own = on.device->make_stream();
+                for (const Launch& launch : launches.subspan(begin, std::min(each, launches.size() - begin)))
+                    if (!own->poisoned()) launch.start(*own);
+                ends[piece] = own->record();
+            });
+            for (const auto& end : ends)
+                if (!stream.poisoned()) stream.wait(*end);  // the first that failed poisons the stream
+        });
+    }
+
+    // A declined program: its tensors go to the cpu and come back.
+    ProgramResult start_on_cpu(const LoadedProgram& p, const ProgramCall& call) const {
+        ProgramCall moved = call;
+        for (auto& [name, tensor] : moved.inputs) tensor = tensor.to(cpu->device);
+        const BoundCall bound = bind_call(p, moved, cpu->device, cpu->max_block_lanes);
+        ProgramResult result;
+        {
+            const std::lock_guard lock(cpu->executor->mutex());
+            const Launch launch = prepare(*cpu, p, bound, result);
+            start(*cpu, std::span(&launch, 1));
+        }
+        for (auto& [name, tensor] : result.outputs) tensor = tensor.to(place.device);
+        result.why = p.why;
+        return result;
+    }
+
+    std::vector<ProgramResult> run(std::span<const ProgramCall> calls) {
+        std::vector<std::size_t> which;
+        std::vector<BoundCall> bound;
+        for (const ProgramCall& call : calls) {
+            which.push_back(find(call.program));
+            const LoadedProgram& p = programs[which.back()];
+            bound.push_back(bind_call(p, call, place.device,
+                                      p.why.empty() ? place.max_block_lanes : cpu->max_block_lanes));
+        }
+        std::vector<ProgramResult> made(calls.size());
+        std::vector<std::string> keys(calls.size());
+        std::vector<std::size_t> declined;
+        try {
+            const std::lock_guard lock(place.executor->mutex());
+            place.executor->with_stream([](Stream&) {});  // earlier errors come before results are reused
+            std::vector<Launch> launches;
+            for (std::size_t i = 0; i < calls.size(); ++i) {
+                const LoadedProgram& p = programs[which[i]];
+                if (options.reuse) {
+                    keys[i] = key_of(which[i], bound[i]);
+                    if (find_result(keys[i], p, made[i])) continue;
+                }
+                if (!p.why.empty()) {
+                    declined.push_back(i);
+                    continue;
+                }
+                launches.push_back(prepare(place, p, bound[i], made[i]));
+                if (options.reuse) keep_result(std::move(keys[i]), bound[i], made[i]);
+            }
+            start(place, launches);
+        } catch (...) {
+            results.clear();  // some may have been kept of what was not started
+            throw;
+        }
+        // These wait, so they come when all others are started.
+        for (const std::size_t i : declined) {
+            made[i] = start_on_cpu(programs[which[i]], calls[i]);
+            if (!options.reuse) continue;
+            const std::lock_guard lock(place.executor->mutex());
+            if (keys[i] == key_of(which[i], bound[i])) keep_result(std::move(keys[i]), bound[i], made[i]);
+        }
+        return made;
+    }
+
+    bool find_result(const std::string& key, const LoadedProgram& p, ProgramResult& result) {
+        auto outputs = results.find(key, place.executor->stream_number());
+        if (!outputs) return false;
+        result = {std::move(*outputs), p.why.empty() ? place.device->name() : cpu->device->name(), p.why,
+                  true};
+        return true;
+    }
+
+    void keep_result(std::string key, const BoundCall& call, const ProgramResult& result) {
+        std::vector<std::weak_ptr<const Storage>> inputs;
+        for (const BoundBuffer& b : call.buffers)
+            if (b.input) inputs.emplace_back(b.input);
+        results.keep(std::move(key), std::move(inputs), result.outputs, place.executor->stream_number());
+    }
+
+    Place place;
+    std::optional<Place> cpu;  // where programs were declined
+    const KernelModuleOptions options;
+    std::vector<LoadedProgram> programs;
+    ResultCache results;
+
+    static std::shared_ptr<Impl> make(std::vector<Program> parsed, std::shared_ptr<Device> device,
+                                      const KernelModuleOptions& options) {
+        if (!device) throw InvalidArgument("kernel module: no device was given; find_device() gives one");
+        if (parsed.empty()) throw FormatError("kernel module: there is no program in it");
+        return std::make_shared<Impl>(std::move(parsed), std::move(device), options);
+    }
+    static Impl& of(const std::shared_ptr<Impl>& impl) {
+        if (!impl)
+            throw InvalidArgument("a kernel module without a value was used; make it with from_text()");
+        return *impl;
+    }
+};
+
+const Tensor& ProgramResult::operator[](std::string_view name) const {
+    if (const auto found = outputs.find(name); found != outputs.end()) return found->second;
+    std::string names;
+    for (const auto& [other, tensor] : outputs) names += (names.empty() ? "" : ", ") + other;
+    throw InvalidArgument("a program's result has no output '" + std::string(name) + "'; it has: " + names);
+}
+
+KernelModule KernelModule::from_text(std::string_view text, std::string_view device,
+                                     const KernelModuleOptions& options) {
+    return from_text(text, find_device(device), options);
+}
+
+KernelModule KernelModule::from_text(std::string_view text, const std::shared_ptr<Device>& device,
+                                     const KernelModuleOptions& options) {
+    KernelModule module;
+    module.impl_ = Impl::make(assemble_module(text), device, options);
+    return module;
+}
+
+KernelModule KernelModule::from_bytes(std::span<const std::byte> bytes, std::string_view device,
+                                      const KernelModuleOptions& options) {
+    return from_bytes(bytes, find_device(device), options);
+}
+
+KernelModule KernelModule::from_bytes(std::span<const std::byte> bytes, const std::shared_ptr<Device>& device,
+                                      const KernelModuleOptions& options) {
+    KernelModule module;
+    module.impl_ = Impl::make(from_binary(bytes), device, options);
+    return module;
+}
+
+const std::shared_ptr<Device>& KernelModule::device() const { return Impl::of(impl_).place.device; }
+
+std::vector<std::string> KernelModule::programs() const {
+    std::vector<std::string> names;
+    for (const LoadedProgram& p : Impl::of(impl_).programs) names.push_back(p.program.name);
+    return names;
+}
+
+const std::vector<ProgramParameter>& KernelModule::parameters(std::string_view program) const {
+    const Impl& impl = Impl::of(impl_);
+    return impl.programs[impl.find(program)].parameters;
+}
+
+ProgramResult KernelModule::run(const ProgramCall& call) const {
+    return std::move(Impl::of(impl_).run(std::span(&call, 1)).front());
+}
+
+std::vector<ProgramResult> KernelModule::run_batch(std::span<const ProgramCall> calls) const {
+    return Impl::of(impl_).run(calls);
+}
+
+void KernelModule::synchronize() const { Impl::of(impl_).place.executor->synchronize(); }
+void KernelModule::release_results() const { Impl::of(impl_).results.clear(); }
+ReuseStatistics KernelModule::reuse_statistics() const { return Impl::of(impl_).results.statistics(); }
+
+}  // namespace invar

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+// Results of kernel programs kept for calls that ask for the same again, bounded in entries and bytes.
+//
+// Inputs are held weakly. A result can only be asked for again with the inputs themselves, so one whose inputs are gone is
+// of no use to anybody, and to hold them would keep memory alive that its owner has let go. A weak pointer is enough to
+// tell them apart: while it is there no other storage can lie at its address.
+#pragma once
+
+#include <invar/program.h>
+
+#include <list>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "graph/node.h"
+
+namespace invar {
+
+class ResultCache {
+public:
+    using Outputs = decltype(ProgramResult::outputs);
+
+    ResultCache(std::size_t entries, std::size_t bytes) : max_entries_(entries), max_bytes_(bytes) {}
+
+    // The outputs kept under that key, unless somebody has written over them. key names program, launch and inputs; stream
+    // numbers the device's stream: results begun on an earlier one may have failed with it and are forgotten.
+    std::optional<Outputs> find(const std::string& key, std::uint64_t stream);
+    void keep(std::string key, std::vector<std::weak_ptr<const graph::Storage>> inputs,
+              const Outputs& outputs, std::uint64_t stream);
+    void clear();
+    ReuseStatistics statistics() const;
+
+private:
+    struct Result {
+        std::shared_ptr<graph::Storage> storage;
+        std::uint64_t overwritten = 0;
+    };
+    struct Entry {
+        std::string key;
+        std::vector<std::weak_ptr<const graph::Storage>> inputs;
+        Outputs outputs;
+        std::vector<Result> results;
+        std::uint64_t stream = 0;
+        std::size_t bytes = 0;
+    };
+    using Place = std::list<Entry>::iterator;
+    void drop(Place entry);
+
+    const std::size_t max_entries_, max_bytes_;
+    mutable std::mutex mutex_;
+    std::list<Entry> entries_;  // most recently used first
+    std::unordered_map<std::string_view, Place> by_key_;
+    std::size_t bytes_ = 0;
+    std::uint64_t hits_ = 0, misses_ = 0;
+};
+
+}  // namespace invar
