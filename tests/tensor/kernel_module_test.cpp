@@ -44,7 +44,7 @@ Floats counting(std::int64_t n, float start = 0) {
     std::iota(v.begin(), v.end(), start);
     return v;
 }
-Tensor tensor(const Floats& v) { return Tensor::of(v, {static_cast<std::int64_t>(v.size())}); }
+Tensor tensor(const Floats& v) { return Tensor::of(v, {static_cast<std::int64_t>(v.size())}, "cpu"); }
 
 std::string example(const std::string& name) {
     return test::read_file(test::example_folder() / (name + ".prog"));
@@ -144,7 +144,7 @@ TEST(KernelModule, OutputsBeginAsZerosOrAsTheirInput) {
     // Writes every second element alone.
     const KernelModule module = KernelModule::from_text(
         ".program half\n.param at: u32*\n.param y: f32*\nLDG.u32 i, [at + gid]\nSTG.f32 [y + i], 1\n", "cpu");
-    const Tensor at = Tensor::of(std::vector<std::uint32_t>{0, 2}, {2}), y = tensor({5, 6, 7, 8});
+    const Tensor at = Tensor::of(std::vector<std::uint32_t>{0, 2}, {2}, "cpu"), y = tensor({5, 6, 7, 8});
     const ProgramResult zeros =
         module.run({.inputs = {{"at", at}}, .outputs = {{"y", Shape{2, 2}}}, .count = 2});
     EXPECT_EQ(zeros["y"].to_vector<float>(), (Floats{1, 0, 1, 0}));
@@ -167,8 +167,8 @@ TEST(KernelModule, OutputsBeginAsZerosOrAsTheirInput) {
 
 TEST(KernelModule, StridedParametersTakeViewsAsTheyLie) {
     const KernelModule module = KernelModule::from_text(kAddViews, "cpu");
-    const Tensor a = Tensor::of(counting(12), {3, 4}), row = tensor({100, 200, 300}),
-                 column = Tensor::of(Floats{1000, 2000, 3000, 4000}, {4, 1});
+    const Tensor a = Tensor::of(counting(12), {3, 4}, "cpu"), row = tensor({100, 200, 300}),
+                 column = Tensor::of(Floats{1000, 2000, 3000, 4000}, {4, 1}, "cpu");
     const auto sum = [&](const Tensor& x, const Tensor& y, const Shape& shape) {
         return module.run({.inputs = {{"a", x}, {"b", y}}, .outputs = {{"c", shape}}})["c"]
             .to_vector<float>();
@@ -238,7 +238,7 @@ TEST(KernelModule, BytesGiveTheSameModule) {
 TEST(KernelModule, WrongArgumentsAreNamed) {
     const KernelModule module =
         KernelModule::from_text(std::string(kSaxpy) + kAdd + example("histogram"), "cpu");
-    const Tensor x = tensor(counting(6)), y = tensor(counting(4)), matrix = Tensor::of(counting(6), {2, 3});
+    const Tensor x = tensor(counting(6)), y = tensor(counting(4)), matrix = Tensor::of(counting(6), {2, 3}, "cpu");
     const Tensor elsewhere = Tensor::of(counting(6), {6}, "null");
     const ProgramCall good{.program = "saxpy", .inputs = {{"x", x}, {"y", x}}, .scalars = {{"a", 1}}};
     (void)module.run(good);
@@ -249,7 +249,7 @@ TEST(KernelModule, WrongArgumentsAreNamed) {
     };
     using C = ProgramCall;
     const ProgramCall sums{.program = "histogram",
-                           .inputs = {{"x", Tensor::of(std::vector<std::uint8_t>(9), {9})}},
+                           .inputs = {{"x", Tensor::of(std::vector<std::uint8_t>(9), {9}, "cpu")}},
                            .scalars = {{"n", 9}},
                            .outputs = {{"bins", Shape{256}}}};
     (void)module.run(sums);

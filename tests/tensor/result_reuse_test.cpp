@@ -203,7 +203,7 @@ TEST_F(Reuse, ResultsOfAFailedStreamAreForgotten) {
     EXPECT_EQ(right["y"].to_vector<float>(), (std::vector<float>{2, 4}));
     EXPECT_TRUE(module.run(scaled(x, 2)).reused);
     // Nor are those of a batch that found no room and was not started.
-    const Tensor big = Tensor::full({3'000'001}, 1).contiguous();
+    const Tensor big = Tensor::of(std::vector<float>(3'000'001, 1), {3'000'001}, "cpu");
     const std::vector<ProgramCall> calls = {scaled(x, 7), scaled(big, 7)};
     cpu->allocator().trim();
     set_faults("oom@1,oom@2,oom@3,oom@4,oom@5,oom@6");
