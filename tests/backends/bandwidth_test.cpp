@@ -10,9 +10,11 @@
 #include <filesystem>
 #include <span>
 #include <string>
+#include <vector>
 
 #include <gtest/gtest.h>
 
+#include "backends/opencl_device.h"
 #include "device/disk_cache.h"
 #include "device/registry.h"
 #include "device/services.h"
@@ -62,6 +64,30 @@ TEST(Bandwidth, CopyCopies) {
     const auto a = device->allocate_raw(256);
     EXPECT_THROW(device->bandwidth()->copy(*stream, a->ref(8), a->ref()), InvalidArgument);
     EXPECT_THROW(device->bandwidth()->read(*stream, {a.get(), 0, 12}, {a.get(), 0, 8}), InvalidArgument);
+}
+
+// The kernels from source: the exclusive or of all words, and copies, on the first OpenCL device.
+TEST(Bandwidth, OpenclReadsEveryWordAndCopies) {
+    INVAR_NEEDS_OPENCL(device);
+    const auto stream = device->make_stream();
+    for (const std::size_t words : {0u, 2u, 14u, 4096u, 200002u}) {
+        std::vector<std::uint64_t> w(words), back(words);
+        std::uint64_t expected = 0, found = 1;
+        for (std::size_t i = 0; i < words; ++i) expected ^= w[i] = (i + 1) * 0x9e3779b97f4a7c15u;
+        const auto from = device->allocate_raw(words * 8 + 16), to = device->allocate_raw(words * 8);
+        const auto result = device->allocate_raw(8);
+        const BufferRef source{from.get(), 16, words * 8};
+        stream->upload(source, w.data(), words * 8);
+        device->bandwidth()->read(*stream, source, result->ref());
+        device->bandwidth()->copy(*stream, to->ref(), source);
+        stream->download(&found, result->ref(), 8);
+        stream->download(back.data(), to->ref(), words * 8);
+        stream->synchronize();
+        EXPECT_EQ(found, expected) << words;
+        EXPECT_EQ(back, w) << words;
+        EXPECT_THROW(device->bandwidth()->copy(*stream, {from.get(), 8, 0}, {to.get(), 0, 0}),
+                     InvalidArgument);
+    }
 }
 
 TEST(Bandwidth, MeasuresAPlausibleRate) {

@@ -238,7 +238,8 @@ TEST(KernelModule, BytesGiveTheSameModule) {
 TEST(KernelModule, WrongArgumentsAreNamed) {
     const KernelModule module =
         KernelModule::from_text(std::string(kSaxpy) + kAdd + example("histogram"), "cpu");
-    const Tensor x = tensor(counting(6)), y = tensor(counting(4)), matrix = Tensor::of(counting(6), {2, 3}, "cpu");
+    const Tensor x = tensor(counting(6)), y = tensor(counting(4)),
+                 matrix = Tensor::of(counting(6), {2, 3}, "cpu");
     const Tensor elsewhere = Tensor::of(counting(6), {6}, "null");
     const ProgramCall good{.program = "saxpy", .inputs = {{"x", x}, {"y", x}}, .scalars = {{"a", 1}}};
     (void)module.run(good);

@@ -109,8 +109,11 @@ public:
     BandwidthService* bandwidth() override {
         const std::lock_guard lock(mutex_);
         if (!bandwidth_)
-            bandwidth_ = make_bandwidth(*this, starts_, static_cast<std::size_t>(attribute(kL2CacheSize)),
-                                        attribute(kMultiprocessors));
+            bandwidth_ =
+                make_source_bandwidth(*this,
+                                      bandwidth_kernels(static_cast<std::size_t>(attribute(kL2CacheSize)),
+                                                        attribute(kMultiprocessors)),
+                                      &starts_);
         return bandwidth_.get();
     }
 

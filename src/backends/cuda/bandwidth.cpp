@@ -3,12 +3,10 @@
 #include "backends/cuda/bandwidth.h"
 
 #include <algorithm>
-#include <mutex>
 
 namespace invar::cuda {
 namespace {
 
-// The words are joined by exclusive or, which gives the same bits in any order. The result is zeroed by a fill before.
 constexpr const char* kSource = R"(
 struct Words { unsigned long long n; };  // 16-byte words
 
@@ -35,71 +33,18 @@ extern "C" __global__ void __launch_bounds__(256) copy(uint4* __restrict__ y, co
 }
 )";
 
-void check_piece(const BufferRef& ref, const char* what) {
-    check_ref(ref, what);
-    if (ref.offset % 16 != 0 || ref.size % 16 != 0)
-        throw InvalidArgument(std::string(what) + ": " + std::to_string(ref.size) + " bytes at offset " +
-                              std::to_string(ref.offset) + "; both must be multiples of 16");
-}
-
-class CudaBandwidth final : public BandwidthService {
-public:
-    CudaBandwidth(Device& device, const std::atomic<int>& starts, std::size_t cache_bytes,
-                  int multiprocessors)
-        : device_(device),
-          starts_(starts),
-          cache_bytes_(cache_bytes),
-          read_blocks_(4 * static_cast<std::uint32_t>(std::max(multiprocessors, 1))) {}
-
-    void read(Stream& stream, BufferRef src, BufferRef result) override {
-        check_piece(src, "bandwidth: source");
-        if (result.size != 8) throw InvalidArgument("bandwidth: the result has 8 bytes");
-        stream.fill(result, 0);
-        run(stream, "read", src, result, src.size, 512, read_blocks_);
-    }
-
-    void copy(Stream& stream, BufferRef dst, BufferRef src) override {
-        check_piece(dst, "bandwidth: destination");
-        check_piece(src, "bandwidth: source");
-        if (dst.size != src.size) throw InvalidArgument("bandwidth: source and destination differ in size");
-        // A grid much larger than the device: what is ready runs, and each thread moves a few words only.
-        run(stream, "copy", dst, src, src.size, 256,
-            static_cast<std::uint32_t>(std::clamp<std::size_t>(src.size / 4096, 1, 65536)));
-    }
-
-    std::size_t cache_bytes() const override { return cache_bytes_; }
-    int threads() const override { return 0; }
-
-private:
-    void run(Stream& stream, const char* entry, BufferRef first, BufferRef second, std::size_t bytes,
-             std::uint32_t threads, std::uint32_t blocks) {
-        const std::lock_guard lock(mutex_);
-        if (!module_ || started_ != starts_) {
-            module_ = device_.compile({"bandwidth", SourceText{"cuda", kSource, {}}});
-            started_ = starts_;
-        }
-        const std::uint64_t words = bytes / 16;
-        const BufferRef buffers[] = {first, second};
-        LaunchConfig config;
-        config.grid.x = blocks;
-        config.block.x = threads;
-        stream.launch(module_->kernel(entry), config, buffers, std::as_bytes(std::span(&words, 1)));
-    }
-
-    Device& device_;
-    const std::atomic<int>& starts_;
-    std::mutex mutex_;
-    int started_ = 0;
-    std::shared_ptr<LoadedModule> module_;
-    std::size_t cache_bytes_;
-    std::uint32_t read_blocks_;
-};
-
 }  // namespace
 
-std::unique_ptr<BandwidthService> make_bandwidth(Device& device, const std::atomic<int>& starts,
-                                                 std::size_t cache_bytes, int multiprocessors) {
-    return std::make_unique<CudaBandwidth>(device, starts, cache_bytes, multiprocessors);
+BandwidthKernels bandwidth_kernels(std::size_t cache_bytes, int multiprocessors) {
+    BandwidthKernels k;
+    k.source = {"cuda", kSource, {}};
+    k.read_threads = 512;
+    k.read_blocks = 4 * static_cast<std::uint32_t>(std::max(multiprocessors, 1));
+    // A grid much larger than the device: what is ready runs, and each thread moves a few words only.
+    k.copy_threads = 256;
+    k.copy_bytes = 4096;
+    k.cache_bytes = cache_bytes;
+    return k;
 }
 
 }  // namespace invar::cuda

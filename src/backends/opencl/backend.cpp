@@ -12,6 +12,7 @@
 // What a device declines is listed in tests/backends/opencl_declines.txt.
 #include <mutex>
 
+#include "backends/opencl/bandwidth.h"
 #include "backends/opencl/context.h"
 #include "base/log.h"
 #include "device/disk_cache.h"
@@ -100,6 +101,16 @@ public:
     }
 
     std::string_view kernel_language() const override { return "opencl"; }
+
+    BandwidthService* bandwidth() override {
+        const std::lock_guard lock(bandwidth_mutex_);
+        if (!bandwidth_)
+            bandwidth_ = make_source_bandwidth(
+                *this, bandwidth_kernels((number<cl_ulong>(kDeviceType) & kTypeCpu) != 0,
+                                         static_cast<int>(number<cl_uint>(kMaxComputeUnits)),
+                                         static_cast<std::size_t>(number<cl_ulong>(kGlobalCacheSize))));
+        return bandwidth_.get();
+    }
 
 private:
     template <class T>
@@ -192,6 +203,8 @@ private:
     std::string options_;
     mutable std::mutex context_mutex_;
     std::shared_ptr<Context> context_;
+    std::mutex bandwidth_mutex_;
+    std::unique_ptr<BandwidthService> bandwidth_;
 };
 
 class OpenclBackend final : public Backend {

@@ -133,6 +133,7 @@ enum : cl_int {
     X(kMaxAllocation, DEVICE_MAX_MEM_ALLOC_SIZE, 0x1010)          \
     X(kMaxParameterSize, DEVICE_MAX_PARAMETER_SIZE, 0x1017)       \
     X(kSingleConfig, DEVICE_SINGLE_FP_CONFIG, 0x101B)             \
+    X(kGlobalCacheSize, DEVICE_GLOBAL_MEM_CACHE_SIZE, 0x101E)     \
     X(kGlobalMemory, DEVICE_GLOBAL_MEM_SIZE, 0x101F)              \
     X(kLocalMemory, DEVICE_LOCAL_MEM_SIZE, 0x1023)                \
     X(kEndianLittle, DEVICE_ENDIAN_LITTLE, 0x1026)                \
