@@ -41,14 +41,15 @@ std::string_view access_name(Access a) {
     return kNames[static_cast<std::size_t>(a)];
 }
 
-std::vector<Program> read_programs(const std::string& file) {
-    const std::string text = read_text(file);
+// The programs of a file that holds this.
+std::vector<Program> programs_of(const std::string& text, const std::string& file) {
     const auto bytes = std::as_bytes(std::span(text));
     if (!is_program_binary(bytes)) return assemble_module(text);
     std::vector<Program> programs = from_binary(bytes);
     if (programs.empty()) throw FormatError("'" + file + "' holds no program");
     return programs;
 }
+std::vector<Program> read_programs(const std::string& file) { return programs_of(read_text(file), file); }
 
 // NAME=VALUE options as a map. Throws InvalidArgument for one without a name or named twice.
 std::map<std::string, std::string> named(const std::vector<std::string>& options, const char* option) {
@@ -131,7 +132,8 @@ std::vector<std::byte> from_bf16(std::span<const std::byte> bf16) {
 // A program with its buffers and scalars, on a device, ready to be launched.
 class Launcher {
 public:
-    explicit Launcher(const AsmArguments& a) : a_(a), programs_(read_programs(a.file)) {
+    explicit Launcher(const AsmArguments& a)
+        : a_(a), text_(read_text(a.file)), programs_(programs_of(text_, a.file)) {
         choose_program();
         read_arrays();
         open_device();
@@ -294,7 +296,9 @@ private:
 
     void open_device() {
         device_ = find_device(a_.device);
-        const Module module{program_->name, ProgramText{to_text(*program_)}};
+        // The file's own text where it is one: errors of the launch then name its lines.
+        const bool own = programs_.size() == 1 && !is_program_binary(std::as_bytes(std::span(text_)));
+        const Module module{program_->name, ProgramText{own ? text_ : to_text(*program_)}};
         try {
             loaded_ = device_->compile(module);
         } catch (const Unsupported& e) {
@@ -309,6 +313,7 @@ private:
     }
 
     const AsmArguments& a_;
+    std::string text_;  // of the file
     std::vector<Program> programs_;
     const Program* program_ = nullptr;
     std::map<std::string, std::string> outputs_;

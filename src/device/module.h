@@ -36,6 +36,9 @@ struct SourceText {
     // takes one argument more, behind its parameters: kFaultWords i64 that are 0 until a kernel claims word 0; word 1 is then
     // the number, and the values follow.
     std::vector<FaultText> faults = {};
+    // Its results count on divisions and square roots of f32 that are correctly rounded: devices that do not round them so
+    // refuse it (Unsupported).
+    bool exact = false;
 };
 inline constexpr int kFaultWords = 6;
 

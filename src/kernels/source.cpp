@@ -25,7 +25,7 @@ Made& made() {
 
 const Module* module_of(const char* language, const char* name, std::string_view prelude,
                         std::initializer_list<const char*> parts, Definitions definitions, int oldest,
-                        std::span<const FaultText> faults) {
+                        std::span<const FaultText> faults, bool exact) {
     std::string title = name, head;
     for (const auto& [key, value] : definitions) {
         title += std::string(" ") + value;
@@ -37,7 +37,7 @@ const Module* module_of(const char* language, const char* name, std::string_view
     if (!module) {
         head += prelude;
         for (const char* part : parts) head += part;
-        SourceText source{language, std::move(head), {}, oldest, {faults.begin(), faults.end()}};
+        SourceText source{language, std::move(head), {}, oldest, {faults.begin(), faults.end()}, exact};
         module = std::make_unique<Module>(Module{title, std::move(source)});
     }
     return module.get();
@@ -72,14 +72,14 @@ const char* digits(std::int64_t number) {
 
 const Module* cuda_module(const char* name, std::initializer_list<const char*> parts, Definitions definitions,
                           int oldest) {
-    return module_of("cuda", name, kCudaPrelude, parts, definitions, oldest, {});
+    return module_of("cuda", name, kCudaPrelude, parts, definitions, oldest, {}, false);
 }
 
 const Module* portable_module(const char* name, std::initializer_list<const char*> parts,
-                              Definitions definitions, std::initializer_list<FaultText> faults) {
+                              Definitions definitions, std::initializer_list<FaultText> faults, bool exact) {
     static const std::string prelude = std::string(kPortableOpencl) + kPortablePrelude;
-    return module_of("opencl", name, prelude, parts, definitions, 0,
-                     std::span(faults.begin(), faults.size()));
+    return module_of("opencl", name, prelude, parts, definitions, 0, std::span(faults.begin(), faults.size()),
+                     exact);
 }
 
 std::vector<const Module*> source_modules(std::string_view language) {

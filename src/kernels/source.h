@@ -31,9 +31,11 @@ using Definitions = std::initializer_list<std::pair<const char*, const char*>>;
 // least compute capability, times 10.
 const Module* cuda_module(const char* name, std::initializer_list<const char*> parts, Definitions definitions,
                           int oldest = 80);
-// The same in the portable kind. faults: what its kernels report (SourceText::faults).
+// The same in the portable kind. faults: what its kernels report; exact: they need divisions and square roots that are
+// correctly rounded (SourceText).
 const Module* portable_module(const char* name, std::initializer_list<const char*> parts,
-                              Definitions definitions, std::initializer_list<FaultText> faults = {});
+                              Definitions definitions, std::initializer_list<FaultText> faults = {},
+                              bool exact = false);
 
 // Every module made so far in that language: what a process can ask a compiler for.
 INVAR_API std::vector<const Module*> source_modules(std::string_view language);

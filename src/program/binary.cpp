@@ -157,9 +157,11 @@ private:
             if (byte < 128) return value;
         }
     }
-    // How many of something follow, each at least a byte long.
-    std::uint64_t count(const char* what) {
+    // How many of something follow, each at least a byte long. A program may have fewer than there are bytes: what is read
+    // takes a hundred times as much memory.
+    std::uint64_t count(const char* what, std::uint64_t most = UINT64_MAX) {
         const std::uint64_t n = number();
+        if (n > most) refuse(std::to_string(n) + " " + what + "; at most " + std::to_string(most));
         if (n > body_.size() - at_) refuse(std::to_string(n) + " " + what + ", more than there are bytes");
         return n;
     }
@@ -196,7 +198,7 @@ private:
     Program program() {
         Program p;
         p.name = name();
-        for (std::uint64_t n = count("parameters"); n > 0; --n) {
+        for (std::uint64_t n = count("parameters", kMaxProgramBuffers + kMaxProgramScalars); n > 0; --n) {
             Parameter q;
             q.name = name();
             q.dtype = type();
@@ -205,7 +207,7 @@ private:
             q.strided = kind == kStrided;
             p.parameters.push_back(std::move(q));
         }
-        for (std::uint64_t n = count("shared arrays"); n > 0; --n) {
+        for (std::uint64_t n = count("shared arrays", kMaxSharedArrays); n > 0; --n) {
             SharedArray a;
             a.name = name();
             a.dtype = type();
@@ -213,7 +215,7 @@ private:
             a.columns = static_cast<std::int64_t>(limited(kMaxSharedBytes, "length of a tile's rows"));
             p.shared.push_back(std::move(a));
         }
-        for (std::uint64_t n = count("accumulators"); n > 0; --n) {
+        for (std::uint64_t n = count("accumulators", kMaxAccumulators); n > 0; --n) {
             Accumulator a;
             a.name = name();
             a.rows = static_cast<std::int64_t>(limited(kMaxAccumulatorSide, "rows of an accumulator"));
@@ -222,7 +224,7 @@ private:
         }
         for (std::uint32_t& size : p.block)
             size = static_cast<std::uint32_t>(limited(kMaxBlockLanes, "size of a block"));
-        for (std::uint64_t n = count("instructions"); n > 0; --n) instruction(p);
+        for (std::uint64_t n = count("instructions", kMaxProgramInstructions); n > 0; --n) instruction(p);
         return p;
     }
     void instruction(Program& p) {

@@ -10,7 +10,7 @@
 namespace invar {
 namespace {
 
-// n elements of a tile as f32: themselves, or in room.
+// n elements of a tile as f32, in room.
 const float* widened(const std::byte* elements, DType type, std::size_t n, float* room) {
     if (const Kernel widen = load_kernel(type))
         widen(room, elements, nullptr, nullptr, n);

@@ -22,6 +22,13 @@
 namespace invar {
 
 inline constexpr int kMaxPointwiseRank = 6;
+
+// Elements that a buffer needs for a constant address. The greatest index needs one more than can be counted; no buffer
+// holds the greatest number either.
+inline constexpr std::int64_t constant_extent(std::int64_t address) {
+    return address == INT64_MAX ? INT64_MAX : address + 1;
+}
+
 // Room that any pointwise launch fits into; less than kMaxParamsBytes of the seam.
 inline constexpr std::size_t kMaxPointwiseParamsBytes =
     16 + 8 * (kMaxPointwiseRank + kMaxProgramBuffers * kMaxPointwiseRank + kMaxProgramScalars);

@@ -6,6 +6,7 @@
 #include <tuple>
 #include <utility>
 
+#include "program/pointwise.h"
 #include "program/prepared.h"
 
 namespace invar {
@@ -294,8 +295,7 @@ private:
             s.kind = store ? Step::Kind::store_constant : Step::Kind::load_constant;
             s.constant = static_cast<std::int64_t>(i.address.value);
             std::int64_t& extent = out_.constant_extent[static_cast<std::size_t>(s.access)];
-            // The greatest index is one below what can be counted, so that the extent itself is a number.
-            extent = std::max(extent, s.constant == INT64_MAX ? INT64_MAX : s.constant + 1);
+            extent = std::max(extent, constant_extent(s.constant));
         }
         return s;
     }

@@ -3,8 +3,7 @@
 // takes, as macros that stand in a kernel, so that they need no words for address spaces; and one of CUDA's matrix units.
 //
 // A language needs TILE_UNROLL (before a loop whose rounds should be written out, so that accumulators are registers) and
-// COPY_TILE or a function of its own. kTilePlain serves any C dialect without more; Metal is one more section that defines
-// TILE_UNROLL as _Pragma("clang loop unroll(full)") or nothing.
+// COPY_TILE or a function of its own. kTilePlain serves any C dialect without more, OpenCL C and Metal's among them.
 #pragma once
 
 namespace invar {

@@ -37,8 +37,13 @@ TileWriter::TileWriter(const Program& program, Language language)
                 return is_product(i.opcode) && i.tiles[0] == static_cast<std::int32_t>(a) &&
                        i.type == DType::f32;
             });
-        layouts_.push_back(whole_warps && halves ? warps_of(p_.accumulators[a])
-                                                 : patches_of(p_.accumulators[a]));
+        // Where the units divide badly among the warps, a lane would hold more than the program counts on.
+        Layout layout = patches_of(p_.accumulators[a]);
+        if (whole_warps && halves)
+            if (const Layout warps = warps_of(p_.accumulators[a]);
+                warps.count <= kMaxAccumulatorElementsPerLane)
+                layout = warps;
+        layouts_.push_back(layout);
     }
     for (const Instruction& i : p_.instructions)
         if (is_product(i.opcode) && layouts_[static_cast<std::size_t>(i.tiles[0])].warps)

@@ -6,6 +6,7 @@
 
 #include "base/checked.h"
 #include "program/grid_writer.h"
+#include "program/pointwise.h"
 #include "program/writer_common.h"
 #include "program/writer_dialect.h"
 
@@ -326,8 +327,8 @@ ProgramShape::ProgramShape(const Program& program) : name_(program.name) {
             if (i.buffer != b) continue;
             if (i.address.kind == Operand::Kind::gid) shape.by_gid = true;
             if (i.address.kind == Operand::Kind::immediate)
-                shape.constant_extent =
-                    std::max(shape.constant_extent, static_cast<std::int64_t>(i.address.value) + 1);
+                shape.constant_extent = std::max(shape.constant_extent,
+                                                 constant_extent(static_cast<std::int64_t>(i.address.value)));
         }
         buffers_.push_back(std::move(shape));
     }

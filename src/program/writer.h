@@ -31,7 +31,7 @@ enum class Language { cuda, opencl, metal };
 
 // Throws Unsupported, naming the program, for addresses of pointwise programs that depend on data: nothing checks them on a
 // device yet; in Metal, which has neither, also for f64 and for atomics of 64 bits. The OpenCL text needs cl_khr_fp64 where a
-// program uses f64, and no other extension. MEMBAR needs Metal 3.2.
+// program uses f64, cl_khr_int64_base_atomics where it has atomics of 64 bits, and no other extension. MEMBAR needs Metal 3.2.
 INVAR_API std::string write_source(std::span<const Program> programs, Language language);
 
 // Whether a register, a parameter, a shared array or an instruction of the program has that type.

@@ -123,6 +123,7 @@ class Asm(CliTest):
     def test_what_does_not_fit_is_said(self):
         path, x = EXAMPLES / "saxpy.prog", self.folder / "x.npy"
         write_npy(x, U32, [1, 2], (2,))
+        commented = self.program("// A line.\n\n.program p\n.param a: f32*\n.block 4\n\nMOV.u32 i, 9\nSTG.f32 [a + i], 1")
         for arguments, word in (
             ([path, "--in", f"x={x}"], "takes f32"),
             ([path, "--shape", "x=4"], "buffer 'y' is read and written and has neither"),
@@ -140,6 +141,7 @@ class Asm(CliTest):
              "asks for element 4 of 'bins', which has 4"),
             ([EXAMPLES / "histogram.prog", "--shape", "x=4", "--shape", "bins=256", "--set", "n=4", "--block", "8"],
              "the program names (256, 1, 1)"),
+            ([commented, "--shape", "a=4", "--grid", "1"], "line 8, STG"),
         ):
             with self.subTest(word=word):
                 self.bad(1, "asm", "run", *arguments, "--device", "cpu", words=[word])

@@ -489,6 +489,43 @@ TEST(Attention, SpecialValuesStayWithTheirTokens) {
     for (std::int64_t i = 25 * row; i < 40 * row; ++i) ASSERT_FALSE(std::isfinite(y.get(i)));
 }
 
+// A schedule of symbolic length plans with the workspace of its powers of two and of its most tokens.
+TEST(Attention, WorkspaceOfPowersOfTwoServesEveryLength) {
+    for (const std::int64_t heads : {1, 6, 8, 32, 64})
+        for (const std::int64_t longest : {130, 600, 5000, 100000})
+            for (const std::int64_t most : {1, 31, 170, 512, 2048}) {
+                AttentionSpec s;
+                s.cache = {DType::bf16, 100, 1, 64, 1, 10000};
+                s.q = s.y = DType::bf16;
+                s.heads = heads;
+                s.q_head = 64;
+                s.q_token = heads * 64;
+                s.max_length = longest;
+                const auto needs = [&](std::int64_t tokens) {
+                    s.tokens = tokens;
+                    return plan_attention(device(), s).workspace_bytes;
+                };
+                std::size_t planned = needs(most);
+                for (std::int64_t v = 1; v < most; v *= 2) planned = std::max(planned, needs(v));
+                for (std::int64_t tokens = 0; tokens <= most; ++tokens)
+                    ASSERT_LE(needs(tokens), planned)
+                        << tokens << " of " << most << ", " << heads << " heads, " << longest;
+            }
+}
+
+TEST(Attention, ScoresOfMinusInfinityAddNothing) {
+    // A whole split of them, and all that a token sees.
+    Problem s;
+    s.lengths = {640};
+    World w(s);
+    for (std::int64_t i = 0; i < 300 * w.kv_token(); ++i) w.k.set(i, -INFINITY);
+    for (std::int64_t i = 0; i < w.q.count(); ++i) w.q.set(i, 1 + std::abs(w.q.get(i)));
+    const Array y = w.in_chunks(0);
+    const std::int64_t row = s.heads * s.head_dim;
+    for (std::int64_t i = 0; i < 300 * row; ++i) ASSERT_EQ(y.get(i), 0) << i / row;
+    for (std::int64_t i = 300 * row; i < 640 * row; ++i) ASSERT_TRUE(std::isfinite(y.get(i))) << i / row;
+}
+
 TEST(Attention, TargetsAndThreads) {
     for (const DType cache : {DType::f32, DType::f16, DType::bf16}) {
         Problem s;

@@ -124,6 +124,20 @@ TEST(Product, LongRowsAndUnevenStrides) {
         }
 }
 
+TEST(Product, LongRowsOfMixedTypes) {
+    const DType f16 = DType::f16, bf16 = DType::bf16, f32 = DType::f32;
+    std::uint32_t seed = 40;
+    for (const std::int64_t k : {4096, 4107, 9000})
+        for (const std::int64_t n : {3, 40}) {
+            check_product(spec(f32, bf16, f16, 1, n, k), seed++);
+            check_product(spec(bf16, f32, f32, 3, n, k), seed++);
+        }
+    MatmulSpec s = spec(f16, f16, f32, 2, 20, 4100);
+    s.w_row += 3;
+    s.has_bias = true;
+    check_product(s, seed);
+}
+
 TEST(Product, BatchesAndUntransposedWeights) {
     for (const DType t : kFloats)
         for (const bool transposed : {true, false})

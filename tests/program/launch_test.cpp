@@ -11,6 +11,7 @@
 #include "base/half.h"
 #include "program/builder.h"
 #include "program/run_helper.h"
+#include "program/writer.h"
 #include "support/heap_counter.h"
 
 namespace invar {
@@ -78,6 +79,18 @@ const Geometry kGeometries[] = {
     {{0, 5}, {5, 1}},
     {{20000, 3}, {4, 1}},
 };
+
+// What device backends check before they launch.
+TEST(Launch, TheGreatestConstantAddressIsRefused) {
+    const Program p = assemble(
+        ".program p\n.param x: f32*\n.param y: f32*\nLDG.f32 a, [x + 9223372036854775807]\nSTG.f32 [y + "
+        "gid], a");
+    std::array<std::byte, kMaxPointwiseParamsBytes> params;
+    const std::size_t size = write_pointwise_params(params, {{1}}, {}, {});
+    const PlacedBuffer placed[] = {{0, 16}, {256, 16}};
+    WrittenLaunch launch;
+    EXPECT_THROW(ProgramShape(p).prepare(std::span(params).first(size), placed, launch), InvalidArgument);
+}
 
 TEST(Strides, LoadsAgreeWithPlainIndexing) {
     const CompiledProgram program(assemble(kCopyStrided));

@@ -128,6 +128,9 @@ private:
     }
 
     std::shared_ptr<LoadedModule> compile_source(const std::string& module, const SourceText& source) {
+        if (source.exact && !correctly_rounded_)
+            throw Unsupported(name() + ": module '" + module + "' needs divisions and square roots that '" +
+                              found_.name + "' does not round correctly; run it on the cpu");
         const auto context = current();
         std::string options = options_;
         for (const std::string& option : source.options) options += " " + option;

@@ -62,8 +62,9 @@ BandwidthKernels bandwidth_kernels(bool processor, int compute_units, std::size_
     const auto units = static_cast<std::uint32_t>(std::max(compute_units, 1));
     BandwidthKernels k;
     k.source = {"opencl",
-                processor ? std::string("#define THREADS 1\n#define OWN_PIECES 1\n") + kSource
-                          : "#define THREADS " + std::to_string(kThreads) + "\n#define OWN_PIECES 0\n" + kSource,
+                processor
+                    ? std::string("#define THREADS 1\n#define OWN_PIECES 1\n") + kSource
+                    : "#define THREADS " + std::to_string(kThreads) + "\n#define OWN_PIECES 0\n" + kSource,
                 {}};
     k.read_threads = k.copy_threads = processor ? 1 : kThreads;
     k.read_blocks = units * (processor ? 4 : 8);

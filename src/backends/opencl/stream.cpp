@@ -2,7 +2,8 @@
 // Streams and events of an OpenCL device: in-order command queues.
 //
 // A command that fails while it runs shows it in its own event alone; what comes after it in the queue may well complete.
-// So each stream keeps the events of its unfinished commands in order (Progress) and asks them whenever it is used.
+// So each stream keeps the events of its unfinished commands in order (Progress) and asks them now and then, and whenever
+// somebody waits.
 // Nothing is registered as a callback.
 #include <algorithm>
 #include <array>
@@ -195,6 +196,7 @@ public:
 
     ~OpenclStream() override {
         driver().finish(queue_);  // buffers that it uses may go right after it
+        progress_->error();       // what still waits for other streams' events lets go of them
         driver().queue_release(queue_);
     }
 
@@ -325,7 +327,8 @@ public:
             const cl_event before = own->handle();
             cl_event barrier = nullptr;
             const cl_int result = driver().barrier(queue_, 1, &before, &barrier);
-            submit(result, barrier, "waiting for an event", own->progress(), own->count());
+            submit(result, barrier, "waiting for an event",
+                   own->progress() == progress_ ? nullptr : own->progress(), own->count());
             return;
         }
         try {
@@ -433,7 +436,7 @@ private:
                                std::to_string(kernel.arguments()) + " arguments and is given " +
                                std::to_string(given) +
                                ": two a buffer (pointer and offset), and one each for " +
-                               "parameters and shared memory where there are any");
+                               "parameters, shared memory and faults where there are any");
         if (injected(asked)) return;
         cl_int result = kSuccess;
         std::optional<Filled> words;
@@ -445,7 +448,7 @@ private:
         }
         const std::string what = "kernel '" + asked + "'";
         if (result != kSuccess) {
-            faults.reset();
+            if (faults && !faults->handle()) faults.reset();
             poison(result, "memory for the parameters of " + what);
             return;
         }
@@ -497,7 +500,7 @@ private:
     }
     // Before anybody waits: what kernels of families have reported since the last time, by one read for all of them.
     void read_faults() {
-        if (!unread_faults_) return;
+        if (!unread_faults_ || !faults_) return;
         unread_faults_ = false;
         read_faults(faults_->handle(), nullptr);
     }

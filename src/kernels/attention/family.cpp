@@ -99,11 +99,13 @@ KernelCall plan_attention(const Device& device, const AttentionSpec& s) {
     const attention::Tiling tiling(s);
     const std::int64_t longest = std::min(s.max_length, s.cache.table_columns * kBlockTokens);
     const std::int64_t splits = ceil_div(longest, kSplit);
-    if (splits > 1 && tiling.tasks < attention::kManyTasks) {
-        const std::int64_t results = s.tokens * s.heads;
-        const auto floats = try_mul<std::int64_t>(results * tiling.partial, splits);
-        if (floats && *floats <= attention::kMaxWorkspace / 4)
-            call.workspace_bytes = static_cast<std::size_t>(*floats) * sizeof(float);
+    AttentionSpec rounded = s;
+    rounded.tokens = attention::rounded_tokens(s);
+    if (s.tokens > 0 && splits > 1 && attention::Tiling(rounded).tasks < attention::kManyTasks) {
+        const std::int64_t floats = s.heads * tiling.partial;  // of a token's split
+        const auto most = try_mul<std::int64_t>(rounded.tokens * floats, splits);
+        if (most && *most <= attention::kMaxWorkspace / 4)
+            call.workspace_bytes = static_cast<std::size_t>(s.tokens * floats * splits) * sizeof(float);
     }
     call.entry = "attention";
     call.config.grid.x = grid_of(tiling.tasks);

@@ -22,7 +22,7 @@ struct AttentionParams {
     INVAR_I64 tokens, heads;
     INVAR_I64 q_token, q_head;  // strides in elements
     INVAR_I64 window, longest, mask_columns;
-    INVAR_I64 splits;          // of the grid, in the decode kernel
+    INVAR_I64 splits;          // of the grid, where they go to blocks of their own
     INVAR_I64 k_head, v_head;  // of the token that the decode kernel appends
     float scale, softcap;
 };

@@ -56,7 +56,7 @@ void plan_kv_append_portable(const KvAppendSpec& s, KernelCall& call) {
 void plan_attention_portable(const AttentionSpec& s, KernelCall& call) {
     AttentionParams p = attention_params(s);
     const std::int64_t units = s.tokens * s.heads, splits = ceil_div(p.longest, kPortableSplit);
-    const bool split_up = splits > 1 && units < kEnoughBlocks;
+    const bool split_up = units > 0 && splits > 1 && rounded_tokens(s) * s.heads <= kEnoughBlocks;
     if (split_up) p.splits = splits;
     call.module = module_of("attention", {{"APPEND", "0"},
                                           {"Q", kernel_type(s.q)},

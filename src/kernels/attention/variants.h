@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cstdint>
 
 #include "kernels/attention/family.h"
@@ -40,6 +41,12 @@ struct Tiling {
         partial = padded + 16;
     }
 };
+
+// Whether splits go to tasks of their own is decided for the tokens rounded up to a power of two, so that all numbers up to
+// one decide alike: schedules measure the workspace at powers of two and at the most tokens.
+inline std::int64_t rounded_tokens(const AttentionSpec& s) {
+    return static_cast<std::int64_t>(std::bit_ceil(static_cast<std::uint64_t>(s.tokens)));
+}
 
 // On CUDA; the specification has been checked.
 void plan_kv_append_cuda(const KvAppendSpec& spec, KernelCall& call);

@@ -13,6 +13,8 @@
 //   (n, k) weights, f32 arithmetic: L partial sums for the L lanes of the CPU's vectors, each summed in ascending
 //     order of p with FMA (SSE4 has none: multiply, then add), then folded pairwise. For f32 and f16 weights lane l
 //     takes the p with p mod L == l, for bf16 weights those with p mod 2L in {2l, 2l + 1}. The same for every m.
+//     In portable C pieces of 16 bytes are dealt out to 32 to 256 threads, by n, k and the type of w (portable_rows.k); more
+//     than 8 rows, and batches, are sums in ascending order of p (portable.k).
 //   (k, n) weights: one sum in ascending order of p with FMA. The same for every m.
 //   matrix units: pairs of p within the order that the instruction defines.
 #pragma once

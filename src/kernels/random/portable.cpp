@@ -35,7 +35,8 @@ void plan_sample_portable(const SampleSpec& s, KernelCall& call) {
           "random: token {0} at position {1} of the history of row {2} is outside the vocabulary of {3}"},
          {307, kFailed,
           "random: row {0} has no logit above -infinity to sample from; the model's output is NaN or fully "
-          "masked"}});
+          "masked"}},
+        true);
     const SampleParams p = sample_params(s);
     call.entry = "largest";
     call.config = portable_launch(kThreads, p.chunks, s.rows);
@@ -47,9 +48,9 @@ void plan_sample_portable(const SampleSpec& s, KernelCall& call) {
 }
 
 void plan_random_portable(const RandomSpec& s, KernelCall& call) {
-    call.module =
-        portable_module("random", {kRandomParams, kRandomPortablePhilox, kRandomPortableFill},
-                        {{"Y", kernel_type(s.y)}, {"NORMAL", flag(s.distribution == Distribution::normal)}});
+    const bool normal = s.distribution == Distribution::normal;
+    call.module = portable_module("random", {kRandomParams, kRandomPortablePhilox, kRandomPortableFill},
+                                  {{"Y", kernel_type(s.y)}, {"NORMAL", flag(normal)}}, {}, normal);
     call.entry = "fill";
     call.config = portable_launch(kThreads, ceil_div(ceil_div(s.count, 4), kThreads));
     call.buffer_bytes = {bytes_of(s.count, s.y)};

@@ -48,6 +48,7 @@ void plan_reduce_cuda(const ReduceSpec& s, KernelCall& call) {
     while (ceil_div(s.n, chunk) > kMostChunks) chunk *= 2;
     const std::int64_t chunks = std::max<std::int64_t>(1, ceil_div(s.n, chunk));
     const std::int64_t results = s.outer * s.inner;
+    const bool chunked = chunks > 1 && results > 0;
     const DType a = accumulator(s);
     call.module = cuda_module("reduce", {kReduceParams, kReduceCudaSource},
                               {{"X", kernel_type(s.x)},
@@ -55,11 +56,11 @@ void plan_reduce_cuda(const ReduceSpec& s, KernelCall& call) {
                                {"A", kernel_type(a)},
                                {"OP", digits(static_cast<int>(s.op))},
                                {"FLOATING", flag(is_float(a))},
-                               {"CHUNKED", flag(chunks > 1)}});
+                               {"CHUNKED", flag(chunked)}});
     call.entry = "reduce";
     const std::int64_t units = s.outer * (s.inner == 1 ? 1 : ceil_div(s.inner, 32)) * chunks;
     call.config = {cuda_grid(std::min(units, kMostBlocks)), {kThreads}, 0, true};
-    if (chunks > 1) {
+    if (chunked) {
         call.next_entry = "combine_chunks";
         const bool many = chunks > kFewChunks;
         call.next_config = {

@@ -24,6 +24,7 @@ void plan_reduce_portable(const Device& device, const ReduceSpec& s, KernelCall&
     std::int64_t chunk = kChunk;
     while (ceil_div(s.n, chunk) > kMostChunks) chunk *= 2;
     const std::int64_t chunks = std::max<std::int64_t>(1, ceil_div(s.n, chunk)), results = s.outer * s.inner;
+    const bool chunked = chunks > 1 && results > 0;
     const DType a = accumulator(s);
     const bool f64 = a == DType::f64 || s.y == DType::f64;
     if (f64 && !device.supports(Feature::f64))
@@ -31,16 +32,16 @@ void plan_reduce_portable(const Device& device, const ReduceSpec& s, KernelCall&
                           std::string(dtype_name(s.x)) +
                           " needs; cast to f32 before it or run it on the cpu");
     call.module = portable_module("reduce", {kReduceParams, kReducePortable},
-                                  {{f64 ? "F64" : "NO_F64", "1"},
+                                  {{"WITH_F64", flag(f64)},
                                    {"X", kernel_type(s.x)},
                                    {"Y", kernel_type(s.y)},
                                    {"A", kernel_type(a)},
                                    {"OP", digits(static_cast<int>(s.op))},
                                    {"FLOATING", flag(is_float(a))},
-                                   {"CHUNKED", flag(chunks > 1)}});
+                                   {"CHUNKED", flag(chunked)}});
     call.entry = "reduce";
     call.config = portable_launch(kThreads, s.outer * (s.inner == 1 ? 1 : ceil_div(s.inner, 32)) * chunks);
-    if (chunks > 1) {
+    if (chunked) {
         call.next_entry = "combine_chunks";
         call.next_config = portable_launch(kThreads, results);
         call.workspace_bytes = partials_bytes(a, results, chunks);
