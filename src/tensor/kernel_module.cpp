@@ -4,6 +4,9 @@
 
 #include <algorithm>
 #include <mutex>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
 
 #include <invar/error.h>
 
@@ -227,52 +230,80 @@ struct KernelModule::Impl {
         }
         std::vector<ProgramResult> made(calls.size());
         std::vector<std::string> keys(calls.size());
-        std::vector<std::size_t> declined;
-        try {
+        std::vector<std::size_t> starting, declined;
+        std::vector<std::pair<std::size_t, std::size_t>>
+            again;  // a call, and an earlier one that is the same
+        {
             const std::lock_guard lock(place.executor->mutex());
             place.executor->with_stream([](Stream&) {});  // earlier errors come before results are reused
+            std::unordered_map<std::string_view, std::size_t> earlier;  // of this batch
             std::vector<Launch> launches;
             for (std::size_t i = 0; i < calls.size(); ++i) {
                 const LoadedProgram& p = programs[which[i]];
                 if (options.reuse) {
                     keys[i] = key_of(which[i], bound[i]);
+                    if (const auto same = earlier.find(keys[i]); same != earlier.end()) {
+                        results.count_hit();
+                        again.emplace_back(i, same->second);
+                        continue;
+                    }
                     if (find_result(keys[i], p, made[i])) continue;
+                    earlier.emplace(keys[i], i);
                 }
                 if (!p.why.empty()) {
                     declined.push_back(i);
                     continue;
                 }
                 launches.push_back(prepare(place, p, bound[i], made[i]));
-                if (options.reuse) keep_result(std::move(keys[i]), bound[i], made[i]);
+                starting.push_back(i);
             }
             start(place, launches);
-        } catch (...) {
-            results.clear();  // some may have been kept of what was not started
-            throw;
+            // Behind the launches, so that no thread is given what was not started.
+            if (options.reuse) keep_results(starting, keys, bound, made);
         }
         // These wait, so they come when all others are started.
         for (const std::size_t i : declined) {
             made[i] = start_on_cpu(programs[which[i]], calls[i]);
             if (!options.reuse) continue;
             const std::lock_guard lock(place.executor->mutex());
-            if (keys[i] == key_of(which[i], bound[i])) keep_result(std::move(keys[i]), bound[i], made[i]);
+            if (keys[i] == key_of(which[i], bound[i])) keep_results(std::span(&i, 1), keys, bound, made);
+        }
+        for (const auto& [call, same] : again) {
+            made[call] = made[same];
+            made[call].reused = true;
         }
         return made;
     }
 
+    // The caller holds the executor's lock.
     bool find_result(const std::string& key, const LoadedProgram& p, ProgramResult& result) {
-        auto outputs = results.find(key, place.executor->stream_number());
+        std::optional<ResultCache::Outputs> outputs;
+        try {
+            outputs = results.find(key, place.executor->stream_number());
+        } catch (...) {
+            place.executor->synchronize();  // throws the stream's error and replaces the stream
+            throw;
+        }
         if (!outputs) return false;
         result = {std::move(*outputs), p.why.empty() ? place.device->name() : cpu->device->name(), p.why,
                   true};
         return true;
     }
 
-    void keep_result(std::string key, const BoundCall& call, const ProgramResult& result) {
-        std::vector<std::weak_ptr<const Storage>> inputs;
-        for (const BoundBuffer& b : call.buffers)
-            if (b.input) inputs.emplace_back(b.input);
-        results.keep(std::move(key), std::move(inputs), result.outputs, place.executor->stream_number());
+    // Of calls whose work was given to the stream. The caller holds the executor's lock.
+    void keep_results(std::span<const std::size_t> which, std::span<const std::string> keys,
+                      std::span<const BoundCall> bound, std::span<const ProgramResult> made) {
+        if (which.empty()) return;
+        std::unique_ptr<Event> point;
+        place.executor->mark(point);
+        const std::shared_ptr<const Event> passed = std::move(point);
+        for (const std::size_t i : which) {
+            std::vector<std::weak_ptr<const Storage>> inputs;
+            for (const BoundBuffer& b : bound[i].buffers)
+                if (b.input) inputs.emplace_back(b.input);
+            results.keep(keys[i], std::move(inputs), made[i].outputs, place.executor->stream_number(),
+                         passed);
+        }
     }
 
     Place place;

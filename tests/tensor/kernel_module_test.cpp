@@ -183,10 +183,11 @@ TEST(KernelModule, ConstantAddressesOfViewsAreChecked) {
         return module.run({.inputs = {{"x", x}}, .outputs = {{"y", Shape{3}}}})["y"];
     };
     const Tensor whole = tensor(counting(6));
-    EXPECT_NE(message_of<InvalidArgument>([&] { (void)run(tensor({1, 2, 3})); })
-                  .find("'x' of shape (3,) holds 3 elements, the launch needs 6"),
+    EXPECT_NE(message_of<InvalidArgument>([&] {
+                  (void)run(tensor({1, 2, 3}));
+              }).find("'x' of shape (3,) holds 3 elements, the launch needs 6"),
               std::string::npos);
-    EXPECT_THROW((void)run(whole.slice(0, 0, 5, 2)), InvalidArgument);  // reaches five
+    EXPECT_THROW((void)run(whole.slice(0, 0, 5, 2)), InvalidArgument);         // reaches five
     const Tensor far = Tensor::of(counting(9), {9}, "cpu").slice(0, 1, 8, 3);  // 1, 4, 7
     EXPECT_EQ(run(far).to_vector<float>(), (Floats{7, 10, 13}));  // the element five behind the lowest: 6
 }

@@ -190,6 +190,31 @@ TEST_F(Reuse, InputsAreHeldWeakly) {
     EXPECT_EQ(module.reuse_statistics().bytes, 32u);
 }
 
+// "null:1" works when it is waited for, so that a result is under way until then.
+TEST_F(Reuse, ResultsAreGivenOutBehindTheirWork) {
+    const std::shared_ptr<Device> later = find_device("null:1");
+    const KernelModule module = KernelModule::from_text(kScale, later, {.reuse = true});
+    module.synchronize();
+    const Tensor x = Tensor::of(std::vector<float>(8, 1), {8}, "null:1");
+    later->launch_log()->clear();
+    set_faults("launch@scale");
+    (void)module.run(scaled(x, 2));
+    EXPECT_THROW((void)module.run(scaled(x, 2)), LaunchFailed);  // not the result of what failed
+    set_faults("");
+    EXPECT_FALSE(module.run(scaled(x, 2)).reused);
+    EXPECT_TRUE(module.run(scaled(x, 2)).reused);
+    EXPECT_TRUE(module.run(scaled(x, 2)).reused);
+    EXPECT_EQ(later->launch_log()->text(),
+              "launch scale grid=1,1,1 block=1,1,1 shared=0 buffers=32,32 params=32\n");
+    // Calls of one batch wait for nothing: what is the same is launched once.
+    later->launch_log()->clear();
+    const auto batch = module.run_batch(std::vector{scaled(x, 3), scaled(x, 3)});
+    EXPECT_TRUE(!batch[0].reused && batch[1].reused);
+    EXPECT_EQ(batch[0]["y"].node(), batch[1]["y"].node());
+    EXPECT_EQ(later->launch_log()->text(), "");
+    module.synchronize();
+}
+
 TEST_F(Reuse, ResultsOfAFailedStreamAreForgotten) {
     const std::shared_ptr<Device> cpu = find_device("cpu");
     const KernelModule module = KernelModule::from_text(kScale, cpu, {.reuse = true});
