@@ -20,7 +20,9 @@
 //
 // Calls return when their work is on the device's stream, in order with all other work of tensors there. What goes wrong
 // while a program runs (an access outside its buffer, a lost device) surfaces at the next wait: when data is read, at
-// synchronize(), or at a later call; it is thrown once.
+// synchronize(), or at a later call; it is thrown once. Work under way keeps the memory that it uses; where a device has no
+// room left, any tensor or evaluation waits for that work and asks again, and a call lets go what its module keeps for
+// reuse, before OutOfMemory is thrown.
 //
 // Threads: a module may be used by several threads at a time; calls to one device are serialised.
 #pragma once

@@ -61,15 +61,6 @@ void load(std::span<LoadedProgram> programs, Device& device) {
     }
 }
 
-std::shared_ptr<Storage> allocate(const Place& place, std::size_t bytes) {
-    try {
-        return allocate_storage(place.device, bytes, false);
-    } catch (const OutOfMemory&) {
-        place.executor->synchronize();  // lets go what work in flight still used
-        return allocate_storage(place.device, bytes, false);
-    }
-}
-
 // What tells a call from any other: its program, its launch, and its tensors by memory and by how often that was written.
 std::string key_of(std::size_t program, const BoundCall& call) {
     std::string key;
@@ -135,7 +126,7 @@ struct KernelModule::Impl {
         const BoundCall* call = nullptr;
         std::vector<BufferRef> references;
         std::vector<std::shared_ptr<const void>> used;
-        std::size_t bytes = 0;  // of what it writes
+        std::size_t bytes = 0;  // of the tensors that it uses
 
         void start(Stream& stream) const {
             for (std::size_t i = 0; i < references.size(); ++i) {
@@ -148,17 +139,30 @@ struct KernelModule::Impl {
         }
     };
 
-    static Launch prepare(const Place& on, const LoadedProgram& p, const BoundCall& call,
-                          ProgramResult& result) {
+    // What reuse keeps goes before a call fails for want of memory.
+    std::shared_ptr<Storage> room_for(const Place& on, std::size_t bytes) {
+        try {
+            return allocate_storage(on.device, bytes, false);
+        } catch (const OutOfMemory&) {
+            if (results.statistics().entries == 0) throw;
+            results.clear();
+            return allocate_storage(on.device, bytes, false);
+        }
+    }
+
+    Launch prepare(const Place& on, const LoadedProgram& p, const BoundCall& call, ProgramResult& result) {
         Launch launch{&p, &call, {}, {p.module}, 0};
         result.ran_on = on.device->name();
         for (const BoundBuffer& b : call.buffers) {
-            if (b.input) launch.used.push_back(b.input);
+            if (b.input) {
+                launch.used.push_back(b.input);
+                launch.bytes += b.input->bytes;
+            }
             if (!b.written) {
                 launch.references.push_back(b.source);
                 continue;
             }
-            const std::shared_ptr<Storage> storage = allocate(on, b.bytes);
+            const std::shared_ptr<Storage> storage = room_for(on, b.bytes);
             launch.references.push_back(storage->ref());
             result.outputs.emplace(b.name, Tensor(graph::make_leaf(b.dtype, b.shape, storage)));
             launch.used.push_back(storage);
@@ -172,8 +176,7 @@ struct KernelModule::Impl {
         // Where kernels are functions of the host a small launch keeps one thread busy: several run side by side, since
         // none writes what another reads.
         const bool side_by_side =
-            launches.size() > 1 && on.device->supports(Feature::native) &&
-            on.device->supports(Feature::arithmetic) &&
+            launches.size() > 1 && graph::host_runs_launches(*on.device) &&
             std::ranges::all_of(launches, [](const Launch& l) { return l.call->lanes <= kSmallLaunch; });
         if (side_by_side) return start_side_by_side(on, launches);
         for (const Launch& launch : launches) {
@@ -204,7 +207,7 @@ struct KernelModule::Impl {
     }
 
     // A declined program: its tensors go to the cpu and come back.
-    ProgramResult start_on_cpu(const LoadedProgram& p, const ProgramCall& call) const {
+    ProgramResult start_on_cpu(const LoadedProgram& p, const ProgramCall& call) {
         ProgramCall moved = call;
         for (auto& [name, tensor] : moved.inputs) tensor = tensor.to(cpu->device);
         const BoundCall bound = bind_call(p, moved, cpu->device, cpu->max_block_lanes);

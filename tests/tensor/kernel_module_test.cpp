@@ -490,6 +490,47 @@ TEST_F(Deferred, WhatIsHeldForWorkInFlightIsBounded) {
     module.synchronize();
 }
 
+TEST_F(Deferred, InputsOfWorkInFlightAreBoundedToo) {
+    const KernelModule module = KernelModule::from_text(
+        ".program first\n.param x: f32*\n.param y: f32*\nLDG.f32 u, [x + 0]\nSTG.f32 [y + gid], u\n",
+        device_);
+    std::uint64_t most = 0;
+    for (int i = 0; i < 600; ++i) {
+        const Tensor large = Tensor::empty(DType::f32, {1 << 20}, device_);  // waits for nothing
+        (void)module.run({.inputs = {{"x", large}}, .outputs = {{"y", Shape{1}}}});
+        most = std::max(most, device_->allocator().statistics().bytes_in_use);
+    }
+    EXPECT_LT(most, std::uint64_t{1200} << 20);  // of 2400 in all
+    module.synchronize();
+}
+
+TEST_F(Deferred, TensorsFindRoomBehindTheWorkInFlight) {
+    const KernelModule module = KernelModule::from_text(kAdd, device_);
+    Tensor a = Tensor::of(Floats(3'000'000), {3'000'000}, "null:1");
+    (void)module.run(call(a));
+    a = {};
+    device_->allocator().trim();
+    set_faults("oom@1,oom@2");
+    EXPECT_NO_THROW((void)Tensor::empty(DType::f32, {7'000'000}, device_));
+    EXPECT_NE(log().find("launch add"), std::string::npos);  // was waited for
+    device_->allocator().trim();
+    set_faults("oom@1,oom@2,oom@3,oom@4");
+    EXPECT_THROW((void)Tensor::empty(DType::f32, {7'000'000}, device_), OutOfMemory);
+    set_faults("");
+}
+
+TEST(KernelModule, TheCpuHoldsNothingBehindACall) {
+    const KernelModule module = KernelModule::from_text(kAdd, "cpu");
+    module.synchronize();
+    CachingAllocator& allocator = find_device("cpu")->allocator();
+    const std::uint64_t before = allocator.statistics().bytes_in_use;
+    {
+        const Tensor a = tensor(counting(1000));
+        (void)module.run({.inputs = {{"a", a}, {"b", a}}, .outputs = {{"c", Like{"a"}}}});
+    }
+    EXPECT_EQ(allocator.statistics().bytes_in_use, before);
+}
+
 TEST(KernelModule, AFailedLaunchLeavesTheNextOneRight) {
     const FaultsOff off;
     const KernelModule module = KernelModule::from_text(kAdd, "cpu");

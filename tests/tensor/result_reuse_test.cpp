@@ -176,6 +176,17 @@ TEST_F(Reuse, OldResultsMakeRoom) {
     EXPECT_EQ(off.reuse_statistics().entries, 0u);
 }
 
+TEST_F(Reuse, KeptResultsMakeRoomForACall) {
+    const KernelModule module = KernelModule::from_text(kScale, device_, {.reuse = true});
+    const Tensor x = numbers(8), large = numbers(5'000'003);
+    (void)module.run(scaled(x, 1));
+    device_->allocator().trim();
+    set_faults("oom@1,oom@2,oom@3,oom@4");
+    EXPECT_NO_THROW((void)module.run(scaled(large, 1)));
+    set_faults("");
+    EXPECT_FALSE(module.run(scaled(x, 1)).reused);
+}
+
 TEST_F(Reuse, InputsAreHeldWeakly) {
     const KernelModule module = KernelModule::from_text(kScale, device_, {.reuse = true});
     const Tensor kept = numbers(8);
@@ -231,7 +242,7 @@ TEST_F(Reuse, ResultsOfAFailedStreamAreForgotten) {
     const Tensor big = Tensor::of(std::vector<float>(3'000'001, 1), {3'000'001}, "cpu");
     const std::vector<ProgramCall> calls = {scaled(x, 7), scaled(big, 7)};
     cpu->allocator().trim();
-    set_faults("oom@1,oom@2,oom@3,oom@4,oom@5,oom@6");
+    set_faults("oom@1,oom@2,oom@3,oom@4,oom@5,oom@6,oom@7,oom@8,oom@9,oom@10,oom@11,oom@12");
     EXPECT_THROW((void)module.run_batch(calls), OutOfMemory);
     set_faults("");
     EXPECT_FALSE(module.run(scaled(x, 7)).reused);
