@@ -20,7 +20,9 @@
 //
 // Calls return when their work is on the device's stream, in order with all other work of tensors there. What goes wrong
 // while a program runs (an access outside its buffer, a lost device) surfaces at the next wait: when data is read, at
-// synchronize(), or at a later call; it is thrown once.
+// synchronize(), or at a later call; it is thrown once. Work under way keeps the memory that it uses; where a device has no
+// room left, any tensor or evaluation waits for that work and asks again, and a call lets go what its module keeps for
+// reuse, before OutOfMemory is thrown.
 //
 // Threads: a module may be used by several threads at a time; calls to one device are serialised.
 #pragma once
@@ -82,8 +84,8 @@ using OutputShape = std::variant<Shape, Like>;
 struct ProgramCall {
     std::string program = {};  // may be left out where the module has one
     // One for each buffer that is read and not written; for one that is written, what it begins as. Of the parameter's
-    // dtype, on the module's device (constants live anywhere), contiguous unless the parameter is strided; a tensor that is
-    // not evaluated yet is.
+    // dtype, on the module's device (constants live anywhere), contiguous unless the parameter is strided and not written
+    // (what is written begins as a copy, which has no strides); a tensor that is not evaluated yet is.
     std::map<std::string, Tensor, std::less<>> inputs = {};
     std::map<std::string, ScalarValue, std::less<>> scalars = {};  // each scalar parameter
     // Of each buffer that is written and has no input.
@@ -113,8 +115,11 @@ struct KernelModuleOptions {
     bool fallback = true;
     // Keeps results, and gives them again to a call of the same program with the same input tensors (the same memory, not
     // written over since), scalars, shapes and launch. Every program is a function of these; where what ATOM gives back
-    // depends on the order of lanes, reuse gives one of the results that could be. Inputs are held weakly: once their last
-    // user lets one go nobody can ask again, so their memory is free at once and the result goes with the next that is kept.
+    // depends on the order of lanes, reuse gives one of the results that could be. A result whose work is still under way is
+    // waited for, so that none is given out of a launch that failed; within a batch nothing is waited for. A constant
+    // (Tensor::full) is put on the device anew at each call, so calls with one among the inputs are never the same.
+    // Inputs are held weakly: once their last user lets one go nobody can ask again. Their memory is free when the work
+    // that was given them has passed and a later call or wait has seen it; the result goes with the next that is kept.
     bool reuse = false;
     std::size_t reuse_entries = 64;  // results kept at most; the one used longest ago goes first
     std::size_t reuse_bytes = std::size_t{256} << 20;  // of their tensors; a larger result is not kept
@@ -150,8 +155,10 @@ public:
     // Starts one program. Throws InvalidArgument naming program, parameter and remedy for a name that is missing or
     // unknown, a wrong dtype, device, shape, scalar, grid or block; then nothing was started.
     ProgramResult run(const ProgramCall& call) const;
-    // Starts every call before anything is waited for, results in the order of calls; a call cannot take a tensor of the
-    // same batch. All calls are checked first: where one is wrong, none is started.
+    // Starts the calls one behind the other, results in their order; a call cannot take a tensor of the same batch. All
+    // calls are checked first: where one is wrong, none is started. Waits, in between, only where much memory is held for
+    // work in flight (some 1 GiB or 16 thousand tensors), for memory where there is no room, for reused results that are
+    // still under way, and at the end for programs that the device declines.
     std::vector<ProgramResult> run_batch(std::span<const ProgramCall> calls) const;
     // Waits for all work of the device; throws the error of a failed launch.
     void synchronize() const;

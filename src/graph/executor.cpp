@@ -12,6 +12,7 @@
 #include "base/env.h"
 #include "base/log.h"
 #include "base/thread_pool.h"
+#include "device/allocator.h"
 #include "graph/plan.h"
 #include "program/pointwise.h"
 #include "program/program.h"
@@ -74,7 +75,7 @@ Executable::Executable(Executor& executor, Schedule schedule, bool keep_arena)
             p.params.resize(sizeof(kernels::KernelCall::params_data));
         }
     }
-    if (keep_arena_) arena_ = executor.device().allocator().allocate(schedule_.arena_bytes);
+    if (keep_arena_) arena_ = allocate(executor.device(), schedule_.arena_bytes);
 }
 
 void Executable::prepare_pointwise(Prepared& p, const PointwiseWork& work, std::span<const double> scalars,
@@ -184,7 +185,7 @@ void Executable::run(std::span<const BufferRef> inputs, std::span<const BufferRe
         throw InvalidArgument("run: the number of inputs, outputs or scalars is not that of the schedule");
     const std::lock_guard lock(executor_.mutex());
     Allocation own;
-    if (!keep_arena_) own = executor_.device().allocator().allocate(schedule_.arena_bytes);
+    if (!keep_arena_) own = allocate(executor_.device(), schedule_.arena_bytes);
     const BufferRef arena = keep_arena_ ? arena_.ref() : own.ref();
 
     if (captures_ && bound_as_before(inputs, outputs) && !fresh_ && std::ranges::equal(symbols, symbols_) &&
@@ -255,6 +256,15 @@ void Executable::launch_steps(Stream& stream, std::span<const BufferRef> inputs,
     fresh_ = false;
 }
 
+Allocation allocate(Device& device, std::size_t bytes, bool zeroed) {
+    try {
+        return device.allocator().allocate(bytes, zeroed);
+    } catch (const OutOfMemory&) {
+        Executor::of(device)->synchronize();
+        return device.allocator().allocate(bytes, zeroed);
+    }
+}
+
 Executor::Executor(Device& device) : device_(device), stream_(device.make_stream()) {}
 
 std::shared_ptr<Executor> Executor::of(Device& device) {
@@ -278,6 +288,7 @@ void Executor::keep_until_synchronized(std::shared_ptr<const void> memory) {
 }
 
 void Executor::keep_until_passed(std::span<const std::shared_ptr<const void>> things, std::size_t bytes) {
+    if (host_runs_launches(device_)) return;  // the work has been done
     newest_.things.insert(newest_.things.end(), things.begin(), things.end());
     newest_.bytes += bytes;
     if (newest_.things.size() < kGroupThings && newest_.bytes < kGroupBytes) return;

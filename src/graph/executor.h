@@ -81,6 +81,16 @@ private:
     std::uint64_t graph_stream_ = 0;  // the executor's stream that it was captured on
 };
 
+// Whether the device's kernels are functions of the host, so that a launch is a call and its work done when it returns.
+// (The null device takes such kernels too, but calls none.)
+inline bool host_runs_launches(const Device& device) {
+    return device.supports(Feature::native) && device.supports(Feature::arithmetic);
+}
+
+// Memory of the device. Where there is no room, waits for the device's work in flight, which lets go what it used (and
+// throws the error of that work), and asks once more. Throws OutOfMemory. Not for the work of with_stream.
+INVAR_API Allocation allocate(Device& device, std::size_t bytes, bool zeroed = false);
+
 class INVAR_API Executor {
 public:
     // The executor of this device, made on first use.
@@ -99,8 +109,9 @@ public:
     void synchronize();
     // Host memory that the stream may still read.
     void keep_until_synchronized(std::shared_ptr<const void> memory);
-    // What the work given to the stream last uses, and the bytes of it that would be free otherwise: let go in the course of
-    // later calls, once the stream has passed that work. Waits where much is held. The caller holds mutex().
+    // What the work given to the stream last uses, and its bytes, inputs included, since their owners may let them go: let go
+    // in the course of later calls, once the stream has passed that work; at once where launches are calls, as on the cpu.
+    // Waits where much is held. The caller holds mutex().
     void keep_until_passed(std::span<const std::shared_ptr<const void>> things, std::size_t bytes);
     // A point in the stream's work, behind which memory can be read while later work runs.
     void mark(std::unique_ptr<Event>& point);

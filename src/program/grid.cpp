@@ -11,7 +11,6 @@ namespace {
 
 constexpr std::uint32_t kMark = 0x64697267;  // tells the block from that of a pointwise program
 constexpr std::size_t kHeaderBytes = 16;     // mark, number of scalars, count
-constexpr std::uint32_t kMaxGridX = 0x7fffffff, kMaxGridYZ = 65535;  // what every device takes
 
 std::string text_of(const GridDims& d) {
     return std::to_string(d[0]) + ", " + std::to_string(d[1]) + ", " + std::to_string(d[2]);

@@ -32,6 +32,7 @@ INVAR_API void read_grid_params(std::span<const std::byte> bytes, GridParams& ou
 
 // Blocks of the grid and lanes of a block.
 using GridDims = std::array<std::uint32_t, 3>;
+inline constexpr std::uint32_t kMaxGridX = 0x7fffffff, kMaxGridYZ = 65535;  // what every device takes
 // Throws InvalidArgument, naming the program, for a grid or block that is empty, too large, or not the program's.
 INVAR_API void check_grid(const Program& program, const GridDims& grid, const GridDims& block);
 

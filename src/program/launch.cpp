@@ -36,12 +36,18 @@ LaunchSizes choose_sizes(const Program& program, std::int64_t count, const std::
     sizes.block = block                   ? *block
                   : program.block[0] != 0 ? program.block
                                           : GridDims{std::min(kUsualBlock, most), 1, 1};
+    check_grid(program, sizes.grid, sizes.block);  // the block, so that its lanes can be multiplied
     const std::int64_t lanes = std::int64_t{sizes.block[0]} * sizes.block[1] * sizes.block[2];
-    if (grid)
+    if (grid) {
         sizes.grid = *grid;
-    else if (lanes > 0 && count >= 0)
-        sizes.grid[0] = static_cast<std::uint32_t>(
-            std::min<std::int64_t>(count / lanes + (count % lanes != 0), INT32_MAX));
+    } else if (count >= 0) {
+        const std::int64_t blocks = count / lanes + (count % lanes != 0);
+        if (blocks > std::int64_t{kMaxGridX})
+            refuse("a count of " + std::to_string(count) + " takes " + std::to_string(blocks) +
+                   " blocks of " + std::to_string(lanes) + " lanes; at most " + std::to_string(kMaxGridX) +
+                   " are launched at once, so give a larger block, or a grid");
+        sizes.grid[0] = static_cast<std::uint32_t>(blocks);
+    }
     check_grid(program, sizes.grid, sizes.block);
     if (max_block_lanes > 0 && lanes > max_block_lanes)
         refuse("a block of " + std::to_string(lanes) + " lanes; the device runs at most " +

@@ -20,7 +20,8 @@ struct LaunchSizes {
 };
 // What was asked for, else the program's own block or one of 256 lanes (fewer where max_block_lanes, which is the device's and
 // 0 where unknown, is less), and as many blocks as hold count lanes. Throws InvalidArgument, naming the program, for a grid
-// or block of a pointwise program, for what check_grid refuses, and for a block beyond max_block_lanes.
+// or block of a pointwise program, for what check_grid refuses, and for a block beyond max_block_lanes, and for a
+// count that no grid of such blocks holds.
 INVAR_API LaunchSizes choose_sizes(const Program& program, std::int64_t count,
                                    const std::optional<GridDims>& grid, const std::optional<GridDims>& block,
                                    int max_block_lanes);

@@ -80,7 +80,7 @@ std::shared_ptr<graph::Storage> allocate_storage(const std::shared_ptr<Device>& 
     auto s = std::make_shared<graph::Storage>();
     s->device = device;
     s->bytes = bytes;
-    s->allocation = device->allocator().allocate(bytes, zeroed);
+    s->allocation = graph::allocate(*device, bytes, zeroed);
     return s;
 }
 

@@ -257,11 +257,16 @@ private:
             const bool strided = p_.parameters[i].strided;
             if (strided) append_strides(i, bound, strides);
             const std::int64_t needed = std::max(p_.by_index[i] && !strided ? count_ : 0, p_.least[i]);
-            if (count_ > 0 && !(strided && views_[i]) && elements_[i] < needed)
+            // A view holds what lies between the lowest and the highest element that the indices reach.
+            const std::int64_t held =
+                strided && views_[i] ? static_cast<std::int64_t>(bound.source.size / size_of(bound.dtype))
+                                     : elements_[i];
+            if (count_ > 0 && held < needed)
                 p_.refuse("buffer " + quoted(bound.name) + " of shape " + to_string(bound.shape) + " holds " +
-                          std::to_string(elements_[i]) + " elements, the launch needs " +
-                          std::to_string(needed) + "; give a larger one, or a count");
-            if (p_.covered[i] && elements_[i] == count_) bound.zeroed = false;
+                          std::to_string(held) + " elements, the launch needs " + std::to_string(needed) +
+                          "; give a larger one" + (strided ? "" : ", or a count"));
+            // What is stored at every index needs no zeros, unless the program may load it before.
+            if (p_.covered[i] && !p_.parameters[i].read && elements_[i] == count_) bound.zeroed = false;
         }
         out_.lanes = count_;
         out_.params.resize(
@@ -286,7 +291,7 @@ private:
             const std::int64_t length = shape[axis].value();
             if (length != dims_[d] && (length != 1 || bound.written)) refuse();
             if (length == dims_[d]) own[d] = views_[i] ? views_[i]->stride(axis).value() : row;
-            row *= length;
+            if (count_ > 0) row *= length;  // fits then, as the elements do; of no indices nothing is known
         }
         if (bound.written && elements_[i] != count_) refuse();
         strides.insert(strides.end(), own.begin(), own.end());

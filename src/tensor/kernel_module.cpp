@@ -4,6 +4,9 @@
 
 #include <algorithm>
 #include <mutex>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
 
 #include <invar/error.h>
 
@@ -55,15 +58,6 @@ void load(std::span<LoadedProgram> programs, Device& device) {
     for (LoadedProgram& p : programs) {
         p.module = module;
         p.kernel = &module->kernel(p.program.name);
-    }
-}
-
-std::shared_ptr<Storage> allocate(const Place& place, std::size_t bytes) {
-    try {
-        return allocate_storage(place.device, bytes, false);
-    } catch (const OutOfMemory&) {
-        place.executor->synchronize();  // lets go what work in flight still used
-        return allocate_storage(place.device, bytes, false);
     }
 }
 
@@ -132,7 +126,7 @@ struct KernelModule::Impl {
         const BoundCall* call = nullptr;
         std::vector<BufferRef> references;
         std::vector<std::shared_ptr<const void>> used;
-        std::size_t bytes = 0;  // of what it writes
+        std::size_t bytes = 0;  // of the tensors that it uses
 
         void start(Stream& stream) const {
             for (std::size_t i = 0; i < references.size(); ++i) {
@@ -145,17 +139,30 @@ struct KernelModule::Impl {
         }
     };
 
-    static Launch prepare(const Place& on, const LoadedProgram& p, const BoundCall& call,
-                          ProgramResult& result) {
+    // What reuse keeps goes before a call fails for want of memory.
+    std::shared_ptr<Storage> room_for(const Place& on, std::size_t bytes) {
+        try {
+            return allocate_storage(on.device, bytes, false);
+        } catch (const OutOfMemory&) {
+            if (results.statistics().entries == 0) throw;
+            results.clear();
+            return allocate_storage(on.device, bytes, false);
+        }
+    }
+
+    Launch prepare(const Place& on, const LoadedProgram& p, const BoundCall& call, ProgramResult& result) {
         Launch launch{&p, &call, {}, {p.module}, 0};
         result.ran_on = on.device->name();
         for (const BoundBuffer& b : call.buffers) {
-            if (b.input) launch.used.push_back(b.input);
+            if (b.input) {
+                launch.used.push_back(b.input);
+                launch.bytes += b.input->bytes;
+            }
             if (!b.written) {
                 launch.references.push_back(b.source);
                 continue;
             }
-            const std::shared_ptr<Storage> storage = allocate(on, b.bytes);
+            const std::shared_ptr<Storage> storage = room_for(on, b.bytes);
             launch.references.push_back(storage->ref());
             result.outputs.emplace(b.name, Tensor(graph::make_leaf(b.dtype, b.shape, storage)));
             launch.used.push_back(storage);
@@ -169,8 +176,7 @@ struct KernelModule::Impl {
         // Where kernels are functions of the host a small launch keeps one thread busy: several run side by side, since
         // none writes what another reads.
         const bool side_by_side =
-            launches.size() > 1 && on.device->supports(Feature::native) &&
-            on.device->supports(Feature::arithmetic) &&
+            launches.size() > 1 && graph::host_runs_launches(*on.device) &&
             std::ranges::all_of(launches, [](const Launch& l) { return l.call->lanes <= kSmallLaunch; });
         if (side_by_side) return start_side_by_side(on, launches);
         for (const Launch& launch : launches) {
@@ -201,7 +207,7 @@ struct KernelModule::Impl {
     }
 
     // A declined program: its tensors go to the cpu and come back.
-    ProgramResult start_on_cpu(const LoadedProgram& p, const ProgramCall& call) const {
+    ProgramResult start_on_cpu(const LoadedProgram& p, const ProgramCall& call) {
         ProgramCall moved = call;
         for (auto& [name, tensor] : moved.inputs) tensor = tensor.to(cpu->device);
         const BoundCall bound = bind_call(p, moved, cpu->device, cpu->max_block_lanes);
@@ -227,52 +233,80 @@ struct KernelModule::Impl {
         }
         std::vector<ProgramResult> made(calls.size());
         std::vector<std::string> keys(calls.size());
-        std::vector<std::size_t> declined;
-        try {
+        std::vector<std::size_t> starting, declined;
+        std::vector<std::pair<std::size_t, std::size_t>>
+            again;  // a call, and an earlier one that is the same
+        {
             const std::lock_guard lock(place.executor->mutex());
             place.executor->with_stream([](Stream&) {});  // earlier errors come before results are reused
+            std::unordered_map<std::string_view, std::size_t> earlier;  // of this batch
             std::vector<Launch> launches;
             for (std::size_t i = 0; i < calls.size(); ++i) {
                 const LoadedProgram& p = programs[which[i]];
                 if (options.reuse) {
                     keys[i] = key_of(which[i], bound[i]);
+                    if (const auto same = earlier.find(keys[i]); same != earlier.end()) {
+                        results.count_hit();
+                        again.emplace_back(i, same->second);
+                        continue;
+                    }
                     if (find_result(keys[i], p, made[i])) continue;
+                    earlier.emplace(keys[i], i);
                 }
                 if (!p.why.empty()) {
                     declined.push_back(i);
                     continue;
                 }
                 launches.push_back(prepare(place, p, bound[i], made[i]));
-                if (options.reuse) keep_result(std::move(keys[i]), bound[i], made[i]);
+                starting.push_back(i);
             }
             start(place, launches);
-        } catch (...) {
-            results.clear();  // some may have been kept of what was not started
-            throw;
+            // Behind the launches, so that no thread is given what was not started.
+            if (options.reuse) keep_results(starting, keys, bound, made);
         }
         // These wait, so they come when all others are started.
         for (const std::size_t i : declined) {
             made[i] = start_on_cpu(programs[which[i]], calls[i]);
             if (!options.reuse) continue;
             const std::lock_guard lock(place.executor->mutex());
-            if (keys[i] == key_of(which[i], bound[i])) keep_result(std::move(keys[i]), bound[i], made[i]);
+            if (keys[i] == key_of(which[i], bound[i])) keep_results(std::span(&i, 1), keys, bound, made);
+        }
+        for (const auto& [call, same] : again) {
+            made[call] = made[same];
+            made[call].reused = true;
         }
         return made;
     }
 
+    // The caller holds the executor's lock.
     bool find_result(const std::string& key, const LoadedProgram& p, ProgramResult& result) {
-        auto outputs = results.find(key, place.executor->stream_number());
+        std::optional<ResultCache::Outputs> outputs;
+        try {
+            outputs = results.find(key, place.executor->stream_number());
+        } catch (...) {
+            place.executor->synchronize();  // throws the stream's error and replaces the stream
+            throw;
+        }
         if (!outputs) return false;
         result = {std::move(*outputs), p.why.empty() ? place.device->name() : cpu->device->name(), p.why,
                   true};
         return true;
     }
 
-    void keep_result(std::string key, const BoundCall& call, const ProgramResult& result) {
-        std::vector<std::weak_ptr<const Storage>> inputs;
-        for (const BoundBuffer& b : call.buffers)
-            if (b.input) inputs.emplace_back(b.input);
-        results.keep(std::move(key), std::move(inputs), result.outputs, place.executor->stream_number());
+    // Of calls whose work was given to the stream. The caller holds the executor's lock.
+    void keep_results(std::span<const std::size_t> which, std::span<const std::string> keys,
+                      std::span<const BoundCall> bound, std::span<const ProgramResult> made) {
+        if (which.empty()) return;
+        std::unique_ptr<Event> point;
+        place.executor->mark(point);
+        const std::shared_ptr<const Event> passed = std::move(point);
+        for (const std::size_t i : which) {
+            std::vector<std::weak_ptr<const Storage>> inputs;
+            for (const BoundBuffer& b : bound[i].buffers)
+                if (b.input) inputs.emplace_back(b.input);
+            results.keep(keys[i], std::move(inputs), made[i].outputs, place.executor->stream_number(),
+                         passed);
+        }
     }
 
     Place place;

@@ -3,12 +3,32 @@
 #include "tensor/result_cache.h"
 
 #include <algorithm>
+#include <exception>
 
 namespace invar {
 
 std::optional<ResultCache::Outputs> ResultCache::find(const std::string& key, std::uint64_t stream) {
-    const std::lock_guard lock(mutex_);
-    const auto found = by_key_.find(key);
+    std::unique_lock lock(mutex_);
+    auto found = by_key_.find(key);
+    if (found != by_key_.end() && found->second->stream == stream && found->second->passed) {
+        const std::shared_ptr<const Event> passed = found->second->passed;
+        lock.unlock();  // others may look meanwhile
+        std::exception_ptr error;
+        try {
+            passed->wait();
+        } catch (...) {
+            error = std::current_exception();
+        }
+        lock.lock();
+        found = by_key_.find(key);
+        if (found != by_key_.end() && found->second->passed == passed) {
+            if (error)
+                drop(found->second);
+            else
+                found->second->passed = nullptr;
+        }
+        if (error) std::rethrow_exception(error);
+    }
     if (found != by_key_.end()) {
         const Place entry = found->second;
         const bool same = entry->stream == stream && std::ranges::all_of(entry->results, [](const Result& r) {
@@ -26,8 +46,8 @@ std::optional<ResultCache::Outputs> ResultCache::find(const std::string& key, st
 }
 
 void ResultCache::keep(std::string key, std::vector<std::weak_ptr<const graph::Storage>> inputs,
-                       const Outputs& outputs, std::uint64_t stream) {
-    Entry made{std::move(key), std::move(inputs), outputs, {}, stream, 0};
+                       const Outputs& outputs, std::uint64_t stream, std::shared_ptr<const Event> passed) {
+    Entry made{std::move(key), std::move(inputs), outputs, {}, stream, std::move(passed), 0};
     for (const auto& [name, tensor] : outputs) {
         const std::shared_ptr<graph::Storage>& storage = tensor.node()->storage;
         made.results.push_back({storage, storage->overwritten});
@@ -52,6 +72,11 @@ void ResultCache::drop(Place entry) {
     bytes_ -= entry->bytes;
     by_key_.erase(entry->key);
     entries_.erase(entry);
+}
+
+void ResultCache::count_hit() {
+    const std::lock_guard lock(mutex_);
+    ++hits_;
 }
 
 void ResultCache::clear() {

@@ -9,6 +9,7 @@
 #include <unistd.h>
 #include <xxhash.h>
 
+#include <atomic>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
@@ -78,8 +79,8 @@ public:
     }
 
 private:
-    static int& serial() {
-        static int serial = 0;
+    static std::atomic<int>& serial() {  // several threads compile at a time
+        static std::atomic<int> serial = 0;
         return serial;
     }
     fs::path path_;

@@ -68,8 +68,8 @@ struct FaultsOff {
     ~FaultsOff() { set_faults(""); }
 };
 
-// One failed request to the driver is recovered by trimming; two in a row are an error of their type. Wherever it
-// strikes, the next attempt gives the right answer.
+// One failed request to the driver is recovered by trimming, two by waiting for the work in flight; four in a row are an
+// error of their type. Wherever it strikes, the next attempt gives the right answer.
 TEST(Faults, OutOfMemoryAtEveryAllocation) {
     const FaultsOff off;
     const std::vector<std::int32_t> want = some_tokens();
@@ -80,7 +80,11 @@ TEST(Faults, OutOfMemoryAtEveryAllocation) {
         EXPECT_EQ(some_tokens(), want) << "one failure at " << n;
         ++recovered;
         find_device()->allocator().trim();
-        set_faults("oom@" + std::to_string(n) + ",oom@" + std::to_string(n + 1));
+        const std::string twice = "oom@" + std::to_string(n) + ",oom@" + std::to_string(n + 1);
+        set_faults(twice);
+        EXPECT_EQ(some_tokens(), want) << "two failures at " << n;
+        find_device()->allocator().trim();
+        set_faults(twice + ",oom@" + std::to_string(n + 2) + ",oom@" + std::to_string(n + 3));
         try {
             EXPECT_EQ(some_tokens(), want);
         } catch (const OutOfMemory& e) {
@@ -88,7 +92,7 @@ TEST(Faults, OutOfMemoryAtEveryAllocation) {
             EXPECT_NE(std::string(e.what()).find("bytes"), std::string::npos) << e.what();
         }
         set_faults("");
-        EXPECT_EQ(some_tokens(), want) << "after two failures at " << n;
+        EXPECT_EQ(some_tokens(), want) << "after four failures at " << n;
     }
     EXPECT_GT(recovered, 0);
     EXPECT_GT(failed, 0);

@@ -10,6 +10,7 @@
 
 #include "base/half.h"
 #include "program/builder.h"
+#include "program/launch.h"
 #include "program/run_helper.h"
 #include "program/writer.h"
 #include "support/heap_counter.h"
@@ -193,6 +194,31 @@ TEST(Aliasing, TwoStridedStoresIntoOneBuffer) {  // as rotary embeddings do
                 ASSERT_EQ(x[q], x0[p] - x0[q]);
             }
     }
+}
+
+TEST(LaunchSizes, BlocksHoldTheCountOrAreRefused) {
+    const Program one = assemble(".program p\n.param u: u32*\n.block 1\nSTG.u32 [u + gid], 1"),
+                  any = assemble(".program p\n.param u: u32*\nBAR.SYNC\nSTG.u32 [u + gid], 1");
+    const auto error = [](const Program& p, std::int64_t count, const std::optional<GridDims>& block) {
+        try {
+            (void)choose_sizes(p, count, {}, block, 1024);
+        } catch (const InvalidArgument& e) {
+            return std::string(e.what());
+        }
+        return std::string();
+    };
+    EXPECT_EQ(choose_sizes(one, 0x7fffffff, {}, {}, 1024).grid, (GridDims{0x7fffffff, 1, 1}));
+    EXPECT_NE(error(one, 3'000'000'000, {}).find("a count of 3000000000 takes 3000000000 blocks of 1 lanes"),
+              std::string::npos);
+    EXPECT_NE(error(any, INT64_MAX, GridDims{32, 32, 1}).find("give a larger block"), std::string::npos);
+    EXPECT_EQ(choose_sizes(any, 3'000'000'000, {}, {}, 1024).grid, (GridDims{11'718'750, 1, 1}));
+    // Whatever the block: its lanes are not multiplied before it is checked.
+    EXPECT_NE(
+        error(any, 5, GridDims{0xffffffff, 0xffffffff, 1}).find("a block of (4294967295, 4294967295, 1)"),
+        std::string::npos);
+    EXPECT_NE(error(any, 5, GridDims{0xffffffff, 0xffffffff, 0xffffffff}).find("a block of"),
+              std::string::npos);
+    EXPECT_NE(error(any, 5, GridDims{0, 1, 1}).find("a block of (0, 1, 1)"), std::string::npos);
 }
 
 TEST(Uniform, ScalarsImmediatesAndStoresOfThem) {

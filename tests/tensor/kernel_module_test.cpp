@@ -165,6 +165,43 @@ TEST(KernelModule, OutputsBeginAsZerosOrAsTheirInput) {
     EXPECT_EQ(part["c"].to_vector<float>(), want);
 }
 
+TEST(KernelModule, AnOutputThatIsReadBeginsAsZeros) {
+    // Each index is stored to, but loaded before that.
+    const KernelModule module = KernelModule::from_text(
+        ".program next\n.param y: f32*\nLDG.f32 v, [y + gid]\nADD.f32 w, v, 1\nSTG.f32 [y + gid], w\n",
+        "cpu");
+    { (void)tensor(Floats(100, 9)).to_bytes(); }  // memory that is taken again
+    EXPECT_EQ(module.run({.outputs = {{"y", Shape{100}}}})["y"].to_vector<float>(), Floats(100, 1));
+}
+
+TEST(KernelModule, ConstantAddressesOfViewsAreChecked) {
+    const KernelModule module = KernelModule::from_text(
+        ".program pick\n.param x: f32* strided\n.param y: f32*\nLDG.f32 u, [x + gid]\nLDG.f32 v, [x + 5]\n"
+        "ADD.f32 w, u, v\nSTG.f32 [y + gid], w\n",
+        "cpu");
+    const auto run = [&](const Tensor& x) {
+        return module.run({.inputs = {{"x", x}}, .outputs = {{"y", Shape{3}}}})["y"];
+    };
+    const Tensor whole = tensor(counting(6));
+    EXPECT_NE(message_of<InvalidArgument>([&] {
+                  (void)run(tensor({1, 2, 3}));
+              }).find("'x' of shape (3,) holds 3 elements, the launch needs 6"),
+              std::string::npos);
+    EXPECT_THROW((void)run(whole.slice(0, 0, 5, 2)), InvalidArgument);         // reaches five
+    const Tensor far = Tensor::of(counting(9), {9}, "cpu").slice(0, 1, 8, 3);  // 1, 4, 7
+    EXPECT_EQ(run(far).to_vector<float>(), (Floats{7, 10, 13}));  // the element five behind the lowest: 6
+}
+
+TEST(KernelModule, AnEmptyStridedOutputMayBeLong) {
+    const KernelModule module = KernelModule::from_text(kAddViews, "cpu");
+    constexpr std::int64_t kLong = std::int64_t{1} << 40;
+    const Tensor none = tensor({}).reshape(Shape{0, 1, 1});
+    const ProgramResult r =
+        module.run({.inputs = {{"a", none}, {"b", none}}, .outputs = {{"c", Shape{0, kLong, kLong}}}});
+    EXPECT_EQ(r["c"].shape(), (Shape{0, kLong, kLong}));
+    EXPECT_EQ(r["c"].elements(), 0);
+}
+
 TEST(KernelModule, StridedParametersTakeViewsAsTheyLie) {
     const KernelModule module = KernelModule::from_text(kAddViews, "cpu");
     const Tensor a = Tensor::of(counting(12), {3, 4}, "cpu"), row = tensor({100, 200, 300}),
@@ -451,6 +488,47 @@ TEST_F(Deferred, WhatIsHeldForWorkInFlightIsBounded) {
     }
     EXPECT_LT(most, std::uint64_t{1200} << 20);  // 64 groups of 16 MiB, of 2400 in all
     module.synchronize();
+}
+
+TEST_F(Deferred, InputsOfWorkInFlightAreBoundedToo) {
+    const KernelModule module = KernelModule::from_text(
+        ".program first\n.param x: f32*\n.param y: f32*\nLDG.f32 u, [x + 0]\nSTG.f32 [y + gid], u\n",
+        device_);
+    std::uint64_t most = 0;
+    for (int i = 0; i < 600; ++i) {
+        const Tensor large = Tensor::empty(DType::f32, {1 << 20}, device_);  // waits for nothing
+        (void)module.run({.inputs = {{"x", large}}, .outputs = {{"y", Shape{1}}}});
+        most = std::max(most, device_->allocator().statistics().bytes_in_use);
+    }
+    EXPECT_LT(most, std::uint64_t{1200} << 20);  // of 2400 in all
+    module.synchronize();
+}
+
+TEST_F(Deferred, TensorsFindRoomBehindTheWorkInFlight) {
+    const KernelModule module = KernelModule::from_text(kAdd, device_);
+    Tensor a = Tensor::of(Floats(3'000'000), {3'000'000}, "null:1");
+    (void)module.run(call(a));
+    a = {};
+    device_->allocator().trim();
+    set_faults("oom@1,oom@2");
+    EXPECT_NO_THROW((void)Tensor::empty(DType::f32, {7'000'000}, device_));
+    EXPECT_NE(log().find("launch add"), std::string::npos);  // was waited for
+    device_->allocator().trim();
+    set_faults("oom@1,oom@2,oom@3,oom@4");
+    EXPECT_THROW((void)Tensor::empty(DType::f32, {7'000'000}, device_), OutOfMemory);
+    set_faults("");
+}
+
+TEST(KernelModule, TheCpuHoldsNothingBehindACall) {
+    const KernelModule module = KernelModule::from_text(kAdd, "cpu");
+    module.synchronize();
+    CachingAllocator& allocator = find_device("cpu")->allocator();
+    const std::uint64_t before = allocator.statistics().bytes_in_use;
+    {
+        const Tensor a = tensor(counting(1000));
+        (void)module.run({.inputs = {{"a", a}, {"b", a}}, .outputs = {{"c", Like{"a"}}}});
+    }
+    EXPECT_EQ(allocator.statistics().bytes_in_use, before);
 }
 
 TEST(KernelModule, AFailedLaunchLeavesTheNextOneRight) {

@@ -176,6 +176,17 @@ TEST_F(Reuse, OldResultsMakeRoom) {
     EXPECT_EQ(off.reuse_statistics().entries, 0u);
 }
 
+TEST_F(Reuse, KeptResultsMakeRoomForACall) {
+    const KernelModule module = KernelModule::from_text(kScale, device_, {.reuse = true});
+    const Tensor x = numbers(8), large = numbers(5'000'003);
+    (void)module.run(scaled(x, 1));
+    device_->allocator().trim();
+    set_faults("oom@1,oom@2,oom@3,oom@4");
+    EXPECT_NO_THROW((void)module.run(scaled(large, 1)));
+    set_faults("");
+    EXPECT_FALSE(module.run(scaled(x, 1)).reused);
+}
+
 TEST_F(Reuse, InputsAreHeldWeakly) {
     const KernelModule module = KernelModule::from_text(kScale, device_, {.reuse = true});
     const Tensor kept = numbers(8);
@@ -188,6 +199,31 @@ TEST_F(Reuse, InputsAreHeldWeakly) {
     EXPECT_EQ(module.reuse_statistics().bytes, 4000u);
     (void)module.run(scaled(kept, 1));
     EXPECT_EQ(module.reuse_statistics().bytes, 32u);
+}
+
+// "null:1" works when it is waited for, so that a result is under way until then.
+TEST_F(Reuse, ResultsAreGivenOutBehindTheirWork) {
+    const std::shared_ptr<Device> later = find_device("null:1");
+    const KernelModule module = KernelModule::from_text(kScale, later, {.reuse = true});
+    module.synchronize();
+    const Tensor x = Tensor::of(std::vector<float>(8, 1), {8}, "null:1");
+    later->launch_log()->clear();
+    set_faults("launch@scale");
+    (void)module.run(scaled(x, 2));
+    EXPECT_THROW((void)module.run(scaled(x, 2)), LaunchFailed);  // not the result of what failed
+    set_faults("");
+    EXPECT_FALSE(module.run(scaled(x, 2)).reused);
+    EXPECT_TRUE(module.run(scaled(x, 2)).reused);
+    EXPECT_TRUE(module.run(scaled(x, 2)).reused);
+    EXPECT_EQ(later->launch_log()->text(),
+              "launch scale grid=1,1,1 block=1,1,1 shared=0 buffers=32,32 params=32\n");
+    // Calls of one batch wait for nothing: what is the same is launched once.
+    later->launch_log()->clear();
+    const auto batch = module.run_batch(std::vector{scaled(x, 3), scaled(x, 3)});
+    EXPECT_TRUE(!batch[0].reused && batch[1].reused);
+    EXPECT_EQ(batch[0]["y"].node(), batch[1]["y"].node());
+    EXPECT_EQ(later->launch_log()->text(), "");
+    module.synchronize();
 }
 
 TEST_F(Reuse, ResultsOfAFailedStreamAreForgotten) {
@@ -206,7 +242,7 @@ TEST_F(Reuse, ResultsOfAFailedStreamAreForgotten) {
     const Tensor big = Tensor::of(std::vector<float>(3'000'001, 1), {3'000'001}, "cpu");
     const std::vector<ProgramCall> calls = {scaled(x, 7), scaled(big, 7)};
     cpu->allocator().trim();
-    set_faults("oom@1,oom@2,oom@3,oom@4,oom@5,oom@6");
+    set_faults("oom@1,oom@2,oom@3,oom@4,oom@5,oom@6,oom@7,oom@8,oom@9,oom@10,oom@11,oom@12");
     EXPECT_THROW((void)module.run_batch(calls), OutOfMemory);
     set_faults("");
     EXPECT_FALSE(module.run(scaled(x, 7)).reused);
