@@ -289,7 +289,7 @@ TEST(Linear, IsRefusedWhereNothingFusesIt) {
     s.k = 8;
     s.n[0] = 8;
     s.w_row[0] = s.y_row[0] = s.x_row = 8;
-    EXPECT_EQ(fuses_linear(device(), s), !on_cpu());
+    EXPECT_EQ(fuses_linear(device(), s), on_cuda());
     s.m = 1000;
     EXPECT_FALSE(fuses_linear(device(), s));
     EXPECT_THROW(plan_linear(device(), s), Unsupported);

@@ -19,8 +19,9 @@
 namespace invar::opencl {
 namespace {
 
-constexpr std::size_t kMaxBuffers = 32;  // of one launch
-constexpr std::size_t kAskEvery = 32;    // unfinished commands
+constexpr std::size_t kMaxBuffers = 32;                    // of one launch
+constexpr std::size_t kAskEvery = 32;                      // unfinished commands
+constexpr std::size_t kMostFilled = std::size_t{1} << 30;  // bytes, by one command
 constexpr std::uint64_t kNever = std::numeric_limits<std::uint64_t>::max();
 
 static_assert(kGridFaultWords == kFaultWords);
@@ -300,10 +301,15 @@ public:
     void fill(BufferRef dst, std::uint8_t value) override {
         begin_call();
         const cl_mem to = own_buffer(dst, "destination of a fill").handle();
-        if (!dst.size) return;
-        cl_event event = nullptr;
-        const cl_int result = driver().fill(queue_, to, &value, 1, dst.offset, dst.size, 0, nullptr, &event);
-        submit(result, event, "a fill of " + bytes_text(dst.size));
+        // In pieces: NVIDIA's driver 580 refuses fills of more than 2 GiB (error -9999).
+        for (std::size_t at = 0; at < dst.size; at += kMostFilled) {
+            const std::size_t bytes = std::min(kMostFilled, dst.size - at);
+            cl_event event = nullptr;
+            const cl_int result =
+                driver().fill(queue_, to, &value, 1, dst.offset + at, bytes, 0, nullptr, &event);
+            submit(result, event, "a fill of " + bytes_text(dst.size));
+            if (result != kSuccess) return;
+        }
     }
 
     std::unique_ptr<Event> record() override {
