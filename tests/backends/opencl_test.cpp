@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the opencl backend does beyond the contract of streams (stream_contract_test.cpp), on the first OpenCL device: its
 // calling convention, typed errors, the disk cache, and that it declines what opencl_declines.txt lists and nothing else.
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <filesystem>
@@ -295,6 +296,19 @@ TEST_F(OpenclTest, TheWholeMachineSeesItsDevices) {
     EXPECT_GE(p.shared_memory_bytes, 16u << 10);
     EXPECT_EQ(find_device("opencl:0"), device);
     EXPECT_THROW(find_device("opencl:99"), NoDevice);
+}
+
+TEST_F(OpenclTest, LargeFillsEndWhereTheyShould) {
+    const std::size_t bytes = (std::size_t{257} << 20) + 3, place = 5;
+    const auto buffer = device->allocate_raw(bytes + 16);
+    stream->fill(buffer->ref(0), 1);
+    stream->fill({buffer.get(), place, bytes}, 0xab);
+    std::vector<std::uint8_t> all(bytes + 16);
+    stream->download(all.data(), buffer->ref(), all.size());
+    stream->synchronize();
+    EXPECT_EQ(std::count(all.begin(), all.end(), 0xab), static_cast<std::ptrdiff_t>(bytes));
+    EXPECT_EQ(std::count(all.begin(), all.begin() + place, 1), 5);
+    EXPECT_EQ(std::count(all.end() - 11, all.end(), 1), 11);
 }
 
 // DEV-7: whatever the backend declines is in the table, and nothing in the table works.

@@ -19,9 +19,20 @@
 namespace invar::opencl {
 namespace {
 
-constexpr std::size_t kMaxBuffers = 32;                    // of one launch
-constexpr std::size_t kAskEvery = 32;                      // unfinished commands
-constexpr std::size_t kMostFilled = std::size_t{1} << 30;  // bytes, by one command
+constexpr std::size_t kMaxBuffers = 32;  // of one launch
+constexpr std::size_t kAskEvery = 32;    // unfinished commands
+// Larger fills, and those that end beyond 2 GiB, are done by a kernel: NVIDIA's driver (580) takes their sizes and places as
+// 32 bits.
+constexpr std::size_t kLargeFill = std::size_t{256} << 20;  // bytes
+struct FillWords {
+    cl_ulong bytes, value;
+};
+constexpr const char* kFillSource = R"(
+typedef struct { ulong bytes, value; } FillWords;
+kernel void fill(global uchar* ym, ulong yo, FillWords p) {
+    for (ulong i = get_global_id(0); i < p.bytes; i += get_global_size(0)) ym[yo + i] = (uchar)p.value;
+}
+)";
 constexpr std::uint64_t kNever = std::numeric_limits<std::uint64_t>::max();
 
 static_assert(kGridFaultWords == kFaultWords);
@@ -301,15 +312,13 @@ public:
     void fill(BufferRef dst, std::uint8_t value) override {
         begin_call();
         const cl_mem to = own_buffer(dst, "destination of a fill").handle();
-        // In pieces: NVIDIA's driver 580 refuses fills of more than 2 GiB (error -9999).
-        for (std::size_t at = 0; at < dst.size; at += kMostFilled) {
-            const std::size_t bytes = std::min(kMostFilled, dst.size - at);
-            cl_event event = nullptr;
-            const cl_int result =
-                driver().fill(queue_, to, &value, 1, dst.offset + at, bytes, 0, nullptr, &event);
-            submit(result, event, "a fill of " + bytes_text(dst.size));
-            if (result != kSuccess) return;
+        if (dst.size >= kLargeFill || dst.offset > INT32_MAX - dst.size) {
+            fill_by_kernel(to, dst, value);
+            return;
         }
+        cl_event event = nullptr;
+        const cl_int result = driver().fill(queue_, to, &value, 1, dst.offset, dst.size, 0, nullptr, &event);
+        submit(result, event, "a fill of " + bytes_text(dst.size));
     }
 
     std::unique_ptr<Event> record() override {
@@ -511,6 +520,18 @@ private:
         read_faults(faults_->handle(), nullptr);
     }
 
+    void fill_by_kernel(cl_mem to, const BufferRef& dst, std::uint8_t value) {
+        if (!fills_)
+            fills_ = build_source(context_, "fill", SourceText{"opencl", kFillSource, {}}, "-cl-std=CL1.2");
+        auto& kernel = dynamic_cast<OpenclKernel&>(fills_->kernel("fill"));
+        LaunchConfig config;
+        config.grid.x = 1 << 12;
+        config.block.x = static_cast<std::uint32_t>(std::min<std::size_t>(kernel.max_threads(), 256));
+        const Argument argument{to, dst.offset};
+        const FillWords words{dst.size, value};
+        start("fill", kernel, config, std::span(&argument, 1), std::as_bytes(std::span(&words, 1)), false);
+    }
+
     void check_sizes(const OpenclKernel& kernel, const LaunchConfig& config) const {
         const auto refuse = [&](const std::string& why) {
             const auto dim = [](const Dim3& d) {
@@ -568,6 +589,7 @@ private:
     // words stay 0 until a kernel claims them, and from then on the stream has failed.
     std::optional<Filled> faults_, grid_faults_;
     bool unread_faults_ = false;
+    std::shared_ptr<LoadedModule> fills_;  // of large pieces, compiled when first needed
     std::vector<std::shared_ptr<const std::vector<FaultText>>> learned_;  // by progress_
 };
 
