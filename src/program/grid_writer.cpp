@@ -333,8 +333,8 @@ private:
     const Program& p_;
     std::vector<int> buffers_, scalars_;
     bool opencl_, metal_;
-    bool
-        spaces_;  // atomics have a name for each address space, warps meet through scratch memory, faults are numbers
+    // Atomics have a name for each address space, warps meet through scratch memory, faults are numbers.
+    bool spaces_;
     TileWriter tiles_;
     std::uint32_t filled_ = 0;  // tiles that lanes have not met behind since they were copied
     std::size_t depth_ = 1;

@@ -13,7 +13,8 @@
 namespace invar::test {
 
 // One device for the process. Its streams run every call at once; each launch takes the next order of lanes: forward, reverse,
-// shuffled with a seed of its own, and every other launch of strided buffers the kernel with 64-bit arithmetic. It takes programs and sources in 'metal'. Call it only where why_no_msl() is empty.
+// shuffled with a seed of its own, and every other launch of strided buffers the kernel with 64-bit arithmetic. It takes
+// programs and sources in 'metal'. Call it only where why_no_msl() is empty.
 std::shared_ptr<Device> software_metal_device();
 
 // Skips the test where sources cannot be compiled, or fails it where they must.

@@ -13,22 +13,6 @@ extern const char* const kGatherParams;
 extern const char* const kGatherCudaSource;
 
 namespace gather {
-// Where nothing is converted, elements are words of their size.
-const char* element_of(DType t, bool converted) {
-    if (converted) return kernel_type(t);
-    switch (size_of(t)) {
-        case 1: return "u8";
-        case 2: return "u16";
-        case 4: return "u32";
-        default: return "u64";
-    }
-}
-
-std::array<std::size_t, 12> buffers_of(const GatherSpec& s) {
-    return {bytes_of(extent(s.rows, s.table_row, s.columns), s.table), bytes_of(s.count, s.index),
-            bytes_of(s.count * s.columns, s.y)};
-}
-
 void plan_cuda(const GatherSpec& s, KernelCall& call) {
     constexpr std::int64_t kThreads = 256;
     const bool converted = s.table != s.y;

@@ -15,37 +15,15 @@ extern const char* const kReduceCudaRow;
 namespace reduce {
 namespace {
 
-constexpr std::int64_t kCudaChunk = 16384, kMostChunks = 4096, kFewChunks = 32,
+constexpr std::int64_t kFewChunks = 32,
                        kCombining = 1024;  // as in cuda.cu
 constexpr std::int64_t kThreads = 256;
 constexpr std::int64_t kMostBlocks = 1 << 20;
 
 }  // namespace
 
-DType accumulator(const ReduceSpec& s) {
-    if (s.x == DType::f64) return DType::f64;
-    if (is_float(s.x)) return DType::f32;
-    if (s.op == Reduction::mean) return DType::f64;
-    return is_unsigned_int(s.x) || s.x == DType::pred ? DType::u64 : DType::i64;
-}
-
-std::size_t partials_bytes(DType a, std::int64_t results, std::int64_t chunks) {
-    const std::int64_t partial = size_of(a) == 8 ? 24 : 16;
-    return static_cast<std::size_t>(checked_mul(checked_mul(results, chunks, "reduce"), partial, "reduce"));
-}
-
-std::array<std::size_t, 12> row_buffers(const RowSpec& s) {
-    std::array<std::size_t, 12> bytes = {bytes_of(extent(s.rows, s.x_row, s.n), s.x),
-                                         bytes_of(extent(s.rows, s.y_row, s.n), s.y)};
-    std::size_t b = 2;
-    if (s.has_weight) bytes[b++] = bytes_of(s.n, s.weight);
-    if (s.has_bias) bytes[b++] = bytes_of(s.n, s.weight);
-    return bytes;
-}
-
 void plan_reduce_cuda(const ReduceSpec& s, KernelCall& call) {
-    std::int64_t chunk = kCudaChunk;
-    while (ceil_div(s.n, chunk) > kMostChunks) chunk *= 2;
+    const std::int64_t chunk = chunk_of(s);
     const std::int64_t chunks = std::max<std::int64_t>(1, ceil_div(s.n, chunk));
     const std::int64_t results = s.outer * s.inner;
     const bool chunked = chunks > 1 && results > 0;

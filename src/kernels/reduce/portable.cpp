@@ -15,14 +15,12 @@ extern const char* const kReducePortableRow;
 namespace reduce {
 namespace {
 
-// An axis is cut into chunks of at least kChunk elements, and into at most kMostChunks.
-constexpr std::int64_t kChunk = 16384, kMostChunks = 4096, kThreads = 256;
+constexpr std::int64_t kThreads = 256;  // as in the sources
 
 }  // namespace
 
 void plan_reduce_portable(const Device& device, const ReduceSpec& s, KernelCall& call) {
-    std::int64_t chunk = kChunk;
-    while (ceil_div(s.n, chunk) > kMostChunks) chunk *= 2;
+    const std::int64_t chunk = chunk_of(s);
     const std::int64_t chunks = std::max<std::int64_t>(1, ceil_div(s.n, chunk)), results = s.outer * s.inner;
     const bool chunked = chunks > 1 && results > 0;
     const DType a = accumulator(s);

@@ -163,8 +163,9 @@ void plan_reduce_cuda(const ReduceSpec& spec, KernelCall& call);
 void plan_row_cuda(const RowSpec& spec, KernelCall& call);
 void plan_reduce_portable(const Device& device, const ReduceSpec& spec, KernelCall& call);
 void plan_row_portable(const RowSpec& spec, KernelCall& call);
-// What sources have in common: the type that an axis is accumulated in, the bytes of the partial results of its chunks,
+// What sources have in common: the elements of a chunk of the axis, the type that it is accumulated in, the bytes of the partial results of its chunks,
 // and the least bytes of the buffers of a row operation.
+std::int64_t chunk_of(const ReduceSpec& spec);
 DType accumulator(const ReduceSpec& spec);
 std::size_t partials_bytes(DType accumulator, std::int64_t results, std::int64_t chunks);
 std::array<std::size_t, 12> row_buffers(const RowSpec& spec);
