@@ -204,6 +204,15 @@ void add_bench(CLI::App& root, std::function<int()>& chosen) {
                                          "What devices can do: memory, copies, launches, operators",
                                          run_bench_device, chosen);
     add_output(device.app, device.arguments->output);
+    Command<BenchKernelsArguments> kernels(
+        bench, "kernels", "Products, norms and reductions at a model's shapes, beside the ceilings",
+        run_bench_kernels, chosen);
+    kernels.app.add_flag(
+        "--tune", kernels.arguments->tune,
+        "Metal: first try the shapes of tiles that the kernels take, and keep the fastest for this machine");
+    kernels.app.add_flag("--small", kernels.arguments->small,
+                         "Small sizes: to try the command, not the device");
+    add_output(kernels.app, kernels.arguments->output);
 }
 
 CLI::Option* add_texts(CLI::App& app, const std::string& name, std::vector<std::string>& texts,

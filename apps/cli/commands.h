@@ -77,6 +77,12 @@ struct BenchDeviceArguments : CommonArguments {
     Output output = Output::md;
 };
 
+struct BenchKernelsArguments : CommonArguments {
+    bool tune = false;
+    bool small = false;
+    Output output = Output::md;
+};
+
 struct AsmArguments : CommonArguments {
     std::string file;
     std::string target;                            // emit
@@ -96,6 +102,7 @@ int run_tokenize(const TokenizeArguments& arguments);
 int run_detokenize(const DetokenizeArguments& arguments);
 int run_bench_model(const BenchModelArguments& arguments);
 int run_bench_device(const BenchDeviceArguments& arguments);
+int run_bench_kernels(const BenchKernelsArguments& arguments);
 int run_asm_check(const AsmArguments& arguments);
 int run_asm_emit(const AsmArguments& arguments);
 int run_asm_save(const AsmArguments& arguments);

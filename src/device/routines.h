@@ -9,7 +9,8 @@
 namespace invar {
 
 // "gemm": y[b, i, j] = sum over p of x[b, i, p] * w[b, p, j]  (+ bias[j]) (+ residual[b, i, j]), sums in f32, rounded once.
-// Buffers: x, w, y, then bias if there is one, then residual if there is one, then a workspace of kGemmWorkspaceBytes.
+// Buffers: x, w, y, then bias if there is one, then residual if there is one, then a workspace of kGemmWorkspaceBytes
+// where the device wants one (CUDA).
 // x, w and y: one type of f16, bf16 and f32, or y f32 with 16-bit x and w; bias and residual have the type of y. Strides
 // in elements, the inner one 1; w is (n, k) when transposed, else (k, n). grid and block of the launch play no part.
 inline constexpr std::size_t kGemmWorkspaceBytes = std::size_t{32} << 20;

@@ -2,6 +2,7 @@
 // Modules of source text, one for each set of definitions.
 #include "kernels/source.h"
 
+#include <array>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -9,6 +10,8 @@
 namespace invar::kernels {
 
 extern const char* const kCudaPrelude;      // cuda_prelude.cu
+extern const char* const kMetalPrelude;     // metal_prelude.k
+extern const char* const kPortableMetal;    // portable_metal.k
 extern const char* const kPortableOpencl;   // portable_opencl.k
 extern const char* const kPortablePrelude;  // portable_prelude.k
 
@@ -26,7 +29,8 @@ Made& made() {
 const Module* module_of(const char* language, const char* name, std::string_view prelude,
                         std::initializer_list<const char*> parts, Definitions definitions, int oldest,
                         std::span<const FaultText> faults, bool exact) {
-    std::string title = name, head;
+    // Metal's headers come before the definitions, whose names of one letter are names of theirs too.
+    std::string title = name, head = std::string_view(language) == "metal" ? "#include <metal_stdlib>\n" : "";
     for (const auto& [key, value] : definitions) {
         title += std::string(" ") + value;
         head += std::string("#define ") + key + " " + value + "\n";
@@ -65,9 +69,12 @@ const char* kernel_type(DType type) {
 }
 
 const char* digits(std::int64_t number) {
-    static constexpr const char* kNumbers[] = {"0", "1",  "2",  "3",  "4",  "5",  "6",  "7", "8",
-                                               "9", "10", "11", "12", "13", "14", "15", "16"};
-    return kNumbers[number];
+    static const auto texts = [] {
+        std::array<std::string, 1025> all;
+        for (std::size_t i = 0; i < all.size(); ++i) all[i] = std::to_string(i);
+        return all;
+    }();
+    return texts[static_cast<std::size_t>(number)].c_str();
 }
 
 const Module* cuda_module(const char* name, std::initializer_list<const char*> parts, Definitions definitions,
@@ -75,11 +82,20 @@ const Module* cuda_module(const char* name, std::initializer_list<const char*> p
     return module_of("cuda", name, kCudaPrelude, parts, definitions, oldest, {}, false);
 }
 
-const Module* portable_module(const char* name, std::initializer_list<const char*> parts,
-                              Definitions definitions, std::initializer_list<FaultText> faults, bool exact) {
-    static const std::string prelude = std::string(kPortableOpencl) + kPortablePrelude;
-    return module_of("opencl", name, prelude, parts, definitions, 0, std::span(faults.begin(), faults.size()),
-                     exact);
+const Module* portable_module(const Device& device, const char* name,
+                              std::initializer_list<const char*> parts, Definitions definitions,
+                              std::initializer_list<FaultText> faults, bool exact) {
+    static const std::string opencl = std::string(kPortableOpencl) + kPortablePrelude;
+    static const std::string metal = std::string(kPortableMetal) + kPortablePrelude;
+    const bool for_metal = is_metal(device);
+    return module_of(for_metal ? "metal" : "opencl", name, for_metal ? metal : opencl, parts, definitions, 0,
+                     std::span(faults.begin(), faults.size()), exact);
+}
+
+const Module* metal_module(const char* name, std::initializer_list<const char*> parts,
+                           Definitions definitions, std::initializer_list<FaultText> faults) {
+    return module_of("metal", name, kMetalPrelude, parts, definitions, 0,
+                     std::span(faults.begin(), faults.size()), false);
 }
 
 std::vector<const Module*> source_modules(std::string_view language) {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The sources of the families: how a variant becomes a module. A source is a prelude, the family's parameter structs
 // (shared with the host through a header of plain C) and its kernels, behind the definitions that make the variant.
-// There are two kinds: CUDA C++, tuned; and portable C (portable.k), which a prelude makes OpenCL C of.
+// There are three kinds: CUDA C++ and the Metal Shading Language, tuned; and portable C (portable.k), which a prelude makes
+// OpenCL C or Metal of.
 #pragma once
 
 #include <initializer_list>
@@ -18,12 +19,15 @@ namespace invar::kernels {
 
 inline bool is_cuda(const Device& device) { return device.kernel_language() == "cuda"; }
 // Whether the device's language is one that portable kernels are written for.
-inline bool is_portable(const Device& device) { return device.kernel_language() == "opencl"; }
+inline bool is_portable(const Device& device) {
+    return device.kernel_language() == "opencl" || device.kernel_language() == "metal";
+}
+inline bool is_metal(const Device& device) { return device.kernel_language() == "metal"; }
 
 // "f32", "bf16", "i64", ...: what the preludes call a type; pred is u8.
 const char* kernel_type(DType type);
 inline const char* flag(bool on) { return on ? "1" : "0"; }
-// Small numbers as definitions have them; at most 16.
+// Numbers up to 1024 as definitions have them.
 const char* digits(std::int64_t number);
 
 using Definitions = std::initializer_list<std::pair<const char*, const char*>>;
@@ -31,11 +35,14 @@ using Definitions = std::initializer_list<std::pair<const char*, const char*>>;
 // least compute capability, times 10.
 const Module* cuda_module(const char* name, std::initializer_list<const char*> parts, Definitions definitions,
                           int oldest = 80);
-// The same in the portable kind. faults: what its kernels report; exact: they need divisions and square roots that are
-// correctly rounded (SourceText).
-const Module* portable_module(const char* name, std::initializer_list<const char*> parts,
-                              Definitions definitions, std::initializer_list<FaultText> faults = {},
-                              bool exact = false);
+// The same in the portable kind, in the device's language. faults: what its kernels report; exact: they need divisions and
+// square roots that are correctly rounded (SourceText).
+const Module* portable_module(const Device& device, const char* name,
+                              std::initializer_list<const char*> parts, Definitions definitions,
+                              std::initializer_list<FaultText> faults = {}, bool exact = false);
+// Tuned for Metal: behind the words of metal_prelude.k.
+const Module* metal_module(const char* name, std::initializer_list<const char*> parts,
+                           Definitions definitions, std::initializer_list<FaultText> faults = {});
 
 // Every module made so far in that language: what a process can ask a compiler for.
 INVAR_API std::vector<const Module*> source_modules(std::string_view language);

@@ -97,8 +97,8 @@ public:
         out_ += p_.name + "_grid(";
         for (std::size_t b = 0; b < buffers_.size(); ++b) {
             const std::string n = std::to_string(b);
-            out_ += d_.memory + element(b) + "* " + (opencl_ ? "m" + n + ", u64 f" + n : "b" + n) +
-                    (metal_ ? written_binding(b) : "") + ", ";
+            out_ += written_pointer(parameter(buffers_[b]), d_.memory, metal_) + " " +
+                    (opencl_ ? "m" + n + ", u64 f" + n : "b" + n) + (metal_ ? written_binding(b) : "") + ", ";
         }
         out_ += last_arguments(words) + ") {\n";
         head(words);

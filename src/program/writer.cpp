@@ -66,8 +66,8 @@ private:
     std::string buffer_arguments(bool declare, bool bind = false) const {
         std::string text;
         for (std::size_t b = 0; b < buffers_.size(); ++b)
-            text += (declare ? d_.memory + written_storage(parameter(buffers_[b]).dtype) + "* " : "") + "b" +
-                    std::to_string(b) + (bind ? written_binding(b) : "") + ", ";
+            text += (declare ? written_pointer(parameter(buffers_[b]), d_.memory, d_.bindings) + " " : "") +
+                    "b" + std::to_string(b) + (bind ? written_binding(b) : "") + ", ";
         return text;
     }
 

@@ -22,6 +22,11 @@ std::string written_value(DType t, const std::string& word) {
     return "(" + std::string(dtype_name(t)) + ")" + word;
 }
 
+std::string written_pointer(const Parameter& buffer, const char* memory, bool says_const) {
+    return memory + std::string(says_const && !writes(buffer.access) ? "const " : "") +
+           written_storage(buffer.dtype) + "*";
+}
+
 std::string written_binding(std::size_t number) { return " [[buffer(" + std::to_string(number) + ")]]"; }
 
 std::string written_load(DType t, const std::string& raw) {

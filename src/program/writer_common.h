@@ -16,6 +16,9 @@ std::string written_bits(std::uint64_t value, const char* end);
 std::string written_storage(DType t);
 // A value of the compute type from an expression of 64 bits.
 std::string written_value(DType t, const std::string& word);
+// The address space and type of a pointer to a buffer's elements; in Metal a buffer that is only read says so, by which a stream
+// knows what must wait for what.
+std::string written_pointer(const Parameter& buffer, const char* memory, bool says_const);
 // How Metal numbers the buffer arguments of a kernel: " [[buffer(0)]]".
 std::string written_binding(std::size_t number);
 // What was read from memory as a register holds it, and back: raw is an expression of the storage type.

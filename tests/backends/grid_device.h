@@ -13,9 +13,7 @@
 #include "base/env.h"
 #include "device/allocator.h"
 #include "program/grid_cases.h"
-#if defined(INVAR_HAS_METALSIM)
-#include "metalsim/software_metal.h"
-#endif
+#include "support/metal_device.h"
 
 namespace invar::test {
 
@@ -27,13 +25,8 @@ protected:
             device_ = first_cuda_device();
             why_ = "no CUDA device here";
         } else if (name == "metal") {
-#if defined(INVAR_HAS_METALSIM)
-            why_ = why_no_msl();
-            if (why_.empty()) device_ = software_metal_device();
-            EXPECT_TRUE(device_ || !msl_required()) << why_;
-#else
-            why_ = "the software Metal device is not built on this system";
-#endif
+            device_ = first_metal_device(why_);
+            EXPECT_TRUE(device_ || !metal_required()) << why_;
         } else {
             device_ = first_opencl_device(why_);
             EXPECT_TRUE(device_ || env_string("INVAR_REQUIRE_OPENCL").empty()) << why_;

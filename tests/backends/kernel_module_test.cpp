@@ -11,6 +11,7 @@
 #include "backends/cuda_device.h"
 #include "backends/opencl_device.h"
 #include "program/examples.h"
+#include "support/metal_device.h"
 
 namespace invar::test {
 namespace {
@@ -38,7 +39,10 @@ class ModuleOnDevice : public testing::TestWithParam<std::string> {
 protected:
     void SetUp() override {
         std::string why = "no CUDA device here";
-        device_ = GetParam() == "cuda" ? first_cuda_device() : first_opencl_device(why);
+        device_ = GetParam() == "cuda"    ? first_cuda_device()
+                  : GetParam() == "metal" ? first_metal_device(why)
+                                          : first_opencl_device(why);
+        if (GetParam() == "metal" && !device_ && metal_required()) FAIL() << why;
         if (GetParam() == "opencl" && !device_ && !env_string("INVAR_REQUIRE_OPENCL").empty()) FAIL() << why;
         if (!device_) GTEST_SKIP() << why;
     }
@@ -129,7 +133,7 @@ TEST_P(ModuleOnDevice, ErrorsOfALaunchComeAtTheWait) {
     EXPECT_NO_THROW(module.synchronize());
 }
 
-INSTANTIATE_TEST_SUITE_P(Devices, ModuleOnDevice, testing::Values("cuda", "opencl"),
+INSTANTIATE_TEST_SUITE_P(Devices, ModuleOnDevice, testing::Values("cuda", "opencl", "metal"),
                          [](const auto& info) { return info.param; });
 
 }  // namespace

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// Pointwise programs on the software Metal device against the interpreter (program_matrix.h), and what the writer refuses to
+// Pointwise programs on the Metal device (support/metal_device.h) against the interpreter (program_matrix.h), and what the writer refuses to
 // write in Metal.
 #include <string>
 
 #include <gtest/gtest.h>
 
+#include "backends/declines.h"
 #include "backends/program_matrix.h"
-#include "metalsim/software_metal.h"
 #include "program/grid.h"
 #include "program/writer.h"
+#include "support/metal_device.h"
 
 namespace invar::test {
 namespace {
@@ -55,7 +56,8 @@ TEST(MetalWriter, AddressesThatDependOnDataAreDeclined) {
 TEST(MetalWriter, ArgumentsAreNumberedInTheOrderOfTheProgram) {
     const std::string text =
         metal(".program p\n.param a: f32*\n.param b: f16*\nLDG.f16 x, [b + gid]\nSTG.f32 [a + gid], x\n");
-    EXPECT_NE(text.find("kernel void p_flat(device f32* b0 [[buffer(0)]], device u16* b1 [[buffer(1)]], "
+    EXPECT_NE(text.find("kernel void p_flat(device f32* b0 [[buffer(0)]], device const u16* b1 "
+                        "[[buffer(1)]], "
                         "constant const p_words& p [[buffer(2)]], "),
               std::string::npos);
 }
@@ -63,8 +65,11 @@ TEST(MetalWriter, ArgumentsAreNumberedInTheOrderOfTheProgram) {
 class MetalProgramTest : public ProgramOnDevice {
 protected:
     void SetUp() override {
-        INVAR_NEEDS_METALSIM();
-        use(software_metal_device());
+        std::string why;
+        const auto metal = first_metal_device(why);
+        if (!metal && metal_required()) FAIL() << why;
+        if (!metal) GTEST_SKIP() << why;
+        use(metal);
     }
 };
 
@@ -95,6 +100,11 @@ TEST_F(MetalProgramTest, MemoryOfAThreadgroupThatNoDeviceHasIsDeclined) {
         ".program p\n.param a: f32*\n.shared s: f32[7936]\nLDG.f32 x, [a + gid]\nSTS.f32 [s + gid], x\n"
         "RED.add.block.f32 x, x\nSTG.f32 [a + gid], x\n";
     EXPECT_THROW(device->compile({"large", ProgramText{text}}), Unsupported);
+}
+
+// Whatever the backend declines is in the table, and nothing in the table works.
+TEST_F(MetalProgramTest, DeclinesWhatTheTableListsAndNothingElse) {
+    EXPECT_EQ(declined_by(*device, true), table_of_declines("metal_declines.txt"));
 }
 
 }  // namespace

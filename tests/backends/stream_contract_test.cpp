@@ -30,6 +30,11 @@ Module contract_module(const Device& device) {
                        {}}};
     if (device.kernel_language() == "opencl")
         return {"contract", SourceText{"opencl", "kernel void first() {}\nkernel void second() {}\n", {}}};
+    if (device.kernel_language() == "metal")
+        return {
+            "contract",
+            SourceText{
+                "metal", "#include <metal_stdlib>\nkernel void first() {}\nkernel void second() {}\n", {}}};
     return {"contract", NativeEntries{{{"first", &do_nothing}, {"second", &do_nothing}}}};
 }
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""bench model and bench device: that every form of output is there, whole and plausible. Not how fast anything is."""
+"""bench model, bench device and bench kernels: that every form of output is there, whole and plausible. Not how fast anything is."""
 
 import csv
 import io
@@ -69,6 +69,21 @@ class BenchDevice(CliTest):
             self.assertGreater(figures[name]["median"], 0, name)
         # A request served from the cache does not go to the driver.
         self.assertLess(figures["allocate 1 MiB, from the cache"]["median"], 50)
+
+
+class BenchKernels(CliTest):
+    def test_json_and_table(self):
+        result = self.good_json("bench", "kernels", "--small", "--device", "cpu")
+        self.assertEqual(result["device"]["name"], "cpu")
+        self.assertEqual(len(result["figures"]), 24)
+        for figure in result["figures"]:
+            self.assertGreater(figure["microseconds"], 0)
+            self.assertGreater(figure.get("gigabytes_per_second", 0) + figure.get("tflop_per_second", 0), 0)
+            self.assertTrue("share_of_copy_bandwidth" in figure or "share_of_fastest_product" in figure)
+        self.assertEqual(max(f.get("share_of_fastest_product", 0) for f in result["figures"]), 1)
+
+    def test_tuning_is_for_metal(self):
+        self.bad(1, "bench", "kernels", "--small", "--tune", "--device", "cpu", words=["--tune chooses the tiles of Metal kernels"])
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import struct
 import subprocess
 import time
 import unittest
+from pathlib import Path
 
 from runner import BINARY, MODELS, TINY, TOKENIZERS, CliTest
 
@@ -84,6 +85,21 @@ class Generate(CliTest):
             with self.subTest(dtype=dtype):
                 self.assertEqual(len(self.good_json("generate", LLAMA, "--tokens", "1,2,3", "--max-tokens", 4, "--ignore-eos",
                                                     "--dtype", dtype)["tokens"]), 4)
+
+    # Through the module of the backend and the software device; kept out of the releases, so the tests know where it is.
+    def test_metal_gives_the_tokens_of_the_cpu(self):
+        modules = os.environ.get("INVAR_METAL_MODULES", "")
+        if not Path(modules, "invar-metal.so").exists():
+            self.assertFalse(os.environ.get("INVAR_REQUIRE_METALSIM"), "the backend metal was not built")
+            self.skipTest("the backend metal was not built")
+        arguments = ["generate", TINY, "--prompt", "Once upon", "--greedy", "--max-tokens", 8]
+        for dtype in ("f32", "bf16"):
+            with self.subTest(dtype=dtype):
+                cpu = self.good_json(*arguments, "--dtype", dtype, "--device", "cpu")
+                metal = self.good_json(*arguments, "--dtype", dtype, "--device", "metal",
+                                       environment={"INVAR_MODULE_DIR": modules})
+                self.assertEqual(metal["tokens"], cpu["tokens"])
+                self.assertEqual(len(cpu["tokens"]), 8)
 
     def test_stdout_has_the_text_only(self):
         code, out, err = self.invar("generate", LLAMA, "--tokens", "1,2,3", "--max-tokens", 8, "--ignore-eos", "--verbose")

@@ -145,6 +145,7 @@ inline Device& device() {
 inline bool on_cpu() { return device().kernel_language() == "native"; }
 inline bool on_cuda() { return device().kernel_language() == "cuda"; }
 inline bool on_opencl() { return device().kernel_language() == "opencl"; }
+inline bool on_metal() { return device().kernel_language() == "metal"; }
 
 inline ThreadPool& pool(int threads = 2) {
     static ThreadPool one(1), two(2), five(5);

@@ -8,7 +8,7 @@
 #include <gtest/gtest.h>
 
 #include "metalsim/msl_source.h"
-#include "metalsim/software_metal.h"
+#include "metalsim/needs_metalsim.h"
 
 namespace invar::test {
 namespace {
@@ -22,9 +22,11 @@ class MslLibraryTest : public testing::Test {
 protected:
     void SetUp() override { INVAR_NEEDS_METALSIM(); }
     static void run(const std::string& source, const char* kernel, const Dim3& grid, const Dim3& block,
-                    std::vector<void*> buffers, const MslSchedule& schedule = {}) {
+                    const std::vector<void*>& buffers, const MslSchedule& schedule = {}) {
         const MslLibrary library(kHead + source);
-        run_msl(library.kernel(kernel), grid, block, buffers, schedule);
+        std::vector<MslBuffer> bound;
+        for (void* const data : buffers) bound.push_back({data, std::size_t{1} << 20});
+        run_msl(library.kernel(kernel), {grid, block, {}, bound, {}, schedule, nullptr});
     }
     // The compiler's log, or "" where it takes the source.
     static std::string refused(const std::string& source) {
@@ -150,13 +152,16 @@ TEST_F(MslLibraryTest, LaunchesThatDoNotFitAreRefused) {
                              "[[kernel, max_total_threads_per_threadgroup(8)]] void k(device uint* out "
                              "[[buffer(2)]]) { out[0] = 1; }");
     std::uint32_t word = 0;
-    void* const buffers[] = {nullptr, nullptr, &word};
-    EXPECT_THROW(run_msl(library.kernel("k"), {1}, {9}, buffers), InvalidArgument);
-    EXPECT_THROW(run_msl(library.kernel("k"), {0}, {1}, buffers), InvalidArgument);
-    EXPECT_THROW(run_msl(library.kernel("k"), {1}, {1}, std::span(buffers).first(2)), InvalidArgument);
+    const MslBuffer buffers[] = {{}, {}, {&word, sizeof word}};
+    const auto run = [&](const Dim3& grid, const Dim3& block, std::size_t bound) {
+        run_msl(library.kernel("k"), {grid, block, {}, std::span(buffers).first(bound)});
+    };
+    EXPECT_THROW(run({1}, {9}, 3), InvalidArgument);
+    EXPECT_THROW(run({0}, {1}, 3), InvalidArgument);
+    EXPECT_THROW(run({1}, {1}, 2), InvalidArgument);
     EXPECT_THROW(library.kernel("other"), InvalidArgument);
     EXPECT_EQ(word, 0u);
-    run_msl(library.kernel("k"), {1}, {8}, buffers);
+    run({1}, {8}, 3);
     EXPECT_EQ(word, 1u);
 }
 
@@ -234,14 +239,14 @@ TEST(MslTranslation, KeepsLinesAndFindsArguments) {
         "t;\n}\n"
         "kernel void b() {}\n");
     ASSERT_EQ(t.kernels.size(), 2u);
-    EXPECT_EQ(t.kernels[0].name, "a");
+    EXPECT_EQ(t.kernels[0].function, "a");
     EXPECT_EQ(t.kernels[0].most_lanes, 64u);
     ASSERT_EQ(t.kernels[0].arguments.size(), 2u);
     EXPECT_EQ(t.kernels[0].arguments[0].attribute, "buffer");
     EXPECT_EQ(t.kernels[0].arguments[0].index, 3u);
     EXPECT_EQ(t.kernels[0].arguments[1].attribute, "thread_position_in_grid");
     EXPECT_EQ(t.kernels[1].arguments.size(), 0u);
-    EXPECT_NE(t.text.find("{\n  MSL_MEMORY(a) threadgroup int t[4], u;\n  threadgroup int* p"),
+    EXPECT_NE(t.text.find("{\n  MSL_MEMORY threadgroup int t[4], u;\n  threadgroup int* p"),
               std::string::npos);
 }
 

@@ -14,9 +14,7 @@
 #include "base/half.h"
 #include "program/examples.h"
 #include "program/grid_helper.h"
-#if defined(INVAR_HAS_METALSIM)
-#include "metalsim/software_metal.h"
-#endif
+#include "support/metal_device.h"
 
 namespace invar {
 namespace {
@@ -37,12 +35,10 @@ class Examples : public testing::TestWithParam<std::string> {
 protected:
     void SetUp() override {
         if (GetParam() != "metal") return;
-#if defined(INVAR_HAS_METALSIM)
-        INVAR_NEEDS_METALSIM();
-        device_ = test::software_metal_device();
-#else
-        GTEST_SKIP() << "the software Metal device is not built on this system";
-#endif
+        std::string why;
+        device_ = test::first_metal_device(why);
+        if (!device_ && test::metal_required()) FAIL() << why;
+        if (!device_) GTEST_SKIP() << why;
     }
 
     void launch(const Program& p, std::vector<NativeBuffer> buffers, const test::Bits& scalars, GridDims grid,

@@ -3,8 +3,8 @@
 // asked to run (Device::launch_log), from which golden tests of schedules are made, and it shows the rest of the
 // library what a device with its own memory and its own time does. Never chosen by "auto".
 //
-// Devices: "null" runs inline; "null:1" is deferred, work is done when it is waited for; "null:cuda" takes what a CUDA
-// device takes, so that the schedules and sources of one can be looked at without it.
+// Devices: "null" runs inline; "null:1" is deferred, work is done when it is waited for; "null:cuda" and
+// "null:metal" take what a CUDA device and one of Metal's take, so that their schedules and sources can be looked at without them.
 // Environment: INVAR_NULL_DEFERRED=1 makes every stream made from then on deferred; INVAR_NULL_MEMORY, bytes of memory
 // that a device has (1 TiB where unset; read at every allocation); INVAR_NULL_LOG, a file to which the log is appended
 // (read when the backend is loaded).
@@ -78,12 +78,12 @@ public:
 
     bool supports(Feature feature) const override {
         switch (feature) {
-            case Feature::f64:
+            case Feature::f64: return language_ != "metal";
             case Feature::programs:
             case Feature::capture: return true;
             case Feature::native: return language_ == "null";
             case Feature::clusters:
-            case Feature::library: return language_ != "null";
+            case Feature::library: return language_ == "cuda";
             case Feature::host_visible:
             case Feature::wrap_host:
             case Feature::arithmetic: return false;
@@ -122,7 +122,8 @@ public:
         const std::string log_file = env_string("INVAR_NULL_LOG");
         devices_ = {std::make_shared<NullDevice>("null", "null", false, log_file),
                     std::make_shared<NullDevice>("null:1", "null", true, log_file),
-                    std::make_shared<NullDevice>("null:cuda", "cuda", false, log_file)};
+                    std::make_shared<NullDevice>("null:cuda", "cuda", false, log_file),
+                    std::make_shared<NullDevice>("null:metal", "metal", false, log_file)};
     }
     std::string_view name() const override { return "null"; }
     std::string unavailable_reason() const override { return {}; }

@@ -138,15 +138,11 @@ bool fuses_decode_cuda(const DecodeSpec& s) { return s.attention.tokens == 1 && 
 
 void plan_decode_cuda(const Device& device, const DecodeSpec& s, KernelCall& call) {
     const AttentionSpec& a = s.attention;
-    const KvLayout& c = a.cache;
     AttentionParams p = attention_params(a);
     p.k_head = s.k_head;
     p.v_head = s.v_head;
     plan_tokens(device, a, &s, longest_of(a), p, call);
-    call.buffer_bytes = attention_buffers(a);
-    call.buffer_bytes[7] = bytes_of(extent(c.kv_heads, s.k_head, c.head_dim), a.q);
-    call.buffer_bytes[8] = bytes_of(extent(c.kv_heads, s.v_head, c.head_dim), a.q);
-    if (s.rotary) call.buffer_bytes[9] = call.buffer_bytes[10] = bytes_of(c.head_dim / 2, DType::f32);
+    call.buffer_bytes = decode_buffers(s);
     call.set_params(p);
 }
 

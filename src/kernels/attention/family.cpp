@@ -74,7 +74,7 @@ KernelCall plan_kv_append(const Device& device, const KvAppendSpec& s) {
         return call;
     }
     if (is_portable(device)) {
-        attention::plan_kv_append_portable(s, call);
+        attention::plan_kv_append_portable(device, s, call);
         return call;
     }
     call.module = native_module(device, module(), kFamily);
@@ -91,8 +91,12 @@ KernelCall plan_attention(const Device& device, const AttentionSpec& s) {
         attention::plan_attention_cuda(device, s, call);
         return call;
     }
+    if (is_metal(device)) {
+        attention::plan_attention_metal(device, s, call);
+        return call;
+    }
     if (is_portable(device)) {
-        attention::plan_attention_portable(s, call);
+        attention::plan_attention_portable(device, s, call);
         return call;
     }
     call.module = native_module(device, module(), kFamily);
@@ -115,6 +119,7 @@ KernelCall plan_attention(const Device& device, const AttentionSpec& s) {
 }
 
 bool fuses_decode(const Device& device, const DecodeSpec& s) {
+    if (is_metal(device)) return attention::fuses_decode_metal(s);
     return is_cuda(device) && attention::fuses_decode_cuda(s);
 }
 
@@ -126,7 +131,10 @@ KernelCall plan_decode(const Device& device, const DecodeSpec& s) {
     if (!fuses_decode(device, s))
         throw Unsupported("attention: " + device.name() + " has no kernel that appends, rotates and attends");
     KernelCall call;
-    attention::plan_decode_cuda(device, s, call);
+    if (is_metal(device))
+        attention::plan_decode_metal(s, call);
+    else
+        attention::plan_decode_cuda(device, s, call);
     return call;
 }
 

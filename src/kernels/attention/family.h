@@ -18,8 +18,8 @@
 // alone, not on the batch or on how prompts are chunked. The bits are the same on every target with fused
 // multiply-add; SSE4 has none and rounds twice. Other devices have kernels for single tokens and for prompts, each of
 // them with these properties (src/kernels/attention/cuda_*.cu): there the bits of a token also depend on which of the two
-// its call takes, by the number of its tokens. In portable C (portable.k) there is one kernel for both, with splits of 128 slots
-// and a tree over the threads of a block.
+// its call takes, by the number of its tokens; so on Metal (metal_*.k). In portable C (portable.k) there is one kernel for
+// both, with splits of 128 slots and a tree over the threads of a block.
 #pragma once
 
 #include <cstdint>

@@ -60,6 +60,15 @@ std::array<std::size_t, 12> attention_buffers(const AttentionSpec& s) {
             s.mask_columns > 0 ? words(c.table_rows * s.mask_columns) : 0};
 }
 
+std::array<std::size_t, 12> decode_buffers(const DecodeSpec& s) {
+    const KvLayout& c = s.attention.cache;
+    std::array<std::size_t, 12> bytes = attention_buffers(s.attention);
+    bytes[7] = bytes_of(extent(c.kv_heads, s.k_head, c.head_dim), s.attention.q);
+    bytes[8] = bytes_of(extent(c.kv_heads, s.v_head, c.head_dim), s.attention.q);
+    if (s.rotary) bytes[9] = bytes[10] = bytes_of(c.head_dim / 2, DType::f32);
+    return bytes;
+}
+
 std::array<std::size_t, 12> append_buffers(const KvAppendSpec& s) {
     const KvLayout& c = s.cache;
     return {rows_bytes(s.tokens, s.k_token, c.kv_heads, s.k_head, c.head_dim, s.kv),

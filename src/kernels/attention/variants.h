@@ -8,6 +8,7 @@
 #include <bit>
 #include <cstdint>
 
+#include "device/device_fault.h"
 #include "kernels/attention/family.h"
 #include "kernels/attention/params.h"
 #include "kernels/native.h"
@@ -53,9 +54,13 @@ void plan_kv_append_cuda(const KvAppendSpec& spec, KernelCall& call);
 void plan_attention_cuda(const Device& device, const AttentionSpec& spec, KernelCall& call);
 bool fuses_decode_cuda(const DecodeSpec& spec);
 void plan_decode_cuda(const Device& device, const DecodeSpec& spec, KernelCall& call);
+// On Metal; the specification has been checked.
+void plan_attention_metal(const Device& device, const AttentionSpec& spec, KernelCall& call);
+bool fuses_decode_metal(const DecodeSpec& spec);
+void plan_decode_metal(const DecodeSpec& spec, KernelCall& call);
 // In portable C; the specification has been checked.
-void plan_kv_append_portable(const KvAppendSpec& spec, KernelCall& call);
-void plan_attention_portable(const AttentionSpec& spec, KernelCall& call);
+void plan_kv_append_portable(const Device& device, const KvAppendSpec& spec, KernelCall& call);
+void plan_attention_portable(const Device& device, const AttentionSpec& spec, KernelCall& call);
 // What sources have in common: the slots that a call may reach, parameters, and the least bytes of the buffers (of the
 // attention: q to the mask).
 std::int64_t longest_of(const AttentionSpec& spec);
@@ -63,6 +68,15 @@ AttentionParams attention_params(const AttentionSpec& spec);
 AppendParams append_params(const KvAppendSpec& spec);
 std::array<std::size_t, 12> attention_buffers(const AttentionSpec& spec);
 std::array<std::size_t, 12> append_buffers(const KvAppendSpec& spec);
+std::array<std::size_t, 12> decode_buffers(const DecodeSpec& spec);
+// What kernels with a fault record report: numbers and texts.
+inline const std::initializer_list<FaultText> kCacheFaults = {
+    {200, DeviceFault::kLaunchFailed,
+     "attention: token {0} belongs to sequence {1}; the block table has {2} rows"},
+    {201, DeviceFault::kLaunchFailed,
+     "attention: token {0} of sequence {1} takes slot {2}; there is room for {3}"},
+    {202, DeviceFault::kLaunchFailed,
+     "attention: block table entry ({0}, {1}) is {2}; the cache has {3} blocks"}};
 
 void run_kv_append(const NativeLaunch& launch);
 void run_attention(const NativeLaunch& launch);

@@ -36,7 +36,7 @@ KernelCall plan_gather(const Device& device, const GatherSpec& s) {
         return call;
     }
     if (is_portable(device)) {
-        gather::plan_portable(s, call);
+        gather::plan_portable(device, s, call);
         return call;
     }
     call.module = native_module(device, module(), "gather");

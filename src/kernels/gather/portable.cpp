@@ -13,10 +13,10 @@ extern const char* const kGatherPortable;
 
 namespace gather {
 
-void plan_portable(const GatherSpec& s, KernelCall& call) {
+void plan_portable(const Device& device, const GatherSpec& s, KernelCall& call) {
     constexpr std::int64_t kThreads = 256;  // as in portable.k
     const bool converted = s.table != s.y;
-    call.module = portable_module("gather", {kGatherParams, kGatherPortable},
+    call.module = portable_module(device, "gather", {kGatherParams, kGatherPortable},
                                   {{"TABLE", element_of(s.table, converted)},
                                    {"Y", element_of(s.y, converted)},
                                    {"INDEX", kernel_type(s.index)},

@@ -27,11 +27,6 @@ constexpr std::int64_t kTile = 64;
 constexpr std::int64_t kMaxNormed = std::int64_t{64} << 10;
 constexpr std::uint32_t kMaxGridYz = 65535;
 
-const Module& gemm_module() {
-    static const Module m{"gemm", LibraryRoutine{"gemm"}};
-    return m;
-}
-
 // What the library takes with its fast kernels: one type, rows that begin at multiples of 16 bytes.
 bool suits_library(const MatmulSpec& s) {
     if (s.x != s.w || (s.y != s.x && s.y != DType::f32)) return false;
@@ -45,34 +40,6 @@ bool suits_library(const MatmulSpec& s) {
     // Rows that overlap or repeat are no matrix of the library's.
     return s.w_row >= (s.w_transposed ? s.k : s.n) && (s.m == 1 || (s.x_row >= s.k && s.y_row >= s.n)) &&
            (!s.has_residual || s.m == 1 || s.residual_row >= s.n);
-}
-
-KernelCall plan_library(const MatmulSpec& s) {
-    GemmParams p;
-    p.x = s.x;
-    p.w = s.w;
-    p.y = s.y;
-    p.w_transposed = s.w_transposed;
-    p.has_bias = s.has_bias;
-    p.has_residual = s.has_residual;
-    p.batch = s.batch;
-    p.m = s.m;
-    p.n = s.n;
-    p.k = s.k;
-    p.x_row = s.x_row;
-    p.x_batch = s.x_batch;
-    p.w_row = s.w_row;
-    p.w_batch = s.w_batch;
-    p.y_row = s.y_row;
-    p.y_batch = s.y_batch;
-    p.residual_row = s.residual_row;
-    p.residual_batch = s.residual_batch;
-    KernelCall call;
-    call.module = &gemm_module();
-    call.entry = "gemm";
-    call.workspace_bytes = kGemmWorkspaceBytes;
-    call.set_params(p);
-    return call;
 }
 
 KernelCall plan_tile(const MatmulSpec& s) {
@@ -95,26 +62,6 @@ KernelCall plan_tile(const MatmulSpec& s) {
     call.buffer_bytes = buffers_of(s);
     call.set_params(tile_params(s));
     return call;
-}
-
-// A plain product of few rows as one part.
-LinearSpec as_linear(const MatmulSpec& s) {
-    LinearSpec l;
-    l.x = s.x;
-    l.w = s.w;
-    l.y = s.y;
-    l.bias = s.bias;
-    l.residual = s.residual;
-    l.has_bias = s.has_bias;
-    l.has_residual = s.has_residual;
-    l.m = s.m;
-    l.k = s.k;
-    l.x_row = s.x_row;
-    l.residual_row = s.residual_row;
-    l.n[0] = s.n;
-    l.w_row[0] = s.w_row;
-    l.y_row[0] = s.y_row;
-    return l;
 }
 
 // How the linear kernel reads: rows of the weights that a warp forms at once, 16-byte loads in flight for each, and warps
@@ -177,56 +124,18 @@ KernelCall plan_rows(const LinearSpec& s, bool product_order) {
                    {static_cast<std::uint32_t>(kLinearThreads)},
                    static_cast<std::uint32_t>(normed),
                    true};
-    std::size_t b = 0;
-    const auto need = [&](std::int64_t elements, DType t) { call.buffer_bytes[b++] = bytes_of(elements, t); };
-    const auto need_early = [&](std::int64_t elements, DType t) {
-        call.early_buffers |= 1u << b;
-        need(elements, t);
-    };
-    need(extent(s.m, s.x_row, s.k), s.x);
-    if (s.has_norm) need_early(s.k, s.norm_weight);
-    for (std::int32_t i = 0; i < s.parts; ++i) {
-        need_early(extent(s.n[i], s.w_row[i], s.k), s.w);
-        if (product_order) need(extent(s.m, s.y_row[0], s.n[0]), s.y);
-        if (s.has_bias) need(s.n[i], s.bias);
-    }
-    if (s.has_residual) need(extent(s.m, s.residual_row, s.n[0]), s.residual);
-    for (std::int32_t i = 0; i < (gated ? 1 : s.parts) && !product_order; ++i)
-        need(extent(s.m, s.y_row[i], s.n[i]), s.y);
-    LinearParams p{};
-    p.k = s.k;
-    p.x_row = s.x_row;
-    p.residual_row = s.residual_row;
-    for (int i = 0; i < kMaxLinearParts; ++i) {
-        p.n[i] = i < s.parts ? s.n[i] : 0;
-        p.w_row[i] = s.w_row[i];
-        p.y_row[i] = s.y_row[i];
-    }
-    p.eps = s.eps;
-    call.set_params(p);
+    linear_arguments(s, product_order, call);
     return call;
 }
 
 }  // namespace
 
 bool fuses_linear_cuda(const Device& device, const LinearSpec& s) {
-    const auto storage = [](DType t) { return t == DType::f32 || t == DType::f16 || t == DType::bf16; };
-    for (const DType t : {s.x, s.w, s.y, s.bias, s.residual, s.norm_weight})
-        if (!storage(t)) return false;
     // Tensor cores win as soon as a weight meets a few rows, where the library takes the shape.
     bool library = device.supports(Feature::library) && size_of(s.w) == 2 && s.x == s.w && s.k % 8 == 0;
-    for (std::int32_t i = 0; i < s.parts; ++i) library = library && s.n[i] % 8 == 0;
-    if (s.m < 1 || s.m > (library ? kLinearRowsBesideLibrary : kLinearRows) || s.k < 1 || s.parts < 1 ||
-        s.parts > kMaxLinearParts)
-        return false;
-    if (s.gate != Gate::none && (s.parts != 2 || s.n[0] != s.n[1])) return false;
-    if (s.has_residual && (s.parts != 1 || s.gate != Gate::none)) return false;
-    std::int64_t rows = 0;
-    for (std::int32_t i = 0; i < s.parts; ++i) {
-        if (s.n[i] < 1 || s.n[i] > INT32_MAX || s.w_row[i] < 0) return false;
-        rows += s.n[i];
-    }
-    if (rows > INT32_MAX) return false;
+    for (std::int32_t i = 0; i < std::min(s.parts, kMaxLinearParts); ++i)
+        library = library && s.n[i] % 8 == 0;
+    if (!is_linear(s, library ? kLinearRowsBesideLibrary : kLinearRows)) return false;
     const auto normed = try_mul<std::int64_t>(s.m * static_cast<std::int64_t>(size_of(s.x)), s.k);
     return normed && (!s.has_norm || *normed <= kMaxNormed);
 }
@@ -236,7 +145,7 @@ KernelCall plan_linear_cuda(const LinearSpec& s) { return plan_rows(s, false); }
 KernelCall plan_cuda(const Device& device, const MatmulSpec& s) {
     if (s.batch == 1 && s.w_transposed && fuses_linear_cuda(device, as_linear(s)))
         return plan_rows(as_linear(s), true);
-    if (device.supports(Feature::library) && suits_library(s)) return plan_library(s);
+    if (device.supports(Feature::library) && suits_library(s)) return plan_library(s, kGemmWorkspaceBytes);
     return plan_tile(s);
 }
 

@@ -177,10 +177,14 @@ KernelCall plan_matmul(const Device& device, const MatmulSpec& spec) {
         matmul::check_spec(spec);
         return matmul::plan_cuda(device, spec);
     }
+    if (is_metal(device)) {
+        matmul::check_spec(spec);
+        return matmul::plan_metal(device, spec);
+    }
     if (is_portable(device)) {
         KernelCall call;
         matmul::check_spec(spec);
-        matmul::plan_portable(spec, call);
+        matmul::plan_portable(device, spec, call);
         return call;
     }
     const std::string_view language = device.kernel_language();
@@ -200,6 +204,7 @@ KernelCall plan_matmul(const Device& device, const MatmulSpec& spec) {
 }
 
 bool fuses_linear(const Device& device, const LinearSpec& spec) {
+    if (is_metal(device)) return matmul::fuses_linear_metal(spec);
     return is_cuda(device) && matmul::fuses_linear_cuda(device, spec);
 }
 
@@ -208,7 +213,7 @@ KernelCall plan_linear(const Device& device, const LinearSpec& spec) {
         throw Unsupported("matmul: device '" + device.name() + "' has no kernel for these " +
                           std::to_string(spec.parts) + " products of " + std::to_string(spec.m) +
                           " rows in one launch");
-    return matmul::plan_linear_cuda(spec);
+    return is_metal(device) ? matmul::plan_linear_metal(device, spec) : matmul::plan_linear_cuda(spec);
 }
 
 }  // namespace invar::kernels

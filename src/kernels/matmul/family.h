@@ -16,6 +16,8 @@
 //     In portable C pieces of 16 bytes are dealt out to 32 to 256 threads, by n, k and the type of w (portable_rows.k); more
 //     than 8 rows, and batches, are sums in ascending order of p (portable.k).
 //   (k, n) weights: one sum in ascending order of p with FMA. The same for every m.
+//     On Metal pieces of 16 bytes are dealt out to 32 to 256 lanes, by n, k and the type of w, for up to 8 rows
+//     (metal_linear.k); everything else is a chain of eights of p that a matrix unit adds (metal_gemm.k).
 //   matrix units: pairs of p within the order that the instruction defines.
 #pragma once
 

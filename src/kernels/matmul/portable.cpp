@@ -13,7 +13,7 @@ extern const char* const kMatmulPortableRows;
 
 namespace matmul {
 
-void plan_portable(const MatmulSpec& s, KernelCall& call) {
+void plan_portable(const Device& device, const MatmulSpec& s, KernelCall& call) {
     constexpr std::int64_t kThreads = 256, kTile = 64;  // as in the sources
     constexpr std::int64_t kFew = 8;                    // rows of x that a pass over the weights serves
     call.buffer_bytes = buffers_of(s);
@@ -22,7 +22,7 @@ void plan_portable(const MatmulSpec& s, KernelCall& call) {
                       *const bias = kernel_type(s.has_bias ? s.bias : DType::f32),
                       *const residual = kernel_type(s.has_residual ? s.residual : DType::f32);
     if (!s.w_transposed || s.batch != 1 || s.m < 1 || s.m > kFew) {
-        call.module = portable_module("matmul", {kMatmulParams, kMatmulPortable},
+        call.module = portable_module(device, "matmul", {kMatmulParams, kMatmulPortable},
                                       {{"X", x},
                                        {"W", w},
                                        {"Y", y},
@@ -42,7 +42,7 @@ void plan_portable(const MatmulSpec& s, KernelCall& call) {
     std::int64_t sharers = 32;
     while (sharers < kThreads && s.n < kEnoughThreads / sharers && s.k >= 2 * sharers * lanes) sharers *= 2;
     const std::int64_t loads = s.k / (sharers * lanes);
-    call.module = portable_module("matmul, few rows", {kMatmulParams, kMatmulPortableRows},
+    call.module = portable_module(device, "matmul, few rows", {kMatmulParams, kMatmulPortableRows},
                                   {{"X", x},
                                    {"W", w},
                                    {"Y", y},

@@ -68,14 +68,25 @@ bool have_bf16_tile();
 
 // Throws InvalidArgument unless the specification makes sense.
 void check_spec(const MatmulSpec& spec);
-// The calls on a CUDA device, and in portable C; the specification has been checked.
+// The calls on a CUDA device, in portable C, and on a Metal device; the specification has been checked.
 KernelCall plan_cuda(const Device& device, const MatmulSpec& spec);
 KernelCall plan_linear_cuda(const LinearSpec& spec);
 bool fuses_linear_cuda(const Device& device, const LinearSpec& spec);
-void plan_portable(const MatmulSpec& spec, KernelCall& call);
+void plan_portable(const Device& device, const MatmulSpec& spec, KernelCall& call);
+KernelCall plan_metal(const Device& device, const MatmulSpec& spec);
+KernelCall plan_linear_metal(const Device& device, const LinearSpec& spec);
+bool fuses_linear_metal(const LinearSpec& spec);
 // What sources have in common: the least bytes of the buffers, and the parameters of kernels for any product.
 std::array<std::size_t, 12> buffers_of(const MatmulSpec& spec);
 TileParams tile_params(const MatmulSpec& spec);
+// A product by the vendor's library (LibraryRoutine "gemm").
+KernelCall plan_library(const MatmulSpec& spec, std::size_t workspace_bytes);
+// A plain product of few rows as one part.
+LinearSpec as_linear(const MatmulSpec& spec);
+// Whether a kernel for up to that many rows of x, parts end to end in its grid, could take this.
+bool is_linear(const LinearSpec& spec, std::int64_t most_rows);
+// Sets the parameters and the least bytes of the buffers; product_order: buffers as plan_matmul has them, y behind w.
+void linear_arguments(const LinearSpec& spec, bool product_order, KernelCall& call);
 
 // Stores sums[0, count) as y[b, i, j0 + ...] after adding bias and residual; sums are overwritten.
 using FinishFunction = void (*)(const MatmulSpec& s, const Operands& o, std::int64_t b, std::int64_t i,

@@ -38,7 +38,7 @@ KernelCall plan_sample(const Device& device, const SampleSpec& s) {
         return call;
     }
     if (is_portable(device)) {
-        random::plan_sample_portable(s, call);
+        random::plan_sample_portable(device, s, call);
         return call;
     }
     call.module = native_module(device, module(), kFamily);
@@ -63,7 +63,7 @@ KernelCall plan_random(const Device& device, const RandomSpec& s) {
         return call;
     }
     if (is_portable(device)) {
-        random::plan_random_portable(s, call);
+        random::plan_random_portable(device, s, call);
         return call;
     }
     call.module = native_module(device, module(), kFamily);

@@ -19,9 +19,9 @@ constexpr std::uint32_t kArgument = DeviceFault::kInvalidArgument, kFailed = Dev
 
 }  // namespace
 
-void plan_sample_portable(const SampleSpec& s, KernelCall& call) {
+void plan_sample_portable(const Device& device, const SampleSpec& s, KernelCall& call) {
     call.module = portable_module(
-        "sample", {kRandomParams, kRandomPortablePhilox, kRandomPortableSample},
+        device, "sample", {kRandomParams, kRandomPortablePhilox, kRandomPortableSample},
         {{"LOGITS", kernel_type(s.logits)}},
         {{300, kArgument,
           "random: temperature of row {0} is out of range; it must be 0 or positive and finite"},
@@ -47,10 +47,11 @@ void plan_sample_portable(const SampleSpec& s, KernelCall& call) {
     call.set_params(p);
 }
 
-void plan_random_portable(const RandomSpec& s, KernelCall& call) {
+void plan_random_portable(const Device& device, const RandomSpec& s, KernelCall& call) {
     const bool normal = s.distribution == Distribution::normal;
-    call.module = portable_module("random", {kRandomParams, kRandomPortablePhilox, kRandomPortableFill},
-                                  {{"Y", kernel_type(s.y)}, {"NORMAL", flag(normal)}}, {}, normal);
+    call.module =
+        portable_module(device, "random", {kRandomParams, kRandomPortablePhilox, kRandomPortableFill},
+                        {{"Y", kernel_type(s.y)}, {"NORMAL", flag(normal)}}, {}, normal);
     call.entry = "fill";
     call.config = portable_launch(kThreads, ceil_div(ceil_div(s.count, 4), kThreads));
     call.buffer_bytes = {bytes_of(s.count, s.y)};

@@ -48,8 +48,8 @@ std::int64_t collect_at_least(const float* values, std::int64_t n, float cut, st
 void plan_sample_cuda(const SampleSpec& spec, KernelCall& call);
 void plan_random_cuda(const RandomSpec& spec, KernelCall& call);
 // In portable C; the specification has been checked.
-void plan_sample_portable(const SampleSpec& spec, KernelCall& call);
-void plan_random_portable(const RandomSpec& spec, KernelCall& call);
+void plan_sample_portable(const Device& device, const SampleSpec& spec, KernelCall& call);
+void plan_random_portable(const Device& device, const RandomSpec& spec, KernelCall& call);
 // What sources have in common: parameters, the workspace (never of 0 bytes: the kernels have an argument for it), and the
 // least bytes of the buffers.
 SampleParams sample_params(const SampleSpec& spec);

@@ -67,6 +67,10 @@ KernelCall plan_reduce(const Device& device, const ReduceSpec& s) {
         reduce::plan_reduce_cuda(s, call);
         return call;
     }
+    if (is_metal(device)) {
+        reduce::plan_reduce_metal(device, s, call);
+        return call;
+    }
     if (is_portable(device)) {
         reduce::plan_reduce_portable(device, s, call);
         return call;
@@ -104,8 +108,12 @@ KernelCall plan_row(const Device& device, const RowSpec& s) {
         reduce::plan_row_cuda(s, call);
         return call;
     }
+    if (is_metal(device)) {
+        reduce::plan_row_metal(s, call);
+        return call;
+    }
     if (is_portable(device)) {
-        reduce::plan_row_portable(s, call);
+        reduce::plan_row_portable(device, s, call);
         return call;
     }
     call.module = native_module(device, module(), kFamily);

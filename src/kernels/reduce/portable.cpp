@@ -29,7 +29,7 @@ void plan_reduce_portable(const Device& device, const ReduceSpec& s, KernelCall&
         throw Unsupported("reduce: " + device.name() + " has no double precision, which this reduction of " +
                           std::string(dtype_name(s.x)) +
                           " needs; cast to f32 before it or run it on the cpu");
-    call.module = portable_module("reduce", {kReduceParams, kReducePortable},
+    call.module = portable_module(device, "reduce", {kReduceParams, kReducePortable},
                                   {{"WITH_F64", flag(f64)},
                                    {"X", kernel_type(s.x)},
                                    {"Y", kernel_type(s.y)},
@@ -48,9 +48,9 @@ void plan_reduce_portable(const Device& device, const ReduceSpec& s, KernelCall&
     call.set_params(ReduceParams{s.outer, s.n, s.inner, chunks, chunk, s.correction});
 }
 
-void plan_row_portable(const RowSpec& s, KernelCall& call) {
+void plan_row_portable(const Device& device, const RowSpec& s, KernelCall& call) {
     const bool few = s.n <= 64;
-    call.module = portable_module("row", {kReduceParams, kReducePortableRow},
+    call.module = portable_module(device, "row", {kReduceParams, kReducePortableRow},
                                   {{"X", kernel_type(s.x)},
                                    {"Y", kernel_type(s.y)},
                                    {"G", kernel_type(s.has_weight || s.has_bias ? s.weight : DType::f32)},

@@ -158,11 +158,13 @@ void run(const NativeLaunch& launch, const ReduceSpec& s, Partial<A>* partials, 
 void run_reduce(const NativeLaunch& launch);        // f32, f16, bf16
 void run_reduce_typed(const NativeLaunch& launch);  // f64, integers, pred
 void run_row(const NativeLaunch& launch);
-// Fill in the call on a CUDA device, and in portable C; the specification has been checked.
+// Fill in the call on a CUDA device, on a Metal device, and in portable C; the specification has been checked.
 void plan_reduce_cuda(const ReduceSpec& spec, KernelCall& call);
 void plan_row_cuda(const RowSpec& spec, KernelCall& call);
 void plan_reduce_portable(const Device& device, const ReduceSpec& spec, KernelCall& call);
-void plan_row_portable(const RowSpec& spec, KernelCall& call);
+void plan_reduce_metal(const Device& device, const ReduceSpec& spec, KernelCall& call);
+void plan_row_metal(const RowSpec& spec, KernelCall& call);
+void plan_row_portable(const Device& device, const RowSpec& spec, KernelCall& call);
 // What sources have in common: the elements of a chunk of the axis, the type that it is accumulated in, the bytes of the partial results of its chunks,
 // and the least bytes of the buffers of a row operation.
 std::int64_t chunk_of(const ReduceSpec& spec);

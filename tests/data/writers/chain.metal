@@ -1,5 +1,5 @@
 struct chain_words { i64 w[8]; };
-PRIVATE void chain_run1(u64 i, device f32* b0, device f32* b1, device f32* b2, constant const chain_words& p) {
+PRIVATE void chain_run1(u64 i, device const f32* b0, device const f32* b1, device f32* b2, constant const chain_words& p) {
   f32 x0[1];
   for (int k = 0; k < 1; ++k) x0[k] = (b0 + i)[k];
   f32 r0[1];
@@ -28,7 +28,7 @@ PRIVATE void chain_run1(u64 i, device f32* b0, device f32* b1, device f32* b2, c
   for (int k = 0; k < 1; ++k) x2[k] = r9[k];
   for (int k = 0; k < 1; ++k) (b2 + i)[k] = x2[k];
 }
-PRIVATE void chain_run4(u64 i, device f32* b0, device f32* b1, device f32* b2, constant const chain_words& p) {
+PRIVATE void chain_run4(u64 i, device const f32* b0, device const f32* b1, device f32* b2, constant const chain_words& p) {
   f32 x0[4] __attribute__((aligned(16)));
   load16(x0, b0 + i);
   f32 r0[4];
@@ -68,7 +68,7 @@ PRIVATE void chain_run4(u64 i, device f32* b0, device f32* b1, device f32* b2, c
   for (int k = 0; k < 4; ++k) x2[k] = r9[k];
   store16(b2 + i, x2);
 }
-PRIVATE void chain_lane(u64 i, device f32* b0, device f32* b1, device f32* b2, constant const chain_words& p) {
+PRIVATE void chain_lane(u64 i, device const f32* b0, device const f32* b1, device f32* b2, constant const chain_words& p) {
   f32 x0[1];
   for (int k = 0; k < 1; ++k) x0[k] = (b0 + i)[k];
   f32 r0[1];
@@ -97,7 +97,7 @@ PRIVATE void chain_lane(u64 i, device f32* b0, device f32* b1, device f32* b2, c
   for (int k = 0; k < 1; ++k) x2[k] = r9[k];
   for (int k = 0; k < 1; ++k) (b2 + i)[k] = x2[k];
 }
-kernel void chain_flat(device f32* b0 [[buffer(0)]], device f32* b1 [[buffer(1)]], device f32* b2 [[buffer(2)]], constant const chain_words& p [[buffer(3)]], u32 place [[thread_position_in_grid]], u32 places [[threads_per_grid]]) {
+kernel void chain_flat(device const f32* b0 [[buffer(0)]], device const f32* b1 [[buffer(1)]], device f32* b2 [[buffer(2)]], constant const chain_words& p [[buffer(3)]], u32 place [[thread_position_in_grid]], u32 places [[threads_per_grid]]) {
   const u64 n = (u64)p.w[0], lanes = places;
   u64 i = place;
   if ((u64)b0 % 16 == 0 && (u64)b1 % 16 == 0 && (u64)b2 % 16 == 0) {
@@ -107,7 +107,7 @@ kernel void chain_flat(device f32* b0 [[buffer(0)]], device f32* b1 [[buffer(1)]
   }
   for (; i < n; i += lanes) chain_run1(i, b0, b1, b2, p);
 }
-kernel void chain_view(device f32* b0 [[buffer(0)]], device f32* b1 [[buffer(1)]], device f32* b2 [[buffer(2)]], constant const chain_words& p [[buffer(3)]], u32 place [[thread_position_in_grid]], u32 places [[threads_per_grid]]) {
+kernel void chain_view(device const f32* b0 [[buffer(0)]], device const f32* b1 [[buffer(1)]], device f32* b2 [[buffer(2)]], constant const chain_words& p [[buffer(3)]], u32 place [[thread_position_in_grid]], u32 places [[threads_per_grid]]) {
   const u64 n = (u64)p.w[0], lanes = places;
   u64 i = place;
   const int rank = (int)p.w[1];
@@ -121,7 +121,7 @@ kernel void chain_view(device f32* b0 [[buffer(0)]], device f32* b1 [[buffer(1)]
     chain_lane(i, b0, b1, b2, p);
   }
 }
-kernel void chain_view_wide(device f32* b0 [[buffer(0)]], device f32* b1 [[buffer(1)]], device f32* b2 [[buffer(2)]], constant const chain_words& p [[buffer(3)]], u32 place [[thread_position_in_grid]], u32 places [[threads_per_grid]]) {
+kernel void chain_view_wide(device const f32* b0 [[buffer(0)]], device const f32* b1 [[buffer(1)]], device f32* b2 [[buffer(2)]], constant const chain_words& p [[buffer(3)]], u32 place [[thread_position_in_grid]], u32 places [[threads_per_grid]]) {
   const u64 n = (u64)p.w[0], lanes = places;
   u64 i = place;
   const int rank = (int)p.w[1];

@@ -1,5 +1,5 @@
 struct nbody_words { i64 w[6]; };
-[[kernel, max_total_threads_per_threadgroup(128)]] void nbody_grid(device f32* b0 [[buffer(0)]], device f32* b1 [[buffer(1)]], device f32* b2 [[buffer(2)]], constant const nbody_words& p [[buffer(3)]], device i64* faults [[buffer(4)]], uint3 thread_at [[thread_position_in_threadgroup]], uint3 block_dim [[threads_per_threadgroup]], uint3 block_at [[threadgroup_position_in_grid]], uint3 grid_dim [[threadgroups_per_grid]]) {
+[[kernel, max_total_threads_per_threadgroup(128)]] void nbody_grid(device const f32* b0 [[buffer(0)]], device f32* b1 [[buffer(1)]], device f32* b2 [[buffer(2)]], constant const nbody_words& p [[buffer(3)]], device i64* faults [[buffer(4)]], uint3 thread_at [[thread_position_in_threadgroup]], uint3 block_dim [[threads_per_threadgroup]], uint3 block_at [[threadgroup_position_in_grid]], uint3 grid_dim [[threadgroups_per_grid]]) {
   const u32 tid = (u32)thread_at.x + (u32)block_dim.x * ((u32)thread_at.y + (u32)block_dim.y * (u32)thread_at.z);
   const u32 lanes = (u32)block_dim.x * (u32)block_dim.y * (u32)block_dim.z;
   const u64 number = (u64)block_at.x + (u64)grid_dim.x * ((u64)block_at.y + (u64)grid_dim.y * (u64)block_at.z);

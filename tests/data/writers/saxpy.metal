@@ -1,5 +1,5 @@
 struct saxpy_words { i64 w[9]; };
-PRIVATE void saxpy_run1(u64 i, device f32* b0, device f32* b1, constant const saxpy_words& p) {
+PRIVATE void saxpy_run1(u64 i, device const f32* b0, device f32* b1, constant const saxpy_words& p) {
   const f32 s0 = bits_f32((u64)p.w[8]);
   f32 x0[1];
   for (int k = 0; k < 1; ++k) x0[k] = (b0 + i)[k];
@@ -15,7 +15,7 @@ PRIVATE void saxpy_run1(u64 i, device f32* b0, device f32* b1, constant const sa
   for (int k = 0; k < 1; ++k) x2[k] = r2[k];
   for (int k = 0; k < 1; ++k) (b1 + i)[k] = x2[k];
 }
-PRIVATE void saxpy_run4(u64 i, device f32* b0, device f32* b1, constant const saxpy_words& p) {
+PRIVATE void saxpy_run4(u64 i, device const f32* b0, device f32* b1, constant const saxpy_words& p) {
   const f32 s0 = bits_f32((u64)p.w[8]);
   f32 x0[4] __attribute__((aligned(16)));
   load16(x0, b0 + i);
@@ -35,7 +35,7 @@ PRIVATE void saxpy_run4(u64 i, device f32* b0, device f32* b1, constant const sa
   for (int k = 0; k < 4; ++k) x2[k] = r2[k];
   store16(b1 + i, x2);
 }
-PRIVATE void saxpy_lane(u64 i, device f32* b0, device f32* b1, constant const saxpy_words& p) {
+PRIVATE void saxpy_lane(u64 i, device const f32* b0, device f32* b1, constant const saxpy_words& p) {
   const f32 s0 = bits_f32((u64)p.w[8]);
   f32 x0[1];
   for (int k = 0; k < 1; ++k) x0[k] = (b0 + i)[k];
@@ -51,7 +51,7 @@ PRIVATE void saxpy_lane(u64 i, device f32* b0, device f32* b1, constant const sa
   for (int k = 0; k < 1; ++k) x2[k] = r2[k];
   for (int k = 0; k < 1; ++k) (b1 + i)[k] = x2[k];
 }
-kernel void saxpy_flat(device f32* b0 [[buffer(0)]], device f32* b1 [[buffer(1)]], constant const saxpy_words& p [[buffer(2)]], u32 place [[thread_position_in_grid]], u32 places [[threads_per_grid]]) {
+kernel void saxpy_flat(device const f32* b0 [[buffer(0)]], device f32* b1 [[buffer(1)]], constant const saxpy_words& p [[buffer(2)]], u32 place [[thread_position_in_grid]], u32 places [[threads_per_grid]]) {
   const u64 n = (u64)p.w[0], lanes = places;
   u64 i = place;
   if ((u64)b0 % 16 == 0 && (u64)b1 % 16 == 0) {
@@ -61,7 +61,7 @@ kernel void saxpy_flat(device f32* b0 [[buffer(0)]], device f32* b1 [[buffer(1)]
   }
   for (; i < n; i += lanes) saxpy_run1(i, b0, b1, p);
 }
-kernel void saxpy_view(device f32* b0 [[buffer(0)]], device f32* b1 [[buffer(1)]], constant const saxpy_words& p [[buffer(2)]], u32 place [[thread_position_in_grid]], u32 places [[threads_per_grid]]) {
+kernel void saxpy_view(device const f32* b0 [[buffer(0)]], device f32* b1 [[buffer(1)]], constant const saxpy_words& p [[buffer(2)]], u32 place [[thread_position_in_grid]], u32 places [[threads_per_grid]]) {
   const u64 n = (u64)p.w[0], lanes = places;
   u64 i = place;
   const int rank = (int)p.w[1];
@@ -75,7 +75,7 @@ kernel void saxpy_view(device f32* b0 [[buffer(0)]], device f32* b1 [[buffer(1)]
     saxpy_lane(i, b0, b1, p);
   }
 }
-kernel void saxpy_view_wide(device f32* b0 [[buffer(0)]], device f32* b1 [[buffer(1)]], constant const saxpy_words& p [[buffer(2)]], u32 place [[thread_position_in_grid]], u32 places [[threads_per_grid]]) {
+kernel void saxpy_view_wide(device const f32* b0 [[buffer(0)]], device f32* b1 [[buffer(1)]], constant const saxpy_words& p [[buffer(2)]], u32 place [[thread_position_in_grid]], u32 places [[threads_per_grid]]) {
   const u64 n = (u64)p.w[0], lanes = places;
   u64 i = place;
   const int rank = (int)p.w[1];

@@ -1,5 +1,5 @@
 struct sigmoid_words { i64 w[8]; };
-PRIVATE void sigmoid_run1(u64 i, device u16* b0, device u16* b1, constant const sigmoid_words& p) {
+PRIVATE void sigmoid_run1(u64 i, device const u16* b0, device u16* b1, constant const sigmoid_words& p) {
   u16 x0[1];
   for (int k = 0; k < 1; ++k) x0[k] = (b0 + i)[k];
   f32 r0[1];
@@ -10,7 +10,7 @@ PRIVATE void sigmoid_run1(u64 i, device u16* b0, device u16* b1, constant const 
   for (int k = 0; k < 1; ++k) x1[k] = STG_f16(r1[k]);
   for (int k = 0; k < 1; ++k) (b1 + i)[k] = x1[k];
 }
-PRIVATE void sigmoid_run8(u64 i, device u16* b0, device u16* b1, constant const sigmoid_words& p) {
+PRIVATE void sigmoid_run8(u64 i, device const u16* b0, device u16* b1, constant const sigmoid_words& p) {
   u16 x0[8] __attribute__((aligned(16)));
   load16(x0, b0 + i);
   f32 r0[8];
@@ -24,7 +24,7 @@ PRIVATE void sigmoid_run8(u64 i, device u16* b0, device u16* b1, constant const 
   for (int k = 0; k < 8; ++k) x1[k] = STG_f16(r1[k]);
   store16(b1 + i, x1);
 }
-PRIVATE void sigmoid_lane(u64 i, device u16* b0, device u16* b1, constant const sigmoid_words& p) {
+PRIVATE void sigmoid_lane(u64 i, device const u16* b0, device u16* b1, constant const sigmoid_words& p) {
   u16 x0[1];
   for (int k = 0; k < 1; ++k) x0[k] = (b0 + i)[k];
   f32 r0[1];
@@ -35,7 +35,7 @@ PRIVATE void sigmoid_lane(u64 i, device u16* b0, device u16* b1, constant const 
   for (int k = 0; k < 1; ++k) x1[k] = STG_f16(r1[k]);
   for (int k = 0; k < 1; ++k) (b1 + i)[k] = x1[k];
 }
-kernel void sigmoid_flat(device u16* b0 [[buffer(0)]], device u16* b1 [[buffer(1)]], constant const sigmoid_words& p [[buffer(2)]], u32 place [[thread_position_in_grid]], u32 places [[threads_per_grid]]) {
+kernel void sigmoid_flat(device const u16* b0 [[buffer(0)]], device u16* b1 [[buffer(1)]], constant const sigmoid_words& p [[buffer(2)]], u32 place [[thread_position_in_grid]], u32 places [[threads_per_grid]]) {
   const u64 n = (u64)p.w[0], lanes = places;
   u64 i = place;
   if ((u64)b0 % 16 == 0 && (u64)b1 % 16 == 0) {
@@ -45,7 +45,7 @@ kernel void sigmoid_flat(device u16* b0 [[buffer(0)]], device u16* b1 [[buffer(1
   }
   for (; i < n; i += lanes) sigmoid_run1(i, b0, b1, p);
 }
-kernel void sigmoid_view(device u16* b0 [[buffer(0)]], device u16* b1 [[buffer(1)]], constant const sigmoid_words& p [[buffer(2)]], u32 place [[thread_position_in_grid]], u32 places [[threads_per_grid]]) {
+kernel void sigmoid_view(device const u16* b0 [[buffer(0)]], device u16* b1 [[buffer(1)]], constant const sigmoid_words& p [[buffer(2)]], u32 place [[thread_position_in_grid]], u32 places [[threads_per_grid]]) {
   const u64 n = (u64)p.w[0], lanes = places;
   u64 i = place;
   const int rank = (int)p.w[1];
@@ -59,7 +59,7 @@ kernel void sigmoid_view(device u16* b0 [[buffer(0)]], device u16* b1 [[buffer(1
     sigmoid_lane(i, b0, b1, p);
   }
 }
-kernel void sigmoid_view_wide(device u16* b0 [[buffer(0)]], device u16* b1 [[buffer(1)]], constant const sigmoid_words& p [[buffer(2)]], u32 place [[thread_position_in_grid]], u32 places [[threads_per_grid]]) {
+kernel void sigmoid_view_wide(device const u16* b0 [[buffer(0)]], device u16* b1 [[buffer(1)]], constant const sigmoid_words& p [[buffer(2)]], u32 place [[thread_position_in_grid]], u32 places [[threads_per_grid]]) {
   const u64 n = (u64)p.w[0], lanes = places;
   u64 i = place;
   const int rank = (int)p.w[1];

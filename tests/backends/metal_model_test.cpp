@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+// A model on the metal backend, as the software device counts it: one command buffer a token, few dispatches, weights that are
+// neither copied nor read twice.
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+
+#include <gtest/gtest.h>
+
+#include <invar/model.h>
+
+#include "device/registry.h"
+#include "metalsim/control.h"
+
+namespace invar::test {
+namespace {
+
+TEST(MetalModel, ATokenIsOneCommandBufferNearTheFloorOfMemory) {
+    metalsim::reset();
+    metalsim::DeviceOptions options;
+    options.count_memory = true;
+    metalsim::set_device_options(options);
+    // Where the registry finds the backend.
+    ::setenv("INVAR_MODULE_DIR", std::filesystem::path(INVAR_METAL_MODULE).parent_path().c_str(), 1);
+    metalsim::reset_counters();
+    const auto model =
+        Model::load(std::filesystem::path(INVAR_SOURCE_DIR) / "models" / "tiny", {.device = "metal"});
+    const ModelInfo& info = model->info();
+    const auto weights = static_cast<double>(info.weight_bytes);
+    EXPECT_LT(static_cast<double>(metalsim::counters().bytes_allocated), 0.02 * weights)
+        << "weights are used where they lie";
+
+    Session session(model, {.capacity = 128});
+    const std::vector<std::int32_t> prompt[] = {{1, 2, 3, 4, 5, 6, 7, 8}};
+    const SamplingOptions greedy[] = {{}};
+    session.start(prompt, greedy);
+    for (int i = 0; i < 2; ++i) session.step();
+    constexpr int kTokens = 2;
+    metalsim::reset_counters();
+    for (int i = 0; i < kTokens; ++i) session.step();
+    model->device()->make_stream()->synchronize();
+    const metalsim::Counters counters = metalsim::counters();
+    const double once = static_cast<double>(counters.bytes_loaded_once) / kTokens,
+                 must = info.bytes_per_token;
+    std::printf(
+        "a token: %llu command buffers, %llu dispatches, %llu barriers, %.0f bytes loaded once (%.0f of "
+        "weights), %.0f "
+        "by all threads\n",
+        static_cast<unsigned long long>(counters.command_buffers / kTokens),
+        static_cast<unsigned long long>(counters.dispatches / kTokens),
+        static_cast<unsigned long long>(counters.barriers / kTokens), once, must,
+        static_cast<double>(counters.bytes_loaded) / kTokens);
+    EXPECT_EQ(counters.command_buffers, static_cast<std::uint64_t>(kTokens));
+    EXPECT_LE(counters.dispatches / kTokens, static_cast<std::uint64_t>(14 * info.layers + 9));
+    EXPECT_LE(once, 1.05 * must);
+    EXPECT_GE(once, must);
+}
+
+}  // namespace
+}  // namespace invar::test
