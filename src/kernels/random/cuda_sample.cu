@@ -278,9 +278,12 @@ KERNEL(kThreads) sample(const LOGITS* logits, const SamplingRow* options, i32* h
         for (i64 i = threadIdx.x; i < known; i += kThreads) {
             const i64 t = past[i];
             if (t < 0 || t >= p.vocab) {
-                report(faults, kLaunchFailed, "random: token {0} at position {1} of the history of row {2} is outside the vocabulary of {3}", t, i, row, p.vocab);
+                // Every thread that finds one names the row's first, so that the error does not depend on their order.
+                i64 first = 0;
+                while (past[first] >= 0 && past[first] < p.vocab) ++first;
+                report(faults, kLaunchFailed, "random: token {0} at position {1} of the history of row {2} is outside the vocabulary of {3}", past[first], first, row, p.vocab);
                 sound = false;
-                continue;
+                break;
             }
             const f32 v = usable(widen(logits[row * p.logits_row + t]));
             x[t] = (v < 0 ? v * o.repetition_penalty : v / o.repetition_penalty) + 0.0f;

@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: Apache-2.0
+// What lower() works with: the schedule as it grows, and where each node's elements lie. Its parts stand in lower.cpp
+// (views, regions, donations), lower_families.cpp (calls of kernel families) and lower_marks.cpp (regions that a family may
+// take along).
+#pragma once
+
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include <invar/error.h>
+
+#include "base/checked.h"
+#include "graph/fuse.h"
+#include "graph/op_table.h"
+#include "graph/plan.h"
+#include "graph/region.h"
+#include "graph/view.h"
+
+namespace invar::graph {
+
+// Symbols of one graph are numbered below this.
+inline constexpr std::int32_t kMaxSymbols = 64;
+
+class Lowerer {
+public:
+    Lowerer(const GraphView& graph, const Device& device, const LowerOptions& options)
+        : graph_(graph), device_(device), options_(options), fusion_(fuse(graph, options.fuse)) {}
+
+    Schedule run();
+
+private:
+    static std::size_t bytes_of(const Node& n) {
+        return checked_mul(static_cast<std::size_t>(n.shape.max_elements()), size_of(n.dtype),
+                           "bytes of a tensor");
+    }
+
+    int add_value(Value::Kind kind, int index, std::size_t bytes) {
+        Value v;
+        v.kind = kind;
+        v.index = index;
+        v.max_bytes = bytes;
+        schedule_.values.push_back(v);
+        return static_cast<int>(schedule_.values.size()) - 1;
+    }
+
+    // The memory that holds the node's result: an output's, or scratch made now.
+    int value_of(const Node& n) {
+        const auto [it, fresh] = values_.try_emplace(&n, -1);
+        if (fresh) it->second = add_value(Value::Kind::scratch, 0, bytes_of(n));
+        return it->second;
+    }
+
+    // ---- where a node's elements lie ----
+
+    Located locate(const NodePtr& n) { return locate(n.get()); }
+    Located locate(const Node* n);
+
+    // A contiguous copy of the view.
+    Located copied(const Located& from);
+    Located contiguous(const NodePtr& n) { return contiguous(locate(n)); }
+    Located contiguous(const Located& l) { return l.view.contiguous() ? l : copied(l); }
+    // The last axis has stride 1.
+    Located inner_contiguous(const NodePtr& n);
+    // Families walk forward only: an axis that is read from its end is copied.
+    static bool backward(const View& v);
+
+    static Argument argument(const Located& l) {
+        return {l.value, l.view.offset * Dim(static_cast<std::int64_t>(size_of(l.view.base->dtype)))};
+    }
+
+    // ---- steps ----
+
+    template <class Spec>
+    void add_family_step(std::string label, Sized<Spec> spec, std::vector<Argument> arguments,
+                         std::vector<int> writes) {
+        Step s;
+        s.label = std::move(label);
+        // A family may choose another variant for fewer rows, so the largest size is not always the one that needs most.
+        std::size_t workspace = plan(device_, spec.spec).workspace_bytes;
+        if (spec.symbolic()) {
+            std::vector<std::int64_t> symbols(kMaxSymbols, 0);
+            for (std::int64_t v = 1; v < max_of_symbols(spec); v *= 2) {
+                std::fill(symbols.begin(), symbols.end(), v);
+                workspace = std::max(workspace, plan(device_, spec.resolve(symbols)).workspace_bytes);
+            }
+        }
+        s.work = std::move(spec);
+        s.arguments = std::move(arguments);
+        s.writes = std::move(writes);
+        if (workspace > 0) s.workspace = add_value(Value::Kind::scratch, 0, workspace);
+        schedule_.steps.push_back(std::move(s));
+    }
+
+    template <class Spec>
+    static std::int64_t max_of_symbols(const Sized<Spec>& spec) {
+        std::int64_t most = 0;
+        for (const auto& [offset, dim] : spec.fields) {
+            if (dim.symbol().id < 0 || dim.symbol().id >= kMaxSymbols)
+                throw InvalidArgument("symbol " + std::to_string(dim.symbol().id) + " is outside 0 to " +
+                                      std::to_string(kMaxSymbols - 1));
+            most = std::max(most, dim.symbol().max);
+        }
+        return most;
+    }
+
+    void emit_copy(const Located& from, const Located& to);
+    void emit_fill(const Node& n);
+    void emit_region(const Region& r);
+
+    // Marks a step that is activation(gate) * up, which the kernels of products can take along (graph/group.h).
+    void note_gate(const Region& r, Step& step);
+
+    static bool same(const Located& a, const Located& b) {
+        if (a.value != b.value || !(a.view.shape == b.view.shape) || !(a.view.offset == b.view.offset))
+            return false;
+        for (int i = 0; i < a.view.shape.rank(); ++i)
+            if (!(a.view.stride(i) == b.view.stride(i))) return false;
+        return true;
+    }
+
+    // Marks a step that rotates heads, which a kernel of attention can take along (graph/group.h).
+    void note_rotary(const Region& r, Step& step);
+
+    void emit_donation(int output, int input);
+
+    // Lets the step that makes a scratch value write it to an input's memory at once; false where that memory is still
+    // needed from there on. A pointwise step may read each element before it writes it.
+    bool write_in_place(int made, int input);
+
+    void emit(const Node& n);
+
+    // Leading axes of l, all but the last keep, as one axis of one stride; false when strides do not allow it.
+    static bool merges(const View& v, int keep, Dim& stride);
+
+    static Dim product(const Shape& s, int from, int to) {
+        Dim d(1);
+        for (int i = from; i < to; ++i) d = d * s[i];
+        return d;
+    }
+
+    // The view broadcast to lead + its own last two axes.
+    static View with_lead(const View& v, const Shape& result);
+
+    void emit_matmul(const Node& n, const FusedMatmul& f);
+    void emit_reduce(const Node& n);
+    void emit_row(const Node& n, kernels::RowOp op);
+    void emit_gather(const Node& n);
+
+    // Fields of a KvLayout at the given byte offset inside a spec.
+    template <class Spec>
+    static void set_cache(Sized<Spec>& s, const Node& cache, const Shape& table) {
+        s.spec.cache.dtype = cache.dtype;
+        s.spec.cache.blocks = cache.shape[1].value();
+        s.spec.cache.kv_heads = cache.shape[2].value();
+        s.spec.cache.head_dim = cache.shape[4].value();
+        s.spec.cache.table_rows = table[0].value();
+        s.spec.cache.table_columns = table[1].value();
+    }
+
+    // Keys and values of one cache: two halves of one buffer.
+    std::pair<Argument, Argument> cache_halves(const Node& cache, int value) {
+        const std::int64_t half =
+            cache.shape.max_elements() / 2 * static_cast<std::int64_t>(size_of(cache.dtype));
+        return {Argument{value, Dim(0)}, Argument{value, Dim(half)}};
+    }
+
+    void emit_kv_append(const Node& n);
+    void emit_attention(const Node& n);
+
+    // The state is one i32 array: a length for each row, then the rows of the history.
+    void emit_sample(const Node& n);
+    void emit_random(const Node& n);
+
+    void note_lifetimes(int step);
+
+    const GraphView& graph_;
+    const Device& device_;
+    const LowerOptions& options_;
+    Fusion fusion_;
+    Schedule schedule_;
+    std::unordered_map<const Node*, int> values_;
+    std::unordered_map<const Node*, Located> located_;
+    std::unordered_map<const Node*, int> scalar_base_;
+};
+
+}  // namespace invar::graph
