@@ -82,7 +82,9 @@ template <class F> INLINE f32 warp_fold(f32 x, F f) {
     return x;
 }
 struct Sum { INLINE f32 operator()(f32 a, f32 b) const { return a + b; } };
-struct Largest { INLINE f32 operator()(f32 a, f32 b) const { return a > b || a != a ? a : b; } };  // NaN wins
+struct Largest {  // NaN wins
+    INLINE f32 operator()(f32 a, f32 b) const { f32 r; asm("max.NaN.f32 %0, %1, %2;" : "=f"(r) : "f"(a), "f"(b)); return r; }
+};
 // shared: one f32 a warp and one more. Ends with a barrier, so that it may be called again at once.
 template <class F> INLINE f32 block_fold(f32 x, F f, f32* shared) {
     const u32 warp = threadIdx.x / kWarp, warps = (blockDim.x + kWarp - 1) / kWarp;

@@ -5,6 +5,7 @@
 #include <invar/model.h>
 
 #include <algorithm>
+#include <array>
 #include <filesystem>
 #include <fstream>
 #include <mutex>
@@ -17,6 +18,7 @@
 #include "base/thread_pool.h"
 #include "device/device.h"
 #include "device/services.h"
+#include "kernels/reduce/family.h"
 #include "kernels/source.h"
 #include "support/golden.h"
 
@@ -59,7 +61,7 @@ TEST(CudaSchedule, LaunchesOfAToken) {
     EXPECT_EQ(launches[0], 2 * launches[1]);
 }
 
-TEST(CudaSource, EverySourceOfTheModelsCompiles) {
+TEST(CudaSource, EverySourceCompiles) {
     try {
         cuda::nvrtc();
     } catch (const Unsupported& e) {
@@ -79,6 +81,24 @@ TEST(CudaSource, EverySourceOfTheModelsCompiles) {
     // The shape of head that the tuned attention kernels serve.
     const auto large = Model::random("gpt2", {.device = "null:cuda", .dtype = DType::f16, .max_context = 64});
     const Session session(large);
+
+    // Reductions, along both kinds of axis, whole and in chunks: every accumulator, and each width of an element.
+    const auto device = find_device("null:cuda");
+    using kernels::Reduction;
+    for (const auto& [x, op] : {std::pair{DType::i8, Reduction::sum},
+                                {DType::i64, Reduction::argmax},
+                                {DType::f16, Reduction::sum},
+                                {DType::f16, Reduction::var},
+                                {DType::f32, Reduction::logsumexp},
+                                {DType::f64, Reduction::argmin}}) {
+        const DType y = op == Reduction::argmax || op == Reduction::argmin || !is_float(x) ? DType::i64 : x;
+        for (const auto& [outer, n, inner] : {std::array<std::int64_t, 3>{2, 10, 1},
+                                              {600, 10, 1},
+                                              {2, 1 << 20, 1},
+                                              {2, 10, 5},
+                                              {2, 1 << 20, 5}})
+            kernels::plan_reduce(*device, {.op = op, .x = x, .y = y, .outer = outer, .n = n, .inner = inner});
+    }
 
     struct Job {
         const Module* module;

@@ -10,25 +10,55 @@ namespace invar::kernels {
 
 extern const char* const kReduceParams;
 extern const char* const kReduceCudaSource;
+extern const char* const kReduceCudaLines;
+extern const char* const kReduceCudaColumns;
 extern const char* const kReduceCudaRow;
+extern const char* const kReduceCudaRows;
 
 namespace reduce {
 namespace {
 
 constexpr std::int64_t kFewChunks = 32,
-                       kCombining = 1024;  // as in cuda.cu
+                       kCombining = 1024;  // as in cuda_lines.cu
 constexpr std::int64_t kThreads = 256;
 constexpr std::int64_t kMostBlocks = 1 << 20;
+constexpr std::int64_t kMostChunks = 4 * kCombining;  // of an axis with others behind it
+
+// Results that a block of cuda_columns.cu takes side by side.
+std::int64_t tile_of(const ReduceSpec& s) {
+    return 32 * std::min<std::int64_t>(16 / static_cast<std::int64_t>(size_of(s.x)), 8);
+}
+
+// Chunks of the axis where others lie behind it: so many blocks that they fill a large card, none with fewer than 64
+// positions. By the shape alone, so that the bits are the same on every card.
+std::int64_t column_chunk(const ReduceSpec& s) {
+    constexpr std::int64_t kBlocks = 1024, kLeast = 64;
+    const std::int64_t tiles = s.outer * ceil_div(s.inner, tile_of(s));
+    std::int64_t chunk = kLeast;
+    while (chunk < s.n && (ceil_div(s.n, chunk) > kMostChunks || ceil_div(s.n, chunk) * tiles > 2 * kBlocks))
+        chunk *= 2;
+    return chunk;
+}
 
 }  // namespace
 
 void plan_reduce_cuda(const ReduceSpec& s, KernelCall& call) {
-    const std::int64_t chunk = chunk_of(s);
+    const bool columns = s.inner > 1;
+    const std::int64_t chunk = columns ? column_chunk(s) : chunk_of(s);
     const std::int64_t chunks = std::max<std::int64_t>(1, ceil_div(s.n, chunk));
     const std::int64_t results = s.outer * s.inner;
     const bool chunked = chunks > 1 && results > 0;
     const DType a = accumulator(s);
-    call.module = cuda_module("reduce", {kReduceParams, kReduceCudaSource},
+    // The same bits either way: a warp a row where there are rows enough. Not for integers, whose pieces are many elements.
+    constexpr std::int64_t kManyRows = 512;
+    const bool rows = !columns && !chunked && s.outer >= kManyRows && is_float(s.x);
+    call.module = cuda_module(columns ? "reduce_columns"
+                              : rows  ? "reduce_rows"
+                                      : "reduce",
+                              {kReduceParams, kReduceCudaSource,
+                               columns ? kReduceCudaColumns
+                               : rows  ? kReduceCudaRows
+                                       : kReduceCudaLines},
                               {{"X", kernel_type(s.x)},
                                {"Y", kernel_type(s.y)},
                                {"A", kernel_type(a)},
@@ -36,11 +66,14 @@ void plan_reduce_cuda(const ReduceSpec& s, KernelCall& call) {
                                {"FLOATING", flag(is_float(a))},
                                {"CHUNKED", flag(chunked)}});
     call.entry = "reduce";
-    const std::int64_t units = s.outer * (s.inner == 1 ? 1 : ceil_div(s.inner, 32)) * chunks;
+    const std::int64_t units = columns ? s.outer * ceil_div(s.inner, tile_of(s)) * chunks
+                               : rows  ? ceil_div(s.outer, kThreads / 32)
+                                       : s.outer * chunks;
     call.config = {cuda_grid(std::min(units, kMostBlocks)), {kThreads}, 0, true};
     if (chunked) {
         call.next_entry = "combine_chunks";
-        const bool many = chunks > kFewChunks;
+        // As the kernels of that name take results: a block's threads, and how many of them one result.
+        const bool many = !columns && chunks > kFewChunks;
         call.next_config = {
             cuda_grid(std::min(many ? results : ceil_div(results, kThreads / 32), kMostBlocks)),
             {static_cast<std::uint32_t>(many ? kCombining : kThreads)},
@@ -53,11 +86,14 @@ void plan_reduce_cuda(const ReduceSpec& s, KernelCall& call) {
 }
 
 void plan_row_cuda(const RowSpec& s, KernelCall& call) {
-    // A thread keeps up to four pieces of 16 bytes; short rows get fewer threads, so that more rows run side by side.
+    // A warp takes a row that it can keep in registers, 16 pieces of 16 bytes a lane; longer rows take a block, up to four
+    // pieces a thread. By the length of a row alone: a row's result does not depend on how many there are.
+    constexpr std::int64_t kMostKept = 16;
     const std::int64_t pieces = ceil_div(s.n, static_cast<std::int64_t>(16 / size_of(s.x)));
-    const std::int64_t threads = pieces <= 64 ? 64 : pieces <= 256 ? 128 : pieces <= 1024 ? 256 : 512;
-    const std::int64_t kept = ceil_div(pieces, threads);
-    const bool keeps = kept <= 4;
+    const bool warp = pieces <= 32 * kMostKept;
+    const std::int64_t threads = warp ? 128 : pieces <= 1024 ? 256 : 512, lanes = warp ? 32 : threads;
+    const std::int64_t kept = ceil_div(pieces, lanes);
+    const bool keeps = kept <= (warp ? kMostKept : 4);
     const bool weight = s.has_weight, bias = s.has_bias;
     call.module = cuda_module("row", {kReduceParams, kReduceCudaRow},
                               {{"X", kernel_type(s.x)},
@@ -66,13 +102,18 @@ void plan_row_cuda(const RowSpec& s, KernelCall& call) {
                                {"OP", digits(static_cast<int>(s.op))},
                                {"WEIGHT", flag(weight)},
                                {"BIAS", flag(bias)},
-                               {"THREADS", threads == 64    ? "64"
-                                           : threads == 128 ? "128"
+                               {"THREADS", threads == 128   ? "128"
                                            : threads == 256 ? "256"
                                                             : "512"},
+                               {"LANES", warp             ? "32"
+                                         : threads == 256 ? "256"
+                                                          : "512"},
                                {"PIECES", keeps ? digits(std::max<std::int64_t>(kept, 1)) : "0"}});
     call.entry = "row";
-    call.config = {cuda_grid(std::min(s.rows, kMostBlocks)), {static_cast<std::uint32_t>(threads)}, 0, true};
+    call.config = {cuda_grid(std::min(ceil_div(s.rows, threads / lanes), kMostBlocks)),
+                   {static_cast<std::uint32_t>(threads)},
+                   0,
+                   true};
     call.buffer_bytes = row_buffers(s);
     call.set_params(RowParams{s.rows, s.n, s.x_row, s.y_row, s.eps, s.one_plus_weight ? 1.0f : 0.0f});
 }

@@ -1,9 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-// Softmax and norms over rows: a block a row. Definitions: X, Y, G (types of x, y, weight and bias), OP (0 softmax,
-// 1 log_softmax, 2 rms_norm, 3 layer_norm), WEIGHT and BIAS (0 or 1), THREADS, and PIECES: pieces of kLanes<X> elements
-// that a thread keeps in registers, 0 where rows are too long for that and are read again. Sums go over a fixed tree: a
-// thread's elements in order, then the lanes of a warp, then the warps.
+// Softmax and norms over rows. Definitions: X, Y, G (types of x, y, weight and bias), OP (0 softmax, 1 log_softmax,
+// 2 rms_norm, 3 layer_norm), WEIGHT and BIAS (0 or 1), THREADS of a block, LANES of them to a row: a warp, which needs no
+// barrier, or the block, and PIECES: pieces of kLanes<X> elements that a thread keeps in registers, 0 where rows are too
+// long for that and are read again. Sums go over a fixed tree: a thread's elements in order, then the lanes of a warp, then
+// the warps.
 constexpr int kPiece = kLanes<X>;
+constexpr u32 kRows = THREADS / LANES;  // of a block
+
+template <class F> INLINE f32 row_fold(f32 x, F f, f32* shared) {
+    if constexpr (LANES == kWarp) return warp_fold(x, f);
+    return block_fold(x, f, shared);
+}
 
 template <int N, class T> INLINE void load_n(const T* p, f32 (&x)[N]) {
     if constexpr (N * sizeof(T) == 32) {
@@ -40,34 +47,39 @@ struct RowFacts {
     f32 b = 0;  // sum of exponentials or its logarithm, or the scale
 };
 
+// Of softmax x is the exponential already.
 PRIVATE f32 result(f32 x, const RowFacts& f, f32 weight, f32 bias) {
-    if constexpr (OP == 0) return expf(x - f.a) * f.b;
+    if constexpr (OP == 0) return x * f.b;
     if constexpr (OP == 1) return x - f.a - f.b;
     if constexpr (OP == 2) return x * f.b * weight;
     return (x - f.a) * f.b * weight + bias;
 }
 
-// each(f) calls f for all of this thread's elements of the row, in order.
+// each(f) calls f for all of this thread's elements of the row, in order; softmax leaves their exponentials there.
 template <class Each> INLINE RowFacts row_facts(const Each& each, const RowParams& p, f32* shared) {
     RowFacts f;
     if constexpr (OP <= 1) {
         f32 top = -INFINITE;
-        each([&](f32 x) { top = Largest()(top, x); });
-        f.a = block_fold(top, Largest(), shared);
+        each([&](f32& x) { top = Largest()(top, x); });
+        f.a = row_fold(top, Largest(), shared);
         f32 sum = 0;
-        each([&](f32 x) { sum += expf(x - f.a); });
-        sum = block_fold(sum, Sum(), shared);
+        each([&](f32& x) {
+            const f32 e = expf(x - f.a);
+            sum += e;
+            if constexpr (OP == 0) x = e;
+        });
+        sum = row_fold(sum, Sum(), shared);
         f.b = OP == 0 ? 1.0f / sum : logf(sum);
         return f;
     }
     if constexpr (OP == 3) {
         f32 sum = 0;
-        each([&](f32 x) { sum += x; });
-        f.a = block_fold(sum, Sum(), shared) / (f32)p.n;
+        each([&](f32& x) { sum += x; });
+        f.a = row_fold(sum, Sum(), shared) / (f32)p.n;
     }
     f32 squares = 0;
-    each([&](f32 x) { const f32 d = x - f.a; squares = fmaf(d, d, squares); });
-    f.b = 1.0f / sqrtf(block_fold(squares, Sum(), shared) / (f32)p.n + p.eps);
+    each([&](f32& x) { const f32 d = x - f.a; squares = fmaf(d, d, squares); });
+    f.b = 1.0f / sqrtf(row_fold(squares, Sum(), shared) / (f32)p.n + p.eps);
     return f;
 }
 
@@ -82,7 +94,8 @@ KERNEL(THREADS) row(const X* x, Y* y,
     __shared__ f32 shared[THREADS / kWarp + 1];
     wait_for_earlier();
     let_next_start();
-    for (i64 r = blockIdx.x; r < p.rows; r += gridDim.x) {
+    const u32 lane = threadIdx.x % LANES;
+    for (i64 r = blockIdx.x * (i64)kRows + threadIdx.x / LANES; r < p.rows; r += gridDim.x * (i64)kRows) {
         const X* from = x + r * p.x_row;
         Y* to = y + r * p.y_row;
         const auto gain = [&](i64 i) -> f32 {
@@ -106,19 +119,19 @@ KERNEL(THREADS) row(const X* x, Y* y,
             const i64 pieces = p.n / kPiece;
 #pragma unroll
             for (int j = 0; j < PIECES; ++j) {
-                const i64 piece = threadIdx.x + j * THREADS;
+                const i64 piece = lane + j * LANES;
                 if (piece < pieces) load_n<kPiece>(from + piece * kPiece, kept[j]);
             }
             const RowFacts f = row_facts([&](const auto& use) {
 #pragma unroll
                 for (int j = 0; j < PIECES; ++j)
-                    if (threadIdx.x + j * THREADS < pieces)
+                    if (lane + j * LANES < pieces)
 #pragma unroll
                         for (int i = 0; i < kPiece; ++i) use(kept[j][i]);
             }, p, shared);
 #pragma unroll
             for (int j = 0; j < PIECES; ++j) {
-                const i64 piece = threadIdx.x + j * THREADS;
+                const i64 piece = lane + j * LANES;
                 if (piece >= pieces) continue;
 #pragma unroll
                 for (int i = 0; i < kPiece; ++i)
@@ -130,9 +143,17 @@ KERNEL(THREADS) row(const X* x, Y* y,
 #endif
         // The same elements a thread as above: bits do not depend on the alignment.
         const RowFacts f = row_facts([&](const auto& use) {
-            for (i64 first = threadIdx.x * kPiece; first < p.n; first += THREADS * kPiece)
-                for (i64 i = first; i < first + kPiece && i < p.n; ++i) use(widen(from[i]));
+            for (i64 first = lane * kPiece; first < p.n; first += LANES * kPiece)
+                for (i64 i = first; i < first + kPiece && i < p.n; ++i) {
+                    f32 v = widen(from[i]);
+                    use(v);
+                }
         }, p, shared);
-        for (i64 i = threadIdx.x; i < p.n; i += THREADS) to[i] = narrow<Y>(result(widen(from[i]), f, gain(i), shift(i)));
+        // y may be x: a thread writes the elements that it reads.
+        for (i64 first = lane * kPiece; first < p.n; first += LANES * kPiece)
+            for (i64 i = first; i < first + kPiece && i < p.n; ++i) {
+                const f32 v = widen(from[i]);
+                to[i] = narrow<Y>(result(OP == 0 ? expf(v - f.a) : v, f, gain(i), shift(i)));
+            }
     }
 }

@@ -7,7 +7,7 @@
 namespace invar::kernels::reduce {
 
 std::int64_t chunk_of(const ReduceSpec& s) {
-    constexpr std::int64_t kLeast = 16384, kMostChunks = 4096;  // the latter as in cuda.cu
+    constexpr std::int64_t kLeast = 16384, kMostChunks = 4096;  // the latter as in cuda_lines.cu
     std::int64_t chunk = kLeast;
     while (ceil_div(s.n, chunk) > kMostChunks) chunk *= 2;
     return chunk;
