@@ -10,6 +10,9 @@ namespace invar::graph {
 // The products that share x, the RMS norm in front of them, and the gate behind two of them (kernels::fuses_linear).
 void group_products(Schedule& schedule, const Device& device);
 
+// An activation behind a product that takes it along (kernels::fuses_activation).
+void group_activations(Schedule& schedule, const Device& device);
+
 // Attention of one token, the append in front of it, and the rotation of its q and k (kernels::fuses_decode).
 void group_decode(Schedule& schedule, const Device& device);
 

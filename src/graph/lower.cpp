@@ -31,6 +31,7 @@ Schedule Lowerer::run() {
     schedule_.donations = options_.donations;
     if (options_.fuse) {
         group_products(schedule_, device_);
+        group_activations(schedule_, device_);
         group_decode(schedule_, device_);
     }
     for (std::size_t i = 0; i < schedule_.steps.size(); ++i) note_lifetimes(static_cast<int>(i));
@@ -128,6 +129,7 @@ void Lowerer::emit_region(const Region& r) {
         }
     }
     Step step = b.finish(label);
+    note_activation(r, step);
     note_gate(r, step);
     note_rotary(r, step);
     schedule_.steps.push_back(std::move(step));

@@ -5,17 +5,39 @@
 #include "graph/lowerer.h"
 
 namespace invar::graph {
+namespace {
+
+kernels::Gate gate_of(Op op) {
+    switch (op) {
+        case Op::silu: return kernels::Gate::silu;
+        case Op::gelu: return kernels::Gate::gelu;
+        case Op::gelu_tanh: return kernels::Gate::gelu_tanh;
+        case Op::relu: return kernels::Gate::relu;
+        default: return kernels::Gate::none;
+    }
+}
+
+}  // namespace
+
+void Lowerer::note_activation(const Region& r, Step& step) {
+    const Node& root = *r.root;
+    const kernels::Gate kind = gate_of(root.op);
+    if (kind == kernels::Gate::none || r.members.size() != 1 || root.inputs[0]->op == Op::constant ||
+        is_view(root.inputs[0]->op))
+        return;
+    auto& work = std::get<PointwiseWork>(step.work);
+    if (work.dims.size() != 1 || work.buffers.size() != 2 || !work.scalars.empty()) return;
+    for (const PointwiseWork::BufferKind& b : work.buffers)
+        if (b.strided || b.dtype != root.dtype) return;
+    const bool first = step.arguments[0].value == value_of(root);
+    work.activated = PointwiseWork::Activated{kind, first ? 1u : 0u, first ? 0u : 1u};
+}
 
 void Lowerer::note_gate(const Region& r, Step& step) {
     const Node& root = *r.root;
     if (root.op != Op::multiply || r.members.size() != 2) return;
     const Node* activation = r.members[0];
-    kernels::Gate kind = kernels::Gate::none;
-    for (const auto& [op, gate] : {std::pair{Op::silu, kernels::Gate::silu},
-                                   {Op::gelu, kernels::Gate::gelu},
-                                   {Op::gelu_tanh, kernels::Gate::gelu_tanh},
-                                   {Op::relu, kernels::Gate::relu}})
-        if (activation->op == op) kind = gate;
+    const kernels::Gate kind = gate_of(activation->op);
     const bool first = root.inputs[0].get() == activation;
     const Node* other = root.inputs[first ? 1 : 0].get();
     const Node* gate = activation->inputs[0].get();

@@ -109,6 +109,8 @@ private:
     void emit_fill(const Node& n);
     void emit_region(const Region& r);
 
+    // Marks a step that is an activation of one array, which a product may take along (graph/group.h).
+    void note_activation(const Region& r, Step& step);
     // Marks a step that is activation(gate) * up, which the kernels of products can take along (graph/group.h).
     void note_gate(const Region& r, Step& step);
 

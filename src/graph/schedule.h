@@ -76,6 +76,12 @@ struct PointwiseWork {
         std::size_t gate, up, result;
     };
     std::optional<Gated> gated;
+    // Set where the program is result = activation(x) over contiguous arrays of one type; numbers of arguments.
+    struct Activated {
+        kernels::Gate activation;
+        std::size_t x, result;
+    };
+    std::optional<Activated> activated;
     // Set where the program rotates the heads of x (tokens, heads, 2 * half) by cos and sin (tokens, half) in f32:
     // (first * cos - second * sin, second * cos + first * sin), into an array of x's type. Numbers of arguments, result
     // being the first half of it; strides in elements.

@@ -13,8 +13,8 @@
 namespace invar {
 namespace {
 
-graph::Schedule schedule_of(const Tensor& t, bool fuse = true) {
-    return graph::lower(graph::collect({t.node()}), *find_device("cpu"), {.fuse = fuse, .donations = {}});
+graph::Schedule schedule_of(const Tensor& t, bool fuse = true, const char* device = "cpu") {
+    return graph::lower(graph::collect({t.node()}), *find_device(device), {.fuse = fuse, .donations = {}});
 }
 
 std::vector<std::string> labels(const graph::Schedule& s) {
@@ -66,6 +66,26 @@ TEST(Fusion, ProductsTakeBiasAndResidual) {
     EXPECT_EQ(labels(schedule_of((y + r) * y)), (Labels{"matmul", "add multiply"}));
     // A sum that broadcasts the product itself is no residual.
     EXPECT_EQ(labels(schedule_of(linear(x, w) + input({3, 4, 6}))), (Labels{"matmul", "add"}));
+}
+
+// The library's epilogues compute relu and the tanh form of gelu; the exact gelu is no form of it.
+TEST(Fusion, ProductsTakeTheActivationThatTheDeviceHas) {
+    const auto f16 = [](const Shape& shape) { return input(shape).astype(DType::f16).eval(); };
+    const Tensor x = f16({64, 128}), w = f16({96, 128}), b = f16({96}), r = f16({64, 96});
+    const auto cuda = [](const Tensor& t) { return labels(schedule_of(t, true, "null:cuda")); };
+    EXPECT_EQ(cuda(relu(linear(x, w, b))), (Labels{"matmul bias relu"}));
+    EXPECT_EQ(cuda(gelu_tanh(linear(x, w, b))), (Labels{"matmul bias gelu_tanh"}));
+    EXPECT_EQ(cuda(relu(linear(x, w))), (Labels{"matmul relu"}));
+    EXPECT_EQ(cuda(gelu(linear(x, w, b))), (Labels{"matmul bias", "gelu"}));
+    EXPECT_EQ(cuda(relu(linear(x, w, b) + r)), (Labels{"matmul bias residual", "relu"}));
+    // What reads a part, reads it twice or reads something between does not join.
+    EXPECT_EQ(cuda(relu(linear(x, w, b).slice(0, 0, 32))), (Labels{"matmul bias", "relu"}));
+    const Tensor y = linear(x, w, b);
+    EXPECT_EQ(cuda(relu(y) + y), (Labels{"matmul bias", "relu add"}));
+    EXPECT_EQ(cuda(relu(y.transpose())).size(), 2u);
+    // A few rows are another kernel's, which has no activation of one product.
+    EXPECT_EQ(cuda(relu(linear(f16({2, 128}), w, b))), (Labels{"matmul bias", "relu"}));
+    EXPECT_EQ(labels(schedule_of(relu(linear(x, w, b)))), (Labels{"matmul bias", "relu"}));
 }
 
 TEST(Fusion, RotationIsOneStep) {

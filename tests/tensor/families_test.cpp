@@ -47,6 +47,33 @@ std::vector<double> product(const Tensor& a, const Tensor& b, std::int64_t batch
     return y;
 }
 
+// Activations behind products, which some devices' products take along: the values are those of one rounding.
+TEST(Families, ProductsWithActivations) {
+    const Tensor x = random_tensor({48, 64}, 1).astype(DType::f16),
+                 w = (random_tensor({40, 64}, 2) * 0.2).astype(DType::f16),
+                 b = random_tensor({40}, 3).astype(DType::f16);
+    std::vector<double> sums =
+        product(x.astype(DType::f32), w.astype(DType::f32).transpose().contiguous(), 1, 48, 40, 64);
+    const std::vector<float> bias = b.astype(DType::f32).to_vector<float>();
+    for (const bool biased : {false, true}) {
+        const auto check = [&](const Tensor& got, const auto& f) {
+            std::vector<double> want;
+            for (std::size_t i = 0; i < sums.size(); ++i)
+                want.push_back(f(sums[i] + (biased ? static_cast<double>(bias[i % 40]) : 0.0)));
+            near(got.astype(DType::f32).to_vector<float>(), want, 2e-3);
+        };
+        const Tensor y = biased ? linear(x, w, b) : linear(x, w);
+        check(relu(y), [](double v) { return std::max(v, 0.0); });
+        check(gelu(y), [](double v) { return 0.5 * v * (1 + std::erf(v / std::sqrt(2.0))); });
+        check(gelu_tanh(y), [](double v) {
+            return 0.5 * v * (1 + std::tanh(0.79788456080286536 * (v + 0.044715 * v * v * v)));
+        });
+        check(silu(y), [](double v) { return v / (1 + std::exp(-v)); });
+        // Read twice, so the product's own value is stored.
+        check(relu(y) + y * 0.0, [](double v) { return std::max(v, 0.0); });
+    }
+}
+
 TEST(Families, MatmulInEveryLayout) {
     for (const auto& [m, n, k] : std::vector<std::array<std::int64_t, 3>>{
              {1, 1, 1}, {3, 5, 7}, {1, 33, 64}, {17, 31, 65}, {40, 48, 96}}) {

@@ -60,7 +60,10 @@ enum : int {
     kDescEpilogue = 7,
     kDescBiasPointer = 8,
     kDescBiasType = 26,
+    // relu and gelu (its tanh form) may be joined with the bias.
+    kEpilogueRelu = 2,
     kEpilogueBias = 4,
+    kEpilogueGelu = 32,
     kPreferenceWorkspace = 1,
     kPreferenceAlignmentA = 5,
     kPreferenceAlignmentB = 6,

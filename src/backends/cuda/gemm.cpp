@@ -108,6 +108,9 @@ public:
         if (buffers.size() != count)
             throw InvalidArgument("gemm: " + std::to_string(buffers.size()) + " buffers; " +
                                   std::to_string(count) + " are needed");
+        if (p.has_residual && p.activation != GemmActivation::none)
+            throw InvalidArgument(
+                "gemm: an activation behind a residual; the library has none, launch it by itself");
         if (p.batch < 1 || p.m < 1 || p.n < 1 || p.k < 1)
             throw InvalidArgument("gemm: sizes must be positive");
         const std::size_t residual = 3u + p.has_bias, workspace = count - 1;
@@ -186,9 +189,10 @@ private:
         std::string key;
         for (const std::int64_t v :
              {static_cast<std::int64_t>(p.x), static_cast<std::int64_t>(p.w), static_cast<std::int64_t>(p.y),
-              static_cast<std::int64_t>(p.w_transposed) + 2 * p.has_bias + 4 * p.has_residual, p.batch, p.m,
-              p.n, p.k, p.x_row, p.x_batch, p.w_row, p.w_batch, p.y_row, p.y_batch, p.residual_row,
-              p.residual_batch})
+              static_cast<std::int64_t>(p.w_transposed) + 2 * p.has_bias + 4 * p.has_residual +
+                  8 * static_cast<std::int64_t>(p.activation),
+              p.batch, p.m, p.n, p.k, p.x_row, p.x_batch, p.w_row, p.w_batch, p.y_row, p.y_batch,
+              p.residual_row, p.residual_batch})
             key += std::to_string(v) + " ";
         for (const std::uint32_t a : alignments) key += std::to_string(a) + " ";
         return key;
@@ -204,9 +208,13 @@ private:
         plan.desc.reset(raw);
         const int transposed = p.w_transposed ? kOperationTranspose : kOperationNone;
         check(api.desc_set(raw, kDescTransA, &transposed, sizeof transposed), "a description");
+        const int epilogue =
+            (p.has_bias ? kEpilogueBias : 0) | (p.activation == GemmActivation::relu        ? kEpilogueRelu
+                                                : p.activation == GemmActivation::gelu_tanh ? kEpilogueGelu
+                                                                                            : 0);
+        if (epilogue != 0) check(api.desc_set(raw, kDescEpilogue, &epilogue, sizeof epilogue), "an epilogue");
         if (p.has_bias) {
-            const int epilogue = kEpilogueBias, type = real_type(p.y);
-            check(api.desc_set(raw, kDescEpilogue, &epilogue, sizeof epilogue), "a bias");
+            const int type = real_type(p.y);
             check(api.desc_set(raw, kDescBiasType, &type, sizeof type), "a bias");
         }
         plan.w = p.w_transposed ? layout(p.w, p.k, p.n, p.w_row, p.batch, p.w_batch)

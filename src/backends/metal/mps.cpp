@@ -55,7 +55,8 @@ void MpsProduct::encode(MTL::CommandBuffer& commands, const GemmParams& p,
         throw InvalidArgument(context_->name() + ": routine 'gemm': " + why);
     };
     if (operands.size() < 3) refuse("x, w and y are missing");
-    if (p.has_bias || p.has_residual) refuse("Metal Performance Shaders take no bias and no residual");
+    if (p.has_bias || p.has_residual || p.activation != GemmActivation::none)
+        refuse("Metal Performance Shaders take no bias, no residual and no activation");
     if (p.x != p.w || p.x != p.y || (p.x != DType::f16 && p.x != DType::f32))
         refuse("Metal Performance Shaders take products of one type, f16 or f32");
     if (p.batch < 0 || p.m < 0 || p.n < 0 || p.k < 1) refuse("a size is out of range");

@@ -172,7 +172,14 @@ KernelCall plan_native(const MatmulSpec& spec, Variant variant) {
 
 }  // namespace matmul
 
+bool fuses_activation(const Device& device, const MatmulSpec& spec) {
+    return is_cuda(device) && !spec.has_residual && matmul::fuses_activation_cuda(device, spec);
+}
+
 KernelCall plan_matmul(const Device& device, const MatmulSpec& spec) {
+    if (spec.activation != Gate::none && !fuses_activation(device, spec))
+        throw Unsupported("matmul: device '" + device.name() +
+                          "' has no kernel that takes this activation along; launch it by itself");
     if (is_cuda(device)) {
         matmul::check_spec(spec);
         return matmul::plan_cuda(device, spec);

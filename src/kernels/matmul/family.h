@@ -29,6 +29,9 @@
 
 namespace invar::kernels {
 
+// Activations that a product may take along.
+enum class Gate : std::uint8_t { none, silu, gelu, gelu_tanh, relu };
+
 struct MatmulSpec {
     DType x = DType::f32, w = DType::f32, y = DType::f32, bias = DType::f32, residual = DType::f32;
     std::int64_t batch = 1, m = 0, n = 0, k = 0;
@@ -42,6 +45,8 @@ struct MatmulSpec {
     std::int64_t w_row = 0, w_batch = 0;
     bool has_bias = false;      // bias: (n)
     bool has_residual = false;  // residual: (batch, m, n)
+    // Of the f32 sum with its bias, before it is rounded; only without a residual, and where fuses_activation says so.
+    Gate activation = Gate::none;
 };
 
 // Buffers: x, w, y, then bias if there is one, then residual if there is one, then the workspace if there is one.
@@ -49,12 +54,15 @@ struct MatmulSpec {
 // Unsupported on a device in whose language there is no matmul yet. Allocates nothing on success.
 INVAR_API KernelCall plan_matmul(const Device& device, const MatmulSpec& spec);
 
+// Whether the device has a kernel that takes the product's activation along; where it has none, the activation is launched
+// by itself. Does not throw.
+INVAR_API bool fuses_activation(const Device& device, const MatmulSpec& spec);
+
 // Up to three products of the same few rows of x, in one launch; as a decode step has them.
 //   x' = x, or rms_norm(x) * norm_weight, rounded to the type of x (has_norm)
 //   y_i = x' w_i^T (+ bias_i) (+ residual)          parts 1 to 3; a residual only with one part
 //   y_0 = gate(x' w_0^T + bias_0) * (x' w_1^T + bias_1), each product rounded to y first   (gate; parts 2)
 // Weights are (n, k) with inner stride 1.
-enum class Gate : std::uint8_t { none, silu, gelu, gelu_tanh, relu };
 inline constexpr int kMaxLinearParts = 3;
 struct LinearSpec {
     DType x = DType::f32, w = DType::f32, y = DType::f32, bias = DType::f32, residual = DType::f32,

@@ -39,6 +39,9 @@ KernelCall plan_library(const MatmulSpec& s, std::size_t workspace_bytes) {
     p.w_transposed = s.w_transposed;
     p.has_bias = s.has_bias;
     p.has_residual = s.has_residual;
+    p.activation = s.activation == Gate::relu        ? GemmActivation::relu
+                   : s.activation == Gate::gelu_tanh ? GemmActivation::gelu_tanh
+                                                     : GemmActivation::none;
     p.batch = s.batch;
     p.m = s.m;
     p.n = s.n;

@@ -72,6 +72,7 @@ void check_spec(const MatmulSpec& spec);
 KernelCall plan_cuda(const Device& device, const MatmulSpec& spec);
 KernelCall plan_linear_cuda(const LinearSpec& spec);
 bool fuses_linear_cuda(const Device& device, const LinearSpec& spec);
+bool fuses_activation_cuda(const Device& device, const MatmulSpec& spec);
 void plan_portable(const Device& device, const MatmulSpec& spec, KernelCall& call);
 KernelCall plan_metal(const Device& device, const MatmulSpec& spec);
 KernelCall plan_linear_metal(const Device& device, const LinearSpec& spec);
