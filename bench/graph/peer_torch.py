@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""The cases of bench_graph in PyTorch, eager and compiled, measured in the same way; then the fastest of the algorithms that
-cuBLASLt offers for a plain product is not asked for: PyTorch takes its first.
+"""The cases of bench_graph in PyTorch, eager and compiled, measured in the same way: a CUDA graph of as many computations as it
+takes to go past the caches, replayed and divided.
 
 usage: peer_torch.py     (prints a JSON object; needs a CUDA device)
 """
@@ -34,14 +34,16 @@ def case(name, function, shapes, **about):
     sets = max(1, min(64, COLD // size))
     inputs = [[torch.rand(s, device="cuda", dtype=torch.float16) * 2 - 1 for s in shapes] for _ in range(sets)]
     for kind, call in (("eager", function), ("compiled", torch.compile(function))):
-        at = 0
-
         def run():
-            nonlocal at
-            call(*inputs[at])
-            at = (at + 1) % sets
+            return [call(*set_) for set_ in inputs]
 
-        each = seconds(run)
+        run(), run()
+        torch.cuda.synchronize()
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            kept = run()
+        each = seconds(graph.replay) / sets
+        del kept, graph
         row = {"us": each * 1e6}
         for key, amount in about.items():
             row[key] = amount / each / (1e9 if key == "gbps" else 1e12)

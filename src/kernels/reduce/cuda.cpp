@@ -86,14 +86,17 @@ void plan_reduce_cuda(const ReduceSpec& s, KernelCall& call) {
 }
 
 void plan_row_cuda(const RowSpec& s, KernelCall& call) {
-    // A warp takes a row that it can keep in registers, 16 pieces of 16 bytes a lane; longer rows take a block, up to four
+    // A warp takes a row of which a lane can keep its part, 8 pieces of 16 bytes; longer rows take a block, up to four
     // pieces a thread. By the length of a row alone: a row's result does not depend on how many there are.
-    constexpr std::int64_t kMostKept = 16;
+    constexpr std::int64_t kMostOfLane = 8, kMostOfThread = 4;
     const std::int64_t pieces = ceil_div(s.n, static_cast<std::int64_t>(16 / size_of(s.x)));
-    const bool warp = pieces <= 32 * kMostKept;
-    const std::int64_t threads = warp ? 128 : pieces <= 1024 ? 256 : 512, lanes = warp ? 32 : threads;
+    const bool warp = pieces <= 32 * kMostOfLane;
+    const std::int64_t threads = pieces <= 512    ? 128
+                                 : pieces <= 1024 ? 256
+                                                  : 512,
+                       lanes = warp ? 32 : threads;
     const std::int64_t kept = ceil_div(pieces, lanes);
-    const bool keeps = kept <= (warp ? kMostKept : 4);
+    const bool keeps = kept <= (warp ? kMostOfLane : kMostOfThread);
     const bool weight = s.has_weight, bias = s.has_bias;
     call.module = cuda_module("row", {kReduceParams, kReduceCudaRow},
                               {{"X", kernel_type(s.x)},

@@ -7,13 +7,20 @@
 constexpr u32 kThreads = 256;
 enum { kSum, kMean, kProd, kMax, kMin, kArgmax, kArgmin, kAny, kAll, kVar, kLogsumexp };
 
-// a: sum, product, extreme, mean, or maximum; b: squares around the mean, or the sum of exponentials; index: of the
-// extreme, or the number of elements; -1: nothing yet.
+// Sums, products and extremes are a number that starts where it changes nothing. The others are several numbers, and say
+// when they hold nothing yet.
+#define PLAIN (OP <= 4 || OP == 7 || OP == 8)
+#if PLAIN
+struct Partial { A a; };
+#else
+// a: extreme, mean, or maximum; b: squares around the mean, or the sum of exponentials; index: of the extreme, or the
+// number of elements; -1: nothing yet.
 struct Partial {
     A a;
     A b;
     i64 index;
 };
+#endif
 
 template <class T> INLINE A accumulated(T x) { return (A)x; }
 template <> INLINE A accumulated(f16 x) { return (A)widen(x); }
@@ -34,15 +41,33 @@ PRIVATE A exponential(A x) {
 #endif
 }
 PRIVATE bool is_nan(A x) { return x != x; }
+#if PLAIN
+PRIVATE A lowest() { return FLOATING ? (A)-INFINITE : (A)-1 < (A)0 ? (A)(1ull << 63) : (A)0; }
+PRIVATE A highest() { return FLOATING ? (A)INFINITE : (A)-1 < (A)0 ? (A)(~0ull >> 1) : (A)~0ull; }
+// -0 is what changes no sum: 0 would turn a sum of -0 into 0.
+PRIVATE Partial nothing() {
+    if constexpr (OP == kSum || OP == kMean) return {-(A)0};
+    if constexpr (OP == kProd) return {(A)1};
+    return {OP == kMax || OP == kAny ? lowest() : highest()};
+}
+PRIVATE Partial combine(const Partial& x, const Partial& y) {
+    if constexpr (OP == kSum || OP == kMean) return {(A)(x.a + y.a)};
+    if constexpr (OP == kProd) return {(A)(x.a * y.a)};
+    if constexpr (OP == kMax || OP == kAny) return x.a > y.a || is_nan(x.a) ? x : y;
+    return x.a < y.a || is_nan(x.a) ? x : y;
+}
+PRIVATE Partial element(A x, i64) { return {x}; }
+PRIVATE Y finished(const Partial& p, const ReduceParams& s) {
+    if (s.n == 0) return stored<Y>((A)(OP == kProd || OP == kAll ? 1 : 0));
+    return stored<Y>(OP == kMean ? p.a / (A)s.n : p.a);
+}
+template <class F> INLINE Partial map(const Partial& p, F f) { return {f(p.a)}; }
+#else
 PRIVATE Partial nothing() { return {(A)0, (A)0, -1}; }
 
 PRIVATE Partial combine(const Partial& x, const Partial& y) {
     if (x.index < 0) return y;
     if (y.index < 0) return x;
-    if constexpr (OP == kSum || OP == kMean) return {(A)(x.a + y.a), (A)0, 0};
-    if constexpr (OP == kProd) return {(A)(x.a * y.a), (A)0, 0};
-    if constexpr (OP == kMax || OP == kAny) return x.a > y.a || is_nan(x.a) ? x : y;
-    if constexpr (OP == kMin || OP == kAll) return x.a < y.a || is_nan(x.a) ? x : y;
     if constexpr (OP == kArgmax || OP == kArgmin) {
         if (is_nan(x.a) || is_nan(y.a)) {
             if (is_nan(x.a) && is_nan(y.a)) return x.index < y.index ? x : y;
@@ -75,8 +100,7 @@ PRIVATE Partial element(A x, i64 i) {
 
 PRIVATE Y finished(const Partial& p, const ReduceParams& s) {
     if constexpr (OP == kArgmax || OP == kArgmin) return as_index<Y>(p.index);
-    if (p.index < 0) return stored<Y>((A)(OP == kProd || OP == kAll ? 1 : 0));  // an empty axis
-    if constexpr (OP == kMean) return stored<Y>(p.a / (A)s.n);
+    if (p.index < 0) return stored<Y>((A)0);  // an empty axis
     if constexpr (OP == kVar) {
         const A divisor = (A)s.n - (A)s.correction;
         return stored<Y>(p.b / (divisor > (A)0 ? divisor : (A)0));
@@ -87,3 +111,5 @@ PRIVATE Y finished(const Partial& p, const ReduceParams& s) {
     }
     return stored<Y>(p.a);
 }
+template <class F> INLINE Partial map(const Partial& p, F f) { return {f(p.a), f(p.b), f(p.index)}; }
+#endif

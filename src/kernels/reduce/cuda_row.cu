@@ -112,8 +112,33 @@ KERNEL(THREADS) row(const X* x, Y* y,
             return 0.0f;
 #endif
         };
+        // The same for a piece.
+        const auto gains = [&](i64 i, f32 (&g)[kPiece]) {
+#if WEIGHT
+            load_n<kPiece>(weight + i, g);
+#pragma unroll
+            for (int k = 0; k < kPiece; ++k) g[k] += p.added;
+#else
+#pragma unroll
+            for (int k = 0; k < kPiece; ++k) g[k] = 1.0f;
+#endif
+        };
+        const auto shifts = [&](i64 i, f32 (&b)[kPiece]) {
+#if BIAS
+            load_n<kPiece>(bias + i, b);
+#else
+#pragma unroll
+            for (int k = 0; k < kPiece; ++k) b[k] = 0.0f;
+#endif
+        };
 #if PIECES > 0
         bool whole = p.n % kPiece == 0 && aligned16(from) && ((u64)to & (kPiece * sizeof(Y) - 1) & 15) == 0;
+#if WEIGHT
+        whole = whole && ((u64)weight & (kPiece * sizeof(G) - 1) & 15) == 0;
+#endif
+#if BIAS
+        whole = whole && ((u64)bias & (kPiece * sizeof(G) - 1) & 15) == 0;
+#endif
         if (whole) {
             f32 kept[PIECES][kPiece];
             const i64 pieces = p.n / kPiece;
@@ -133,9 +158,11 @@ KERNEL(THREADS) row(const X* x, Y* y,
             for (int j = 0; j < PIECES; ++j) {
                 const i64 piece = lane + j * LANES;
                 if (piece >= pieces) continue;
+                f32 g[kPiece], b[kPiece];
+                gains(piece * kPiece, g);
+                shifts(piece * kPiece, b);
 #pragma unroll
-                for (int i = 0; i < kPiece; ++i)
-                    kept[j][i] = result(kept[j][i], f, gain(piece * kPiece + i), shift(piece * kPiece + i));
+                for (int i = 0; i < kPiece; ++i) kept[j][i] = result(kept[j][i], f, g[i], b[i]);
                 store_n<kPiece>(to + piece * kPiece, kept[j]);
             }
             continue;

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What cuda_lines.cu computes, bit for bit, for many rows of one chunk: a warp takes a row, without barriers. A lane folds
 // what eight threads of a block would, each for itself, then as they do.
-template <class T> INLINE T from_lane(T x, u32 step) { return __shfl_down_sync(kAllLanes, x, step); }
-
 KERNEL(kThreads) reduce(const X* x, Y* y, ReduceParams s) {
     constexpr int kOwn = kThreads / kWarp;
     wait_for_earlier();
@@ -10,21 +8,26 @@ KERNEL(kThreads) reduce(const X* x, Y* y, ReduceParams s) {
     const u32 lane = threadIdx.x % kWarp;
     for (i64 o = blockIdx.x * (i64)kOwn + threadIdx.x / kWarp; o < s.outer; o += gridDim.x * (i64)kOwn) {
         const X* from = x + o * s.n;
-        const bool aligned = aligned16(from);
+        const bool whole = s.n % kLanes<X> == 0 && aligned16(from);
         Partial p[kOwn];
 #pragma unroll
         for (int j = 0; j < kOwn; ++j) p[j] = nothing();
         for (i64 round = 0; round < s.n; round += kThreads * kLanes<X>) {
             const i64 first = round + lane * kLanes<X>;
-            if (aligned && round + kThreads * kLanes<X> <= s.n) {
+            if (whole) {
                 alignas(16) X e[kOwn][kLanes<X>];
 #pragma unroll
-                for (int j = 0; j < kOwn; ++j) *(uint4*)e[j] = __ldcs((const uint4*)(from + first + j * (kWarp * kLanes<X>)));
+                for (int j = 0; j < kOwn; ++j) {
+                    const i64 at = first + j * (kWarp * kLanes<X>);
+                    if (at < s.n) *(uint4*)e[j] = __ldcs((const uint4*)(from + at));
+                }
 #pragma unroll
-                for (int j = 0; j < kOwn; ++j)
+                for (int j = 0; j < kOwn; ++j) {
+                    const i64 at = first + j * (kWarp * kLanes<X>);
+                    if (at >= s.n) continue;
 #pragma unroll
-                    for (int k = 0; k < kLanes<X>; ++k)
-                        p[j] = combine(p[j], element(accumulated(e[j][k]), first + j * (kWarp * kLanes<X>) + k));
+                    for (int k = 0; k < kLanes<X>; ++k) p[j] = combine(p[j], element(accumulated(e[j][k]), at + k));
+                }
                 continue;
             }
 #pragma unroll
@@ -42,7 +45,7 @@ KERNEL(kThreads) reduce(const X* x, Y* y, ReduceParams s) {
         Partial all = p[0];
 #pragma unroll
         for (u32 step = kWarp / 2; step > 0; step /= 2)
-            all = combine(all, {from_lane(all.a, step), from_lane(all.b, step), from_lane(all.index, step)});
+            all = combine(all, map(all, [&](auto v) { return __shfl_down_sync(kAllLanes, v, step); }));
         if (lane == 0) y[o] = finished(all, s);
     }
 }
