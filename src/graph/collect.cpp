@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Finds the nodes that outputs need and writes down their structure as a key.
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <unordered_map>
 
@@ -66,6 +67,11 @@ GraphView collect(std::vector<NodePtr> outputs) {
         for (const Dim& d : n->attributes.dims) key.put(d);
         for (const std::int64_t v : n->attributes.ints) key.put(v);
         for (const double v : n->attributes.floats) key.put(v);
+        // All that the passes may know of a constant's value.
+        if (n->op == Op::constant) {
+            const double v = n->attributes.scalars[0];
+            key.put(static_cast<char>(v == 1 ? 1 : v == 0 && !std::signbit(v) ? 2 : 0));
+        }
         g.scalars.insert(g.scalars.end(), n->attributes.scalars.begin(), n->attributes.scalars.end());
         if (n->op == Op::leaf || n->op == Op::placeholder) g.inputs.push_back(n);
     }

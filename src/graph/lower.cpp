@@ -2,19 +2,18 @@
 // Lowering: a graph becomes a schedule. Views are resolved to strides, fused regions become programs, the other
 // operators become calls of kernel families; what a family cannot read in place is copied first.
 #include <algorithm>
+#include <string>
 
+#include "base/env.h"
+#include "base/log.h"
 #include "graph/group.h"
 #include "graph/lowerer.h"
+#include "graph/passes.h"
 
 namespace invar::graph {
 
 Schedule Lowerer::run() {
-    int scalars = 0;
-    for (const Node* n : graph_.nodes) {
-        scalar_base_[n] = scalars;
-        scalars += static_cast<int>(n->attributes.scalars.size());
-    }
-    schedule_.scalars = scalars;
+    schedule_.scalars = static_cast<int>(graph_.scalars.size());
     for (const Node* n : graph_.inputs)
         values_[n] = add_value(Value::Kind::input, schedule_.inputs++, bytes_of(*n));
     for (std::size_t i = 0; i < graph_.outputs.size(); ++i) {
@@ -219,7 +218,14 @@ void Lowerer::note_lifetimes(int step) {
 }
 
 Schedule lower(const GraphView& graph, const Device& device, const LowerOptions& options) {
-    return Lowerer(graph, device, options).run();
+    const auto unchanged = [](const NodePtr& n, Rewritten&) { return n; };  // only numbers the scalars
+    const Rewritten simple = options.simplify ? simplify(graph) : rewrite(graph, nullptr, unchanged);
+    const Rewritten merged = options.simplify ? merge_common(simple.graph, &simple) : simple;
+    static const bool print = env_string("INVAR_DEBUG").find("graph") != std::string::npos;
+    if (const std::string text = to_text("simplify", simple) + to_text("common", merged);
+        print && !text.empty())
+        log_debug_output("passes\n" + text);
+    return Lowerer(merged.graph, merged.scalar_base, device, options).run();
 }
 
 }  // namespace invar::graph

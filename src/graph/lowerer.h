@@ -25,8 +25,14 @@ inline constexpr std::int32_t kMaxSymbols = 64;
 
 class Lowerer {
 public:
-    Lowerer(const GraphView& graph, const Device& device, const LowerOptions& options)
-        : graph_(graph), device_(device), options_(options), fusion_(fuse(graph, options.fuse)) {}
+    // scalar_base: of each node with scalars, the number of its first one.
+    Lowerer(const GraphView& graph, std::unordered_map<const Node*, int> scalar_base, const Device& device,
+            const LowerOptions& options)
+        : graph_(graph),
+          device_(device),
+          options_(options),
+          fusion_(fuse(graph, options.fuse)),
+          scalar_base_(std::move(scalar_base)) {}
 
     Schedule run();
 

@@ -398,6 +398,7 @@ NodePtr make_node(Op op, std::vector<NodePtr> inputs, Attributes attributes) {
         n->dtype = pointwise_types(row, inputs).result;
         for (NodePtr& i : inputs) i = make_broadcast(std::move(i), shape);
         n->shape = shape;
+        n->sequence = next_sequence();  // behind the views just made: a node comes after what it reads
     }
     n->inputs = std::move(inputs);
     n->attributes = std::move(attributes);

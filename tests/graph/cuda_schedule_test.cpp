@@ -100,6 +100,24 @@ TEST(CudaSource, EverySourceCompiles) {
             kernels::plan_reduce(*device, {.op = op, .x = x, .y = y, .outer = outer, .n = n, .inner = inner});
     }
 
+    // Row operations of each length of row that has a variant.
+    for (const std::int64_t n : {1000, 4096, 30000, 70000})
+        for (const kernels::RowOp op : {kernels::RowOp::softmax, kernels::RowOp::layer_norm}) {
+            const bool norm = op == kernels::RowOp::layer_norm;
+            kernels::plan_row(*device, {.op = op,
+                                        .x = DType::f16,
+                                        .y = DType::f16,
+                                        .weight = DType::f16,
+                                        .rows = 2,
+                                        .n = n,
+                                        .x_row = n,
+                                        .y_row = n,
+                                        .eps = 1e-5f,
+                                        .has_weight = norm,
+                                        .has_bias = norm,
+                                        .one_plus_weight = false});
+        }
+
     struct Job {
         const Module* module;
         const char* architecture;

@@ -59,7 +59,7 @@ TEST(Fusion, ProductsTakeBiasAndResidual) {
     const Tensor x = input({4, 8}), w = input({6, 8}), b = input({6}), r = input({4, 6});
     EXPECT_EQ(labels(schedule_of(linear(x, w, b))), (Labels{"matmul bias"}));
     EXPECT_EQ(labels(schedule_of(r + linear(x, w, b))), (Labels{"matmul bias residual"}));
-    const Tensor gate = linear(x, w), up = linear(x, w);
+    const Tensor gate = linear(x, w), up = linear(x, input({6, 8}));
     EXPECT_EQ(labels(schedule_of(silu(gate) * up)), (Labels{"matmul", "matmul", "silu multiply"}));
     // A product that is read twice keeps its value.
     const Tensor y = linear(x, w);
