@@ -105,12 +105,8 @@ void plan_row_cuda(const RowSpec& s, KernelCall& call) {
                                {"OP", digits(static_cast<int>(s.op))},
                                {"WEIGHT", flag(weight)},
                                {"BIAS", flag(bias)},
-                               {"THREADS", threads == 128   ? "128"
-                                           : threads == 256 ? "256"
-                                                            : "512"},
-                               {"LANES", warp             ? "32"
-                                         : threads == 256 ? "256"
-                                                          : "512"},
+                               {"THREADS", digits(threads)},
+                               {"LANES", digits(lanes)},
                                {"PIECES", keeps ? digits(std::max<std::int64_t>(kept, 1)) : "0"}});
     call.entry = "row";
     call.config = {cuda_grid(std::min(ceil_div(s.rows, threads / lanes), kMostBlocks)),

@@ -6,6 +6,7 @@
 // the warps.
 constexpr int kPiece = kLanes<X>;
 constexpr u32 kRows = THREADS / LANES;  // of a block
+static_assert(THREADS % LANES == 0 && kRows > 0, "a block takes whole rows");
 
 template <class F> INLINE f32 row_fold(f32 x, F f, f32* shared) {
     if constexpr (LANES == kWarp) return warp_fold(x, f);
