@@ -3,6 +3,7 @@
 // operators become calls of kernel families; what a family cannot read in place is copied first.
 #include <algorithm>
 
+#include "base/trace.h"
 #include "graph/group.h"
 #include "graph/lowerer.h"
 
@@ -34,7 +35,10 @@ Schedule Lowerer::run() {
         group_decode(schedule_, device_);
     }
     for (std::size_t i = 0; i < schedule_.steps.size(); ++i) note_lifetimes(static_cast<int>(i));
-    plan_memory(schedule_);
+    {
+        const TraceSpan span("plan", "plan memory");
+        plan_memory(schedule_);
+    }
     return std::move(schedule_);
 }
 
@@ -217,6 +221,8 @@ void Lowerer::note_lifetimes(int step) {
 }
 
 Schedule lower(const GraphView& graph, const Device& device, const LowerOptions& options) {
+    TraceSpan span("lower", "lower");
+    if (span.on()) span.arguments().add("nodes", static_cast<double>(graph.nodes.size()));
     return Lowerer(graph, device, options).run();
 }
 
