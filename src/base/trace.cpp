@@ -194,7 +194,7 @@ struct FromEnvironment {
         const std::string file = env_string("INVAR_TRACE");
         if (file.empty()) return;
         try {
-            writer().begin(file);
+            trace_begin(file);
         } catch (const std::exception& e) {
             log(LogLevel::kWarning, std::string("INVAR_TRACE: ") + e.what());
         }
@@ -205,7 +205,10 @@ struct FromEnvironment {
 }  // namespace
 
 bool trace_enabled() noexcept { return enabled.load(std::memory_order_relaxed); }
-void trace_begin(const std::string& file) { writer().begin(file); }
+void trace_begin(const std::string& file) {
+    writer().begin(file);
+    trace_thread();  // the first track is of the thread that began, before any worker's
+}
 
 void trace_end() noexcept {
     try {

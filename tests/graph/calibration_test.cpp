@@ -145,7 +145,18 @@ TEST(Calibration, TheCacheIsNotTrusted) {
     if (cache.folder().empty()) GTEST_SKIP() << "no cache folder can be written here";
     const std::string key = calibration_cache_key(*device);
     EXPECT_NE(key.find(device->name()), std::string::npos);
-    const auto before = cache.load("calibration", key);
+    // What was there is put back, however the test ends.
+    struct Restore {
+        DiskCache& cache;
+        std::string key;
+        std::optional<std::vector<std::byte>> before = cache.load("calibration", key);
+        ~Restore() {
+            if (before)
+                cache.store("calibration", key, *before);
+            else
+                std::filesystem::remove(cache.entry_path("calibration", key));
+        }
+    } restore{cache, key};
     std::array<double, 11> figures{};
     const auto stored = [&] {
         cache.store("calibration", key, std::as_bytes(std::span(figures)));
@@ -163,10 +174,6 @@ TEST(Calibration, TheCacheIsNotTrusted) {
     }
     cache.store("calibration", key, std::as_bytes(std::span(figures).first(10)));
     EXPECT_FALSE(known_calibration(*device).has_value());
-    if (before)
-        cache.store("calibration", key, *before);
-    else
-        std::filesystem::remove(cache.entry_path("calibration", key));
 }
 
 TEST(Calibration, MeasuresTheDeviceAtHand) {

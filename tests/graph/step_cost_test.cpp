@@ -154,7 +154,7 @@ TEST(Cost, PointwiseStepsCountWhatIsRepeatedOnce) {
 TEST(Cost, SymbolsHaveTheValuesOfTheRun) {
     const auto device = find_device("cpu");
     const Symbol n{0, 50};
-    const graph::NodePtr x = graph::make_placeholder(DType::f32, {n, 4}, device);
+    const graph::NodePtr x = graph::make_placeholder(DType::f32, {n, 4}, find_device());
     const Tensor y = linear(exp(Tensor(x)), input({6, 4}));
     const graph::Schedule s = graph::lower(graph::collect({y.node()}), *device);
     ASSERT_EQ(s.steps.size(), 2u);
