@@ -204,8 +204,10 @@ Profile read_profile(const std::string& file, const ProfileArguments& a) {
         throw FormatError("trace '" + file + "': not one that this library wrote: " + e.what());
     }
     for (auto& [key, row] : rows) profile.rows.push_back(std::move(row));
-    std::stable_sort(profile.rows.begin(), profile.rows.end(),
-                     [](const Row& x, const Row& y) { return x.seconds > y.seconds; });
+    std::sort(profile.rows.begin(), profile.rows.end(), [](const Row& x, const Row& y) {
+        return std::tie(y.seconds, x.device, x.label, x.kernel) <
+               std::tie(x.seconds, y.device, y.label, y.kernel);
+    });
     for (const auto& [name, ceiling] : ceilings)
         if (ceiling) profile.ceilings[name] = *ceiling;
     return profile;

@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 #include "base/thread_pool.h"
+#include "device/bandwidth.h"
 #include "device/disk_cache.h"
 #include "kernels/matmul/family.h"
 
@@ -135,6 +136,7 @@ Calibration calibration(Device& device, bool again, const CalibrationProgress& p
     if (!again)
         if (const auto known = known_calibration(device)) return *known;
     log(LogLevel::kInfo, device.name() + ": measuring what it can do, once for this machine");
+    if (again) measured_properties(device, true);  // what the measurement would take from the cache
     const Calibration c = measure_calibration(device, {}, progress);
     std::array<double, kCount> figures{};
     for (std::size_t i = 0; i < kCount; ++i) figures[i] = c.*kFigures[i];

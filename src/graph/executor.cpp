@@ -401,7 +401,8 @@ void Executor::prepare_kernels(const Schedule& schedule) {
 Kernel& Executor::kernel(const Module& module, const char* entry) {
     std::shared_ptr<LoadedModule>& loaded = modules_[&module];
     if (!loaded) {
-        const TraceSpan span("compile", "compile");
+        TraceSpan span("compile", "compile");
+        if (span.on()) span.arguments().add("module", module.name);
         loaded = device_.compile(module);
         ++statistics_.kernels_loaded;
     }
@@ -411,7 +412,8 @@ Kernel& Executor::kernel(const Module& module, const char* entry) {
 Kernel& Executor::program_kernel(const std::string& text, const std::string& entry) {
     std::shared_ptr<LoadedModule>& loaded = programs_[text];
     if (!loaded) {
-        const TraceSpan span("compile", "compile");
+        TraceSpan span("compile", "compile");
+        if (span.on()) span.arguments().add("module", entry);
         loaded = device_.compile({entry, ProgramText{text}});
         ++statistics_.kernels_loaded;
     }
