@@ -2,23 +2,11 @@
 // Costs of steps.
 #include "graph/step_cost.h"
 
-#include "program/program.h"
-
 namespace invar::graph {
 namespace {
 
 using kernels::AttentionLengths;
 using kernels::Cost;
-
-// Operations an element, after the costs of the instruction table; moves are counted as bytes.
-double operations(const Program& program) {
-    double sum = 0;
-    for (const Instruction& i : program.instructions) {
-        if (i.opcode == Opcode::LDG || i.opcode == Opcode::STG || i.opcode == Opcode::MOV) continue;
-        sum += i.opcode == Opcode::FMA || i.opcode == Opcode::MAD ? 2 : info(i.opcode).cost;
-    }
-    return sum;
-}
 
 // Each buffer's elements once: an axis over which one is repeated does not count.
 Cost pointwise_cost(const PointwiseWork& work, std::span<const std::int64_t> symbols) {
@@ -37,11 +25,20 @@ Cost pointwise_cost(const PointwiseWork& work, std::span<const std::int64_t> sym
         }
         c.bytes += own * static_cast<double>(size_of(buffer.dtype));
     }
-    c.flops = elements * operations(assemble(work.program));
+    c.flops = elements * pointwise_operations(assemble(work.program));
     return c;
 }
 
 }  // namespace
+
+double pointwise_operations(const Program& program) {
+    double sum = 0;
+    for (const Instruction& i : program.instructions) {
+        if (i.opcode == Opcode::LDG || i.opcode == Opcode::STG || i.opcode == Opcode::MOV) continue;
+        sum += i.opcode == Opcode::FMA || i.opcode == Opcode::MAD ? 2 : info(i.opcode).cost;
+    }
+    return sum;
+}
 
 std::optional<kernels::AttentionSpec> attention_of(const Step& step, std::span<const std::int64_t> symbols) {
     if (const auto* attention = std::get_if<Sized<kernels::AttentionSpec>>(&step.work))

@@ -1,16 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// Times the steps of one run of a schedule for the trace (base/trace.h): by timed events on the stream, else by the host's
-// clock with a wait after each step. Made only while a trace is taken.
+// The steps of one run of a schedule in the trace: what each is and costs, and when it ran.
 #pragma once
 
 #include <cstdint>
-#include <memory>
 #include <span>
 #include <string>
 #include <vector>
 
-#include "device/device.h"
 #include "graph/schedule.h"
+#include "graph/stream_times.h"
 
 namespace invar::graph {
 
@@ -25,22 +23,17 @@ public:
     void write() const;
 
 private:
-    struct Timed {
+    struct Traced {
         std::size_t step = 0;
         std::string kernel;
-        std::unique_ptr<Event> begin, end;
-        double host_begin = 0, host_end = 0;       // microseconds
         std::vector<std::int32_t> sequence, slot;  // of an attention step
     };
-    void start(Stream& stream);
 
     const Device& device_;
     const Schedule& schedule_;
     const std::vector<std::int64_t> symbols_;
-    std::unique_ptr<Event> origin_;  // nullptr: the device tells no times
-    double origin_time_ = 0;         // of the host, microseconds
-    bool started_ = false;
-    std::vector<Timed> steps_;
+    StreamTimes times_;
+    std::vector<Traced> steps_;
 };
 
 }  // namespace invar::graph

@@ -5,6 +5,7 @@
 #include <invar/error.h>
 #include <invar/model.h>
 #include <invar/ops.h>
+#include <invar/program.h>
 
 #include <unistd.h>
 
@@ -112,6 +113,34 @@ TEST_F(StepTrace, TheHostsWorkIsThereToo) {
     (counting({3, 5, 7, 11}) - 4.0).eval();
     EXPECT_EQ(spans("lower").size(), spans("plan").size());
     EXPECT_GE(spans("lower").size(), 1u);
+}
+
+TEST_F(StepTrace, ProgramsOverTensorsAreStepsToo) {
+    const auto module = KernelModule::from_text(R"(
+        .program saxpy
+        .param a: f32
+        .param x: f32*
+        .param y: f32*
+        LDG.f32 u, [x + gid]
+        LDG.f32 v, [y + gid]
+        FMA.f32 w, a, u, v
+        STG.f32 [y + gid], w
+    )");
+    const ProgramCall call{.inputs = {{"x", counting({100})}, {"y", counting({100})}}, .scalars = {{"a", 2}}};
+    const ProgramCall calls[] = {call, call, call};
+    const std::vector<float> want = module.run(call)["y"].to_vector<float>();
+    trace_begin(file_);
+    for (const ProgramResult& result : module.run_batch(calls))
+        EXPECT_EQ(result["y"].to_vector<float>(), want);
+    const std::vector<json> steps = spans("step");
+    ASSERT_EQ(steps.size(), 3u);
+    for (const json& e : steps) {
+        EXPECT_EQ(e.at("name"), "program saxpy");
+        EXPECT_EQ(e.at("args").at("kernel"), "saxpy");
+        EXPECT_EQ(e.at("args").at("sizes"), "lanes=100");
+        EXPECT_EQ(e.at("args").at("bytes"), 3 * 400);  // x, y as it comes and as it goes
+        EXPECT_EQ(e.at("args").at("flops"), 200);
+    }
 }
 
 TEST_F(StepTrace, AFailedRunLeavesAValidTrace) {
