@@ -44,8 +44,10 @@ struct Row {
     std::string label, kernel, device;
     std::int64_t count = 0;
     double seconds = 0, bytes = 0, flops = 0;
+    double least = 0;    // seconds of the quickest
     double ceiling = 0;  // seconds that the measured ceilings allow; 0: not known
     void add(const Row& other) {
+        least = count == 0 ? other.least : std::min(least, other.least);
         count += other.count;
         seconds += other.seconds;
         bytes += other.bytes;
@@ -189,7 +191,7 @@ Profile read_profile(const std::string& file, const ProfileArguments& a) {
             const nlohmann::json& args = event.at("args");
             Row row{event.at("name"), args.at("kernel"), args.at("device")};
             row.count = 1;
-            row.seconds = duration;
+            row.seconds = row.least = duration;
             row.bytes = args.at("bytes");
             row.flops = args.at("flops");
             if (!ceilings.contains(row.device)) ceilings[row.device] = ceilings_of(row.device, a);
@@ -229,6 +231,7 @@ std::vector<std::string> cells(const Row& row, const Row& total) {
             std::to_string(row.count),
             format("%.3f", row.seconds * 1e3),
             format("%.1f", row.seconds * 1e6 / static_cast<double>(std::max<std::int64_t>(row.count, 1))),
+            format("%.1f", row.least * 1e6),
             total.seconds > 0 ? format("%.1f%%", 100 * row.seconds / total.seconds) : "-",
             format_bytes(static_cast<std::uint64_t>(row.bytes)),
             operations(row.flops),
@@ -238,8 +241,8 @@ std::vector<std::string> cells(const Row& row, const Row& total) {
 }
 
 void print(const Profile& profile, std::int64_t top) {
-    Table table{{"step", "kernel", "device", "count", "total ms", "mean us", "share", "bytes", "flops",
-                 "GB/s", "TFLOP/s", "of ceiling"},
+    Table table{{"step", "kernel", "device", "count", "total ms", "mean us", "least us", "share", "bytes",
+                 "flops", "GB/s", "TFLOP/s", "of ceiling"},
                 {}};
     Row others{"other steps", "", ""};
     for (std::size_t i = 0; i < profile.rows.size(); ++i) {
@@ -267,6 +270,7 @@ void print(const Profile& profile, std::int64_t top) {
 nlohmann::ordered_json to_json(const Row& row, const Row& total) {
     nlohmann::ordered_json json = {{"count", row.count},
                                    {"microseconds", row.seconds * 1e6},
+                                   {"least_microseconds", row.least * 1e6},
                                    {"share", total.seconds > 0 ? row.seconds / total.seconds : 0},
                                    {"bytes", row.bytes},
                                    {"flops", row.flops},

@@ -256,7 +256,8 @@ void trace_event(int track, std::string_view category, std::string_view name, do
 void TraceSpan::end() noexcept {
     try {
         trace_event(trace_thread(), category_, name_, begin_, trace_now() - begin_, arguments_);
-    } catch (const std::exception&) {  // no memory for it: the trace goes without
+    } catch (const std::exception& e) {  // no memory for it: the trace goes without
+        log(LogLevel::kDebug, e.what());
     }
 }
 
