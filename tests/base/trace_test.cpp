@@ -138,10 +138,12 @@ TEST_F(Trace, AFileThatCannotBeWrittenIsNamed) {
 
 TEST_F(Trace, AnExceptionLeavesAValidFile) {
     trace_begin(file_);
-    try {
-        const TraceSpan span("test", "thrown through");
-        throw InvalidArgument("test");
-    } catch (const InvalidArgument&) {}
+    EXPECT_THROW(
+        {
+            const TraceSpan span("test", "thrown through");
+            throw InvalidArgument("test");
+        },
+        InvalidArgument);
     trace_flush();
     ASSERT_EQ(events().size(), 1u);
     EXPECT_EQ(events()[0].at("name"), "thrown through");
