@@ -55,7 +55,7 @@ class Trace(CliTest):
         process = subprocess.Popen([BINARY, "generate", str(TINY), "--prompt", "The", "--max-tokens", "900"],
                                    stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
                                    env={**os.environ, "INVAR_TRACE": str(file)})
-        process.stdout.read(1)
+        process.stdout.read(100)  # some dozens of steps
         process.kill()
         process.communicate(timeout=60)
         self.assertGreater(len(steps_of(json.loads(file.read_text()))), 0)
