@@ -272,6 +272,39 @@ void add_asm(CLI::App& root, std::function<int()>& chosen) {
     add_launch(time.app, *time.arguments);
 }
 
+void add_profile(CLI::App& root, std::function<int()>& chosen) {
+    Command<ProfileArguments> profile(
+        root, "profile", "Where a command's time goes: its steps beside the ceilings", run_profile, chosen);
+    CLI::App& app = profile.app;
+    ProfileArguments& a = *profile.arguments;
+    app.add_option("COMMAND", a.command,
+                   "Behind --: a command of invar with its arguments, or the path of a program that uses the "
+                   "library. What it prints goes to stderr")
+        ->type_name("");
+    add_text(app, "--from", a.from,
+             "Make the table of a trace that INVAR_TRACE wrote before, in place of COMMAND", "FILE");
+    add_text(app, "--trace", a.trace, "Keep the trace there, for chrome://tracing or ui.perfetto.dev",
+             "FILE");
+    add_text(app, "--memory", a.memory,
+             "Draw the memory of the device there over time (sets INVAR_MEMORY_TRACE)", "FILE.svg");
+    add_integer(app, "--top", a.top, "Show the N longest steps; 0, the default: all");
+    app.add_flag("--no-measure", a.no_measure,
+                 "Leave out the share of the ceiling where the device has not been measured yet");
+    app.footer("Steps are launched one by one and waited for, so a traced run is slower than another.");
+}
+
+void add_doctor(CLI::App& root, std::function<int()>& chosen) {
+    Command<DoctorArguments> doctor(
+        root, "doctor", "Check the installation, measure the devices, say from which sizes they are worth it",
+        run_doctor, chosen);
+    auto* measure =
+        doctor.app.add_flag("--measure", doctor.arguments->measure, "Measure again what is known already");
+    doctor.app
+        .add_flag("--no-measure", doctor.arguments->no_measure, "Measure nothing: what is known is shown")
+        ->excludes(measure);
+    doctor.app.footer("Exit code 1 where something is broken; a backend that is absent is not.");
+}
+
 }  // namespace
 
 std::function<int()> parse_arguments(int argc, char** argv, int& exit_code) {
@@ -289,6 +322,8 @@ std::function<int()> parse_arguments(int argc, char** argv, int& exit_code) {
     add_tokenize(root, chosen);
     add_detokenize(root, chosen);
     add_bench(root, chosen);
+    add_profile(root, chosen);
+    add_doctor(root, chosen);
     add_asm(root, chosen);
     try {
         root.parse(argc, argv);

@@ -10,10 +10,13 @@
 #include <utility>
 #include <vector>
 
+#include <nlohmann/json_fwd.hpp>
+
 #include <invar/tensor.h>
 
 #include "commands.h"
 #include "common.h"
+#include "graph/calibration.h"
 
 namespace invar::cli {
 
@@ -70,6 +73,9 @@ Tensor sample_tensor(const Shape& shape, DType dtype, const std::shared_ptr<Devi
 
 // Names and values in order: the version and commit, the date (UTC), the system.
 std::vector<std::pair<std::string, std::string>> provenance();
+
+// A calibration as the commands print it.
+nlohmann::ordered_json calibration_json(const graph::Calibration& calibration);
 
 // A table of text for md and csv; every row has as many cells as the header.
 struct Table {

@@ -95,6 +95,21 @@ struct AsmArguments : CommonArguments {
     bool no_fallback = false;
 };
 
+struct ProfileArguments : CommonArguments {
+    std::vector<std::string> command;  // words of invar, or a program with its arguments; this
+    std::string from;                  // or a trace is given
+    std::string trace, memory;         // files to write; "" = none
+    std::int64_t top = 0;              // rows shown; 0: all
+    bool no_measure = false;
+};
+
+struct DoctorArguments : CommonArguments {
+    bool measure = false;     // again
+    bool no_measure = false;  // not at all
+};
+
+int run_profile(const ProfileArguments& arguments);
+int run_doctor(const DoctorArguments& arguments);
 int run_devices(const DevicesArguments& arguments);
 int run_generate(const GenerateArguments& arguments);
 int run_logits(const LogitsArguments& arguments);

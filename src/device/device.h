@@ -14,6 +14,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -77,6 +78,10 @@ public:
     virtual ~Event();
     virtual bool done() const = 0;  // true also when the stream failed before reaching the event
     virtual void wait() const = 0;  // throws the stream's error if it was poisoned before reaching the event
+    // Seconds by the device's clock from the earlier event's moment to this one's: both of Stream::record_timed, of one
+    // stream, in this order, done and without an error. Time in which the device stood idle behind the earlier one may be
+    // left out. Nothing where that cannot be told.
+    virtual std::optional<double> seconds_since(const Event& earlier) const;
 };
 
 class INVAR_API Kernel {
@@ -135,7 +140,11 @@ public:
     virtual void fill(BufferRef dst, std::uint8_t value) = 0;
     // Never throws the stream's own error: an event recorded behind a failure carries it to whoever waits.
     virtual std::unique_ptr<Event> record() = 0;
-    // The same into what an earlier record of this stream gave (or null), which nobody waits for any more; allocates
+    // An event that knows when the device came to it (Event::seconds_since). Work before and behind it does not overlap, and it
+    // costs more than another: for measuring alone. nullptr where the device has no such events; some keep times only on
+    // streams made while a trace is taken (base/trace.h), and tell none otherwise.
+    virtual std::unique_ptr<Event> record_timed();
+    // The same as record, into what an earlier record of this stream gave (or null), which nobody waits for any more; allocates
     // nothing where the backend can move an event.
     virtual void record_into(std::unique_ptr<Event>& event);
     // Later work of this stream starts after the event; a failed event poisons this stream too.

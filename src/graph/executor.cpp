@@ -12,8 +12,10 @@
 #include "base/env.h"
 #include "base/log.h"
 #include "base/thread_pool.h"
+#include "base/trace.h"
 #include "device/allocator.h"
 #include "graph/plan.h"
+#include "graph/step_trace.h"
 #include "program/pointwise.h"
 #include "program/program.h"
 
@@ -188,6 +190,7 @@ void Executable::run(std::span<const BufferRef> inputs, std::span<const BufferRe
     if (!keep_arena_) own = allocate(executor_.device(), schedule_.arena_bytes);
     const BufferRef arena = keep_arena_ ? arena_.ref() : own.ref();
 
+    if (trace_enabled()) return run_traced(inputs, outputs, scalars, symbols, arena);
     if (captures_ && bound_as_before(inputs, outputs) && !fresh_ && std::ranges::equal(symbols, symbols_) &&
         std::ranges::equal(scalars, scalars_)) {
         // The second run in a row with the same buffers and sizes: a decode loop. It is captured once, then replayed.
@@ -216,6 +219,26 @@ void Executable::run(std::span<const BufferRef> inputs, std::span<const BufferRe
     if (!keep_arena_ && schedule_.arena_bytes > 0) executor_.synchronize();
 }
 
+// Every step is launched by itself, whatever could be captured, and the run waited for.
+void Executable::run_traced(std::span<const BufferRef> inputs, std::span<const BufferRef> outputs,
+                            std::span<const double> scalars, std::span<const std::int64_t> symbols,
+                            const BufferRef& arena) {
+    TraceSpan span("run", "run");
+    span.arguments()
+        .add("device", executor_.device().name())
+        .add("steps", static_cast<double>(prepared_.size()));
+    StepTrace trace(executor_.device(), schedule_, symbols);
+    try {
+        executor_.with_stream(
+            [&](Stream& stream) { launch_steps(stream, inputs, outputs, scalars, symbols, arena, &trace); });
+        executor_.synchronize();
+    } catch (...) {
+        trace_flush();  // it may be the last that this process does
+        throw;
+    }
+    trace.write();
+}
+
 bool Executable::bound_as_before(std::span<const BufferRef> inputs, std::span<const BufferRef> outputs) {
     bool same = bindings_.size() == inputs.size() + outputs.size();
     bindings_.resize(inputs.size() + outputs.size());
@@ -231,7 +254,8 @@ bool Executable::bound_as_before(std::span<const BufferRef> inputs, std::span<co
 
 void Executable::launch_steps(Stream& stream, std::span<const BufferRef> inputs,
                               std::span<const BufferRef> outputs, std::span<const double> scalars,
-                              std::span<const std::int64_t> symbols, const BufferRef& arena) {
+                              std::span<const std::int64_t> symbols, const BufferRef& arena,
+                              StepTrace* trace) {
     const bool new_symbols =
         fresh_ || !std::equal(symbols.begin(), symbols.end(), symbols_.begin(), symbols_.end());
     const bool new_scalars =
@@ -247,8 +271,10 @@ void Executable::launch_steps(Stream& stream, std::span<const BufferRef> inputs,
         const std::span<const BufferRef> buffers(p.buffers.data(),
                                                  step.arguments.size() + (p.workspace ? 1 : 0));
         const std::span<const std::byte> params(p.params.data(), p.params_bytes);
+        if (trace) trace->before(stream, i, buffers);
         stream.launch(*p.kernel, p.config, buffers, params);
         if (p.next_kernel) stream.launch(*p.next_kernel, p.next_config, buffers, params);
+        if (trace) trace->after(stream, *p.kernel, p.next_kernel);
     }
     executor_.statistics_.steps_launched += prepared_.size();
     if (new_symbols) symbols_.assign(symbols.begin(), symbols.end());
@@ -362,6 +388,8 @@ void Executor::prepare_kernels(const Schedule& schedule) {
     }
     ThreadPool::shared().parallel_for(static_cast<std::int64_t>(missing.size()), [&](std::int64_t i) {
         Missing& m = missing[static_cast<std::size_t>(i)];
+        TraceSpan span("compile", "compile");
+        if (span.on()) span.arguments().add("module", m.module ? m.module->name : m.entry);
         m.loaded = device_.compile(m.module ? *m.module : Module{m.entry, ProgramText{m.program}});
     });
     for (Missing& m : missing) {
@@ -373,6 +401,8 @@ void Executor::prepare_kernels(const Schedule& schedule) {
 Kernel& Executor::kernel(const Module& module, const char* entry) {
     std::shared_ptr<LoadedModule>& loaded = modules_[&module];
     if (!loaded) {
+        TraceSpan span("compile", "compile");
+        if (span.on()) span.arguments().add("module", module.name);
         loaded = device_.compile(module);
         ++statistics_.kernels_loaded;
     }
@@ -382,6 +412,8 @@ Kernel& Executor::kernel(const Module& module, const char* entry) {
 Kernel& Executor::program_kernel(const std::string& text, const std::string& entry) {
     std::shared_ptr<LoadedModule>& loaded = programs_[text];
     if (!loaded) {
+        TraceSpan span("compile", "compile");
+        if (span.on()) span.arguments().add("module", entry);
         loaded = device_.compile({entry, ProgramText{text}});
         ++statistics_.kernels_loaded;
     }

@@ -21,6 +21,7 @@
 namespace invar::graph {
 
 class Executor;
+class StepTrace;
 
 class INVAR_API Executable {
 public:
@@ -57,7 +58,10 @@ private:
     };
     void launch_steps(Stream& stream, std::span<const BufferRef> inputs, std::span<const BufferRef> outputs,
                       std::span<const double> scalars, std::span<const std::int64_t> symbols,
-                      const BufferRef& arena);
+                      const BufferRef& arena, StepTrace* trace = nullptr);
+    void run_traced(std::span<const BufferRef> inputs, std::span<const BufferRef> outputs,
+                    std::span<const double> scalars, std::span<const std::int64_t> symbols,
+                    const BufferRef& arena);
     bool bound_as_before(std::span<const BufferRef> inputs, std::span<const BufferRef> outputs);
     void prepare(std::size_t step, std::span<const double> scalars, std::span<const std::int64_t> symbols);
     void prepare_pointwise(Prepared& p, const PointwiseWork& work, std::span<const double> scalars,

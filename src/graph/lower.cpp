@@ -6,6 +6,7 @@
 
 #include "base/env.h"
 #include "base/log.h"
+#include "base/trace.h"
 #include "graph/group.h"
 #include "graph/lowerer.h"
 #include "graph/passes.h"
@@ -34,7 +35,10 @@ Schedule Lowerer::run() {
         group_decode(schedule_, device_);
     }
     for (std::size_t i = 0; i < schedule_.steps.size(); ++i) note_lifetimes(static_cast<int>(i));
-    plan_memory(schedule_);
+    {
+        const TraceSpan span("plan", "plan memory");
+        plan_memory(schedule_);
+    }
     return std::move(schedule_);
 }
 
@@ -218,6 +222,8 @@ void Lowerer::note_lifetimes(int step) {
 }
 
 Schedule lower(const GraphView& graph, const Device& device, const LowerOptions& options) {
+    TraceSpan span("lower", "lower");
+    if (span.on()) span.arguments().add("nodes", static_cast<double>(graph.nodes.size()));
     const auto unchanged = [](const NodePtr& n, Rewritten&) { return n; };  // only numbers the scalars
     const Rewritten simple = options.simplify ? simplify(graph) : rewrite(graph, nullptr, unchanged);
     const Rewritten merged = options.simplify ? merge_common(simple.graph, &simple) : simple;

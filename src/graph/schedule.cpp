@@ -91,6 +91,21 @@ bool PointwiseWork::symbolic() const {
     return false;
 }
 
+std::string sizes_text(const Step& step, std::span<const std::int64_t> symbols) {
+    return std::visit(
+        [&](const auto& work) -> std::string {
+            auto fixed = work;
+            if constexpr (std::is_same_v<std::decay_t<decltype(work)>, PointwiseWork>) {
+                for (Dim& d : fixed.dims) d = Dim(d.resolve(symbols));
+            } else {
+                fixed.spec = work.resolve(symbols);
+                fixed.fields.clear();
+            }
+            return Sizes{}(fixed);
+        },
+        step.work);
+}
+
 std::string to_text(const Schedule& s) {
     std::ostringstream out;
     out << "inputs " << s.inputs << " outputs " << s.outputs << " steps " << s.steps.size() << '\n';

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
 #include <variant>
@@ -119,6 +120,8 @@ struct Schedule {
 
 // One line a step; the form of golden tests and of INVAR_DEBUG=graph.
 INVAR_API std::string to_text(const Schedule& schedule);
+// The sizes of a step as that line has them, symbols by their values.
+INVAR_API std::string sizes_text(const Step& step, std::span<const std::int64_t> symbols);
 
 // What a graph is lowered from: outputs, and the leaves and placeholders in the order in which they will be bound.
 struct GraphView {

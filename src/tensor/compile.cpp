@@ -6,6 +6,7 @@
 
 #include <invar/error.h>
 
+#include "base/trace.h"
 #include "graph/executor.h"
 #include "graph/node.h"
 #include "tensor/evaluate.h"
@@ -83,6 +84,7 @@ CompiledFunction compile(const std::function<std::vector<Tensor>(std::span<const
         outputs.push_back(std::move(n));
     }
     const std::lock_guard lock(impl->executor->mutex());
+    const TraceSpan span("prepare", "prepare a compiled function");
     const graph::GraphView g = graph::collect(outputs);
     impl->scalars = g.scalars;
     impl->input_slot.assign(specs.size(), -1);

@@ -6,6 +6,7 @@
 
 #include <invar/error.h>
 
+#include "base/trace.h"
 #include "graph/executor.h"
 #include "graph/op_table.h"
 
@@ -20,6 +21,7 @@ namespace {
 void evaluate_on(Device& device, std::vector<NodePtr> outputs) {
     const std::shared_ptr<graph::Executor> executor = graph::Executor::of(device);
     const std::lock_guard lock(executor->mutex());
+    const TraceSpan span("evaluate", "evaluate");
     // Another thread may have evaluated some of them while this one waited for the lock.
     std::erase_if(outputs, [](const NodePtr& n) { return n->op == Op::leaf; });
     if (outputs.empty()) return;

@@ -13,6 +13,8 @@
 #include "base/log.h"
 #include "base/thread_pool.h"
 #include "graph/executor.h"
+#include "graph/step_cost.h"
+#include "graph/stream_times.h"
 #include "program/binary.h"
 #include "tensor/evaluate.h"
 #include "tensor/kernel_call.h"
@@ -171,8 +173,36 @@ struct KernelModule::Impl {
         return launch;
     }
 
+    // Gives launches to the stream one by one for the trace, and waits. Bytes are those of the buffers; how much a grid program
+    // computes its text does not tell. The caller holds the executor's lock.
+    static void start_traced(const Place& on, std::span<const Launch> launches) {
+        graph::StreamTimes times;
+        on.executor->with_stream([&](Stream& stream) {
+            for (const Launch& launch : launches) {
+                times.before(stream);
+                launch.start(stream);
+                times.after(stream);
+            }
+        });
+        on.executor->synchronize();
+        for (std::size_t i = 0; i < launches.size(); ++i) {
+            const Program& program = launches[i].program->program;
+            const auto lanes = static_cast<double>(launches[i].call->lanes);
+            double bytes = 0;
+            for (const BoundBuffer& b : launches[i].call->buffers)
+                bytes += static_cast<double>((b.input ? b.source.size : 0) + (b.written ? b.bytes : 0));
+            TraceArguments arguments;
+            arguments.add("kernel", program.name)
+                .add("sizes", "lanes=" + std::to_string(launches[i].call->lanes))
+                .add("bytes", bytes)
+                .add("flops", program.is_grid() ? 0 : lanes * graph::pointwise_operations(program));
+            times.write(i, *on.device, "program " + program.name, std::move(arguments));
+        }
+    }
+
     // Gives launches to the stream. The caller holds the executor's lock.
     static void start(const Place& on, std::span<const Launch> launches) {
+        if (trace_enabled()) return start_traced(on, launches);
         // Where kernels are functions of the host a small launch keeps one thread busy: several run side by side, since
         // none writes what another reads.
         const bool side_by_side =

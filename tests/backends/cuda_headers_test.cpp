@@ -64,6 +64,7 @@ TEST(CudaHeaders, ValuesAreTheRealOnes) {
     EXPECT_EQ(o::kSharedMemoryOptin, static_cast<int>(CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN));
     EXPECT_EQ(o::kFunctionMaxDynamicShared,
               static_cast<int>(CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES));
+    EXPECT_EQ(o::kEventDefault, static_cast<int>(CU_EVENT_DEFAULT));
     EXPECT_EQ(o::kEventDisableTiming, static_cast<int>(CU_EVENT_DISABLE_TIMING));
     EXPECT_EQ(o::kStreamNonBlocking, static_cast<int>(CU_STREAM_NON_BLOCKING));
     EXPECT_EQ(o::kHostAllocMapped, static_cast<int>(CU_MEMHOSTALLOC_DEVICEMAP));

@@ -2,7 +2,9 @@
 // What the seam promises of every stream, asked of every device there is: copies and fills, bounds, events, capture and
 // replay, poisoning. Nothing here may depend on a backend; kernels are launched, not relied upon to compute.
 #include <cstring>
+#include <filesystem>
 #include <numeric>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -10,6 +12,7 @@
 
 #include "backends/opencl_device.h"
 #include "backends/test_names.h"
+#include "base/trace.h"
 #include "device/allocator.h"
 #include "device/faults.h"
 #include "device/registry.h"
@@ -227,6 +230,36 @@ TEST_P(StreamContract, EventsOutliveTheirStream) {
     }
     EXPECT_NO_THROW(event->wait());
     EXPECT_TRUE(event->done());
+}
+
+TEST_P(StreamContract, TimedEventsTellWhatLiesBetween) {
+    const std::string file = ::testing::TempDir() + "invar-timed-events.json";
+    trace_begin(file);  // some devices keep times only then
+    const auto timed = device->make_stream();
+    timed->launch(*first, {}, {}, {});
+    const auto plain = timed->record();
+    const auto begin = timed->record_timed();
+    timed->launch(*first, {}, {}, {});
+    timed->launch(*second, {}, {}, {});
+    const auto end = timed->record_timed();
+    timed->synchronize();
+    trace_end();
+    std::filesystem::remove(file);
+    if (!begin) {
+        EXPECT_EQ(end, nullptr);
+        EXPECT_EQ(device->name().substr(0, 4), "null");  // every other device has a clock
+        return;
+    }
+    const std::optional<double> seconds = end->seconds_since(*begin);
+    ASSERT_TRUE(seconds.has_value());
+    EXPECT_GE(*seconds, 0);
+    EXPECT_LT(*seconds, 60);
+    EXPECT_EQ(begin->seconds_since(*begin), 0.0);
+    EXPECT_NO_THROW(end->wait());
+    EXPECT_NO_THROW(timed->wait(*begin));
+    if (device->kernel_language() == "cuda" || device->kernel_language() == "metal") {
+        EXPECT_EQ(plain->seconds_since(*begin), std::nullopt);
+    }
 }
 
 TEST_P(StreamContract, CaptureAndReplay) {

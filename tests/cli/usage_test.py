@@ -8,7 +8,7 @@ import unittest
 
 from runner import BINARY, MODELS, TOKENIZERS, CliTest
 
-COMMANDS = [["devices"], ["generate"], ["logits"], ["tokenize"], ["detokenize"], ["bench", "model"], ["bench", "device"],
+COMMANDS = [["devices"], ["generate"], ["logits"], ["tokenize"], ["detokenize"], ["bench", "model"], ["bench", "device"], ["profile"], ["doctor"],
             ["asm", "check"], ["asm", "emit"], ["asm", "run"], ["asm", "time"]]
 LLAMA = MODELS / "llama"
 
@@ -21,7 +21,7 @@ class Usage(CliTest):
                 for option in ("--help", "--json", "--device", "--verbose"):
                     self.assertIn(option, text)
         text = self.good("--help")
-        for word in ("devices", "generate", "logits", "tokenize", "detokenize", "bench", "asm"):
+        for word in ("devices", "generate", "logits", "tokenize", "detokenize", "bench", "profile", "doctor", "asm"):
             self.assertIn(word, text)
         self.assertIn("device", self.good("bench", "--help"))
 

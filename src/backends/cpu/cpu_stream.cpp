@@ -4,6 +4,7 @@
 #include "backends/cpu/cpu_stream.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 #include <new>
 #include <utility>
@@ -67,9 +68,16 @@ public:
     void wait() const override {
         if (error_) std::rethrow_exception(error_);
     }
+    // Work runs in the call that starts it, so the device's clock is the host's.
+    std::optional<double> seconds_since(const Event& earlier) const override {
+        const auto* own = dynamic_cast<const CpuEvent*>(&earlier);
+        if (!own || error_ || own->error_) return std::nullopt;
+        return std::chrono::duration<double>(time_ - own->time_).count();
+    }
 
 private:
     std::exception_ptr error_;
+    std::chrono::steady_clock::time_point time_ = std::chrono::steady_clock::now();
 };
 
 void run_launch(CpuKernel& kernel, const LaunchConfig& config, std::span<const NativeBuffer> buffers,
@@ -158,6 +166,8 @@ public:
         not_capturing("record an event");
         return std::make_unique<CpuEvent>(error_);
     }
+
+    std::unique_ptr<Event> record_timed() override { return record(); }
 
     void wait(const Event& event) override {
         check_poison();

@@ -89,6 +89,7 @@ using nvrtcResult = int;
     X(event_record, cuEventRecord, (CUevent, CUstream))                                              \
     X(event_query, cuEventQuery, (CUevent))                                                          \
     X(event_synchronize, cuEventSynchronize, (CUevent))                                              \
+    X(event_elapsed, cuEventElapsedTime, (float*, CUevent, CUevent))                                 \
     X(graph_instantiate, cuGraphInstantiateWithFlags, (CUgraphExec*, CUgraph, unsigned long long))   \
     X(graph_launch, cuGraphLaunch, (CUgraphExec, CUstream))                                          \
     X(graph_exec_destroy, cuGraphExecDestroy, (CUgraphExec))                                         \
@@ -149,6 +150,7 @@ enum : int {
     kComputeMinor = 76,
     kSharedMemoryOptin = 97,
     kFunctionMaxDynamicShared = 8,
+    kEventDefault = 0,
     kEventDisableTiming = 2,
     kStreamNonBlocking = 1,
     kHostAllocMapped = 2,

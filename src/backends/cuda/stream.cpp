@@ -39,6 +39,14 @@ public:
         context_->check(context_->driver().event_synchronize(handle_), "work before an event");
         if (const std::exception_ptr fault = faults_->error()) std::rethrow_exception(fault);
     }
+    std::optional<double> seconds_since(const Event& earlier) const override {
+        const auto* own = dynamic_cast<const CudaEvent*>(&earlier);
+        float milliseconds = 0;
+        if (!own || !handle_ || !own->handle_ || error_ || own->error_ || !context_->try_enter() ||
+            context_->driver().event_elapsed(&milliseconds, own->handle_, handle_) != kSuccess)
+            return std::nullopt;
+        return milliseconds * 1e-3;
+    }
     CUevent handle() const noexcept { return handle_; }
     // Whether it can be recorded anew on the stream that has this context and this box.
     bool moves_with(const Context& context, const FaultBox& faults) const noexcept {
@@ -230,14 +238,20 @@ public:
         if (result != kSuccess) poison(result, "a fill of " + std::to_string(dst.size) + " bytes");
     }
 
-    std::unique_ptr<Event> record() override {
+    std::unique_ptr<Event> record() override { return record(kEventDisableTiming); }
+    std::unique_ptr<Event> record_timed() override {
+        after_kernel_ = false;  // the next kernel would begin before the event
+        return record(kEventDefault);
+    }
+
+    std::unique_ptr<Event> record(unsigned flags) {
         not_capturing("record an event");
         CUevent handle = nullptr;
         if (!error_) {
             if (!context_->try_enter()) {
                 poison(kContextIsDestroyed, "an event");
             } else {
-                CUresult result = driver().event_create(&handle, kEventDisableTiming);
+                CUresult result = driver().event_create(&handle, flags);
                 if (result == kSuccess) result = driver().event_record(handle, handle_);
                 if (result != kSuccess) poison(result, "work before an event");
             }

@@ -4,7 +4,9 @@
 // either writes it. Copies and fills are kernels too, so that the encoder goes on.
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <cstring>
+#include <ctime>
 #include <optional>
 #include <span>
 #include <vector>
@@ -14,6 +16,7 @@
 #include "backends/metal/mps.h"
 #include "backends/metal/program.h"
 #include "backends/metal/progress.h"
+#include "base/trace.h"
 #include "device/faults.h"
 
 namespace invar::metal {
@@ -28,21 +31,52 @@ constexpr std::size_t kStagingPiece = std::size_t{16}
                                       << 20;  // of an upload to memory that the host cannot reach
 constexpr std::size_t kMaxAccesses = 128;     // between two barriers that are compared with each launch
 
+// Seconds of the clock in which Metal says when command buffers ran.
+double clock_seconds() {
+#ifdef __APPLE__
+    return static_cast<double>(clock_gettime_nsec_np(CLOCK_UPTIME_RAW)) * 1e-9;
+#else
+    return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+#endif
+}
+
+// What a timed event knows: the command buffers committed since the timed event before it, or, where the stream had nothing to
+// do any more, when that was seen.
+struct Timing {
+    NS::SharedPtr<MTL::CommandBuffer> first, last;
+    double idle_since = 0;
+    std::uint64_t number = 0;  // of the stream's timed events; 0: not timed
+    double moment() const { return last ? last->GPUEndTime() : idle_since; }
+};
+
 class MetalEvent final : public Event {
 public:
     // count: of the stream's command buffers before it. value: that the gpu event then has.
     MetalEvent(std::shared_ptr<Context> context, std::shared_ptr<Progress> progress, std::uint64_t count,
-               NS::SharedPtr<MTL::SharedEvent> gpu_event, std::uint64_t value)
+               NS::SharedPtr<MTL::SharedEvent> gpu_event, std::uint64_t value, Timing timing = {})
         : context_(std::move(context)),
           progress_(std::move(progress)),
           count_(count),
           gpu_event_(std::move(gpu_event)),
-          value_(value) {}
+          value_(value),
+          timing_(std::move(timing)) {}
 
     bool done() const override { return progress_->ended(count_); }
     void wait() const override {
         progress_->wait(count_);
         if (const std::exception_ptr error = progress_->error_before(count_)) std::rethrow_exception(error);
+    }
+
+    std::optional<double> seconds_since(const Event& earlier) const override {
+        const auto* own = dynamic_cast<const MetalEvent*>(&earlier);
+        if (!own || own->progress_ != progress_ || !timing_.number || !own->timing_.number || !done() ||
+            progress_->error_before(count_))
+            return std::nullopt;
+        double begin = own->timing_.moment();
+        // The next command buffer begins when the host has committed it, which is nobody's work.
+        if (timing_.first && timing_.number == own->timing_.number + 1)
+            begin = std::max(begin, timing_.first->GPUStartTime());
+        return std::max(timing_.moment() - begin, 0.0);
     }
 
     const Context& context() const noexcept { return *context_; }
@@ -57,6 +91,7 @@ private:
     std::uint64_t count_;
     NS::SharedPtr<MTL::SharedEvent> gpu_event_;
     std::uint64_t value_;
+    Timing timing_;
 };
 
 std::string bytes_text(std::size_t bytes) { return std::to_string(bytes) + " bytes"; }
@@ -183,6 +218,21 @@ public:
         commit();
         return std::make_unique<MetalEvent>(context_, progress_, progress_->submitted(), gpu_event_,
                                             signals_);
+    }
+
+    std::unique_ptr<Event> record_timed() override {
+        if (!trace_enabled())
+            return nullptr;  // command buffers are kept only then, and with them their memory
+        commit();
+        timing_.number = ++timed_;
+        if (!timing_.first && idle()) {
+            timing_.last.reset();
+            timing_.idle_since = clock_seconds();
+        }
+        auto event = std::make_unique<MetalEvent>(context_, progress_, progress_->submitted(), gpu_event_,
+                                                  signals_, timing_);
+        timing_.first.reset();
+        return event;
     }
 
     void wait(const Event& event) override {
@@ -316,6 +366,12 @@ private:
         batch_->signal = ++signals_;
         batch_->commands->encodeSignalEvent(gpu_event_.get(), signals_);
         batch_->commands->commit();
+        if (trace_enabled()) {
+            timing_.last = batch_->commands;
+            if (!timing_.first) timing_.first = timing_.last;
+        } else if (timing_.last) {
+            timing_ = {};
+        }
         progress_->add(std::move(*batch_));
         batch_.reset();
     }
@@ -641,7 +697,9 @@ private:
     std::vector<Access> accesses_;                   // since the last barrier
     std::uint64_t written_bytes_ = 0;                // by the open command buffer
     std::vector<Wait> waits_;                        // for the next command buffer
-    std::size_t group_memory_ = 0;                   // bytes of threadgroup memory that the encoder gives
+    Timing timing_;                                  // for the next timed event
+    std::uint64_t timed_ = 0;
+    std::size_t group_memory_ = 0;  // bytes of threadgroup memory that the encoder gives
     std::vector<std::shared_ptr<const std::vector<FaultText>>> learned_;  // by progress_
 };
 

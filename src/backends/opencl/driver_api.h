@@ -82,6 +82,8 @@ using cl_event = ClEvent_st*;
     X(finish, clFinish, cl_int, (cl_command_queue))                                                          \
     X(events_wait, clWaitForEvents, cl_int, (cl_uint, const cl_event*))                                      \
     X(event_info, clGetEventInfo, cl_int, (cl_event, cl_uint, std::size_t, void*, std::size_t*))             \
+    X(event_profiling, clGetEventProfilingInfo, cl_int,                                                      \
+      (cl_event, cl_uint, std::size_t, void*, std::size_t*))                                                 \
     X(event_release, clReleaseEvent, cl_int, (cl_event))
 
 // X(constant, name without CL_, value): the results, as messages call them.
@@ -162,6 +164,8 @@ enum : cl_int {
     X(kKernelFunctionName, KERNEL_FUNCTION_NAME, 0x1190)          \
     X(kKernelArguments, KERNEL_NUM_ARGS, 0x1191)                  \
     X(kKernelWorkGroupSize, KERNEL_WORK_GROUP_SIZE, 0x11B0)       \
+    X(kQueueProfiling, QUEUE_PROFILING_ENABLE, 2)                 \
+    X(kProfilingEnd, PROFILING_COMMAND_END, 0x1283)               \
     X(kEventStatus, EVENT_COMMAND_EXECUTION_STATUS, 0x11D3)
 enum : cl_uint {
 #define INVAR_NAME(constant, name, value) constant = value,

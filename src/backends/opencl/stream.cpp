@@ -14,6 +14,7 @@
 #include <optional>
 
 #include "backends/opencl/context.h"
+#include "base/trace.h"
 #include "device/faults.h"
 
 namespace invar::opencl {
@@ -182,12 +183,28 @@ public:
         context_->check(result, "work before an event");
     }
 
+    std::optional<double> seconds_since(const Event& earlier) const override {
+        const auto* own = dynamic_cast<const OpenclEvent*>(&earlier);
+        const std::optional<cl_ulong> begin = own ? own->moment() : std::nullopt, end = moment();
+        if (!begin || !end || *end < *begin) return std::nullopt;
+        return static_cast<double>(*end - *begin) * 1e-9;
+    }
+
     const Context& context() const noexcept { return *context_; }
     cl_event handle() const noexcept { return handle_; }
     const std::shared_ptr<Progress>& progress() const noexcept { return progress_; }
     std::uint64_t count() const noexcept { return count_; }
 
 private:
+    // Nanoseconds of the device's clock; nothing where the queue was made without it.
+    std::optional<cl_ulong> moment() const {
+        cl_ulong time = 0;
+        if (!handle_ || context_->driver().event_profiling(handle_, kProfilingEnd, sizeof time, &time,
+                                                           nullptr) != kSuccess)
+            return std::nullopt;
+        return time;
+    }
+
     std::shared_ptr<Context> context_;
     std::shared_ptr<Progress> progress_;
     cl_event handle_;
@@ -201,7 +218,9 @@ public:
     explicit OpenclStream(std::shared_ptr<Context> context)
         : context_(std::move(context)), progress_(std::make_shared<Progress>(context_)) {
         cl_int result = kSuccess;
-        queue_ = driver().queue_create(context_->handle(), context_->device(), 0, &result);
+        // Some drivers make every command slower for a queue that keeps times.
+        queue_ = driver().queue_create(context_->handle(), context_->device(),
+                                       trace_enabled() ? cl_ulong{kQueueProfiling} : cl_ulong{0}, &result);
         if (!queue_ || result != kSuccess)
             context_->check(result ? result : kOutOfHostMemory, "a new command queue");
     }
@@ -334,6 +353,8 @@ public:
         return std::make_unique<OpenclEvent>(context_, progress_, event,
                                              event ? count : progress_->submitted());
     }
+
+    std::unique_ptr<Event> record_timed() override { return record(); }
 
     void wait(const Event& event) override {
         begin_call();

@@ -2,7 +2,9 @@
 // Plans of the attention family: check a specification and answer with the call.
 #include "kernels/attention/family.h"
 
+#include <algorithm>
 #include <cmath>
+#include <map>
 #include <string>
 
 #include "kernels/attention/variants.h"
@@ -136,6 +138,76 @@ KernelCall plan_decode(const Device& device, const DecodeSpec& s) {
     else
         attention::plan_decode_cuda(device, s, call);
     return call;
+}
+
+Cost cost(const KvAppendSpec& s) {
+    const double row =
+        static_cast<double>(s.tokens) * static_cast<double>(s.cache.kv_heads * s.cache.head_dim);
+    Cost c;
+    c.bytes = 2 * row * static_cast<double>(size_of(s.kv) + size_of(s.cache.dtype)) +
+              2 * array_bytes(DType::i32, s.tokens);
+    return c;
+}
+
+AttentionLengths attention_lengths(const AttentionSpec& s, std::span<const std::int32_t> sequence,
+                                   std::span<const std::int32_t> slot) {
+    // Of each sequence, from the first slot that one of its tokens sees to the last.
+    std::map<std::int32_t, std::pair<std::int64_t, std::int64_t>> ranges;
+    AttentionLengths lengths;
+    for (std::size_t i = 0; i < std::min(sequence.size(), slot.size()); ++i) {
+        if (slot[i] < 0) continue;  // padding
+        const std::int64_t end = std::int64_t{slot[i]} + 1,
+                           begin = s.window > 0 ? std::max<std::int64_t>(end - s.window, 0) : 0;
+        lengths.pairs += static_cast<double>(end - begin);
+        auto [at, added] = ranges.try_emplace(sequence[i], begin, end);
+        if (!added) at->second = {std::min(at->second.first, begin), std::max(at->second.second, end)};
+    }
+    for (const auto& [sequence_id, range] : ranges)
+        lengths.keys += static_cast<double>(range.second - range.first);
+    return lengths;
+}
+
+Cost cost(const AttentionSpec& s, const AttentionLengths& lengths) {
+    const double dim = static_cast<double>(s.cache.head_dim);
+    Cost c;
+    c.product = product_type(s.q, s.cache.dtype);
+    c.bytes = array_bytes(s.q, s.tokens, s.heads) * dim + array_bytes(s.y, s.tokens, s.heads) * dim +
+              2 * lengths.keys * array_bytes(s.cache.dtype, s.cache.kv_heads) * dim +
+              2 * array_bytes(DType::i32, s.tokens);
+    if (s.mask_columns > 0) c.bytes += 4 * lengths.keys;
+    // A score and its part of the result are products of head_dim each; exp and its sum are small beside them.
+    c.flops = lengths.pairs * static_cast<double>(s.heads) * (4 * dim + 3);
+    return c;
+}
+
+Cost cost(const AttentionSpec& s) {
+    const std::int64_t reach = s.window > 0 ? std::min(s.window, s.max_length) : s.max_length;
+    const std::int64_t first = std::max<std::int64_t>(s.max_length - s.tokens, 0);
+    AttentionLengths lengths;
+    lengths.keys =
+        static_cast<double>(std::min(s.max_length, reach + std::max<std::int64_t>(s.tokens - 1, 0)));
+    if (s.tokens == 0) lengths.keys = 0;
+    for (std::int64_t t = 0; t < s.tokens; ++t)
+        lengths.pairs += static_cast<double>(std::min(reach, std::min(first + t + 1, s.max_length)));
+    return cost(s, lengths);
+}
+
+Cost cost(const DecodeSpec& s, const AttentionLengths& lengths) {
+    const AttentionSpec& a = s.attention;
+    const std::int64_t dim = a.cache.head_dim;
+    Cost c = cost(a, lengths);
+    c.bytes += 4 * array_bytes(a.cache.dtype, a.cache.kv_heads, dim);  // the new rows, read and stored
+    if (s.rotary) {
+        c.bytes += array_bytes(DType::f32, dim);  // cos and sin, half a head each
+        c.flops += 3.0 * static_cast<double>((a.heads + a.cache.kv_heads) * dim);
+    }
+    return c;
+}
+
+Cost cost(const DecodeSpec& s) {
+    const AttentionSpec& a = s.attention;
+    const double length = static_cast<double>(a.window > 0 ? std::min(a.window, a.max_length) : a.max_length);
+    return cost(s, {length, length});
 }
 
 }  // namespace invar::kernels

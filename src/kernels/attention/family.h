@@ -23,9 +23,11 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 
 #include <invar/dtype.h>
 
+#include "kernels/cost.h"
 #include "kernels/kernel_call.h"
 
 namespace invar::kernels {
@@ -49,6 +51,7 @@ struct KvAppendSpec {
 // Buffers: k (tokens, kv_heads, head_dim), v (same), cache K, cache V, block table i32, sequence (tokens) i32,
 // slot (tokens) i32. A slot, sequence or block outside the cache throws LaunchFailed.
 INVAR_API KernelCall plan_kv_append(const Device& device, const KvAppendSpec& spec);
+INVAR_API Cost cost(const KvAppendSpec& spec);
 
 struct AttentionSpec {
     KvLayout cache;
@@ -65,6 +68,18 @@ struct AttentionSpec {
 // Buffers: q (tokens, heads, head_dim), cache K, cache V, block table, sequence, slot,
 // y (tokens, heads, head_dim) contiguous, key_mask if there is one, then the workspace if there is one.
 INVAR_API KernelCall plan_attention(const Device& device, const AttentionSpec& spec);
+// What the slots of a call make of it, which the specification does not know.
+struct AttentionLengths {
+    double keys = 0;   // slots that are read, each sequence's once
+    double pairs = 0;  // of a token and a slot that it attends to
+};
+// sequence and slot: those of the call's tokens.
+INVAR_API AttentionLengths attention_lengths(const AttentionSpec& spec,
+                                             std::span<const std::int32_t> sequence,
+                                             std::span<const std::int32_t> slot);
+INVAR_API Cost cost(const AttentionSpec& spec, const AttentionLengths& lengths);
+// As if the call were the last tokens of one sequence of max_length.
+INVAR_API Cost cost(const AttentionSpec& spec);
 
 // Attention of a call of one token that is appended on the way, and rotated before that where `rotary` is set: q and k
 // are then x = (first half, second half) of each head, and become (first * cos - second * sin, second * cos + first * sin)
@@ -80,5 +95,7 @@ INVAR_API bool fuses_decode(const Device& device, const DecodeSpec& spec);
 // Buffers: q (heads, head_dim), cache K, cache V, block table, sequence, slot, y, k (kv_heads, head_dim), v, then cos and
 // sin (head_dim / 2) f32 where rotary, then the workspace if there is one. Throws Unsupported where fuses_decode is false.
 INVAR_API KernelCall plan_decode(const Device& device, const DecodeSpec& spec);
+INVAR_API Cost cost(const DecodeSpec& spec, const AttentionLengths& lengths);
+INVAR_API Cost cost(const DecodeSpec& spec);
 
 }  // namespace invar::kernels

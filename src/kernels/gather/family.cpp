@@ -47,4 +47,11 @@ KernelCall plan_gather(const Device& device, const GatherSpec& s) {
     return call;
 }
 
+Cost cost(const GatherSpec& s) {
+    Cost c;
+    c.bytes = array_bytes(s.index, s.count) + array_bytes(s.table, s.count, s.columns) +
+              array_bytes(s.y, s.count, s.columns);
+    return c;
+}
+
 }  // namespace invar::kernels

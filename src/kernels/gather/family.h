@@ -6,6 +6,7 @@
 
 #include <invar/dtype.h>
 
+#include "kernels/cost.h"
 #include "kernels/kernel_call.h"
 
 namespace invar::kernels {
@@ -19,5 +20,7 @@ struct GatherSpec {
 };
 // Buffers: table (rows, columns), index (count) i32 or i64, y (count, columns).
 INVAR_API KernelCall plan_gather(const Device& device, const GatherSpec& spec);
+// As if every index named a row of its own.
+INVAR_API Cost cost(const GatherSpec& spec);
 
 }  // namespace invar::kernels

@@ -223,4 +223,41 @@ KernelCall plan_linear(const Device& device, const LinearSpec& spec) {
     return is_metal(device) ? matmul::plan_linear_metal(device, spec) : matmul::plan_linear_cuda(spec);
 }
 
+Cost cost(const MatmulSpec& s) {
+    const auto matrices = [&](std::int64_t stride) {
+        return stride == 0 ? std::min<std::int64_t>(s.batch, 1) : s.batch;
+    };
+    Cost c;
+    c.product = product_type(s.x, s.w);
+    c.bytes = array_bytes(s.x, matrices(s.x_batch) * s.m, s.k) +
+              array_bytes(s.w, matrices(s.w_batch) * s.n, s.k) + array_bytes(s.y, s.batch * s.m, s.n);
+    if (s.has_bias) c.bytes += array_bytes(s.bias, s.n);
+    if (s.has_residual) c.bytes += array_bytes(s.residual, matrices(s.residual_batch) * s.m, s.n);
+    const double results = static_cast<double>(s.batch) * static_cast<double>(s.m) * static_cast<double>(s.n);
+    c.flops = results * (2.0 * static_cast<double>(s.k) + (s.has_bias ? 1 : 0) + (s.has_residual ? 1 : 0));
+    return c;
+}
+
+Cost cost(const LinearSpec& s) {
+    constexpr double kNormOps = 4, kGateOps = 2;  // an element: square, sum, scale, weight; function, product
+    Cost c;
+    c.product = product_type(s.x, s.w);
+    c.bytes = array_bytes(s.x, s.m, s.k);
+    if (s.has_norm) {
+        c.bytes += array_bytes(s.norm_weight, s.k);
+        c.flops += kNormOps * static_cast<double>(s.m) * static_cast<double>(s.k);
+    }
+    for (std::int32_t i = 0; i < s.parts; ++i) {
+        const double results = static_cast<double>(s.m) * static_cast<double>(s.n[i]);
+        c.bytes += array_bytes(s.w, s.n[i], s.k);
+        c.flops +=
+            results * (2.0 * static_cast<double>(s.k) + (s.has_bias ? 1 : 0) + (s.has_residual ? 1 : 0));
+        if (s.has_bias) c.bytes += array_bytes(s.bias, s.n[i]);
+        if (s.gate == Gate::none || i == 0) c.bytes += array_bytes(s.y, s.m, s.n[i]);
+    }
+    if (s.has_residual) c.bytes += array_bytes(s.residual, s.m, s.n[0]);
+    if (s.gate != Gate::none) c.flops += kGateOps * static_cast<double>(s.m) * static_cast<double>(s.n[0]);
+    return c;
+}
+
 }  // namespace invar::kernels

@@ -25,6 +25,7 @@
 
 #include <invar/dtype.h>
 
+#include "kernels/cost.h"
 #include "kernels/kernel_call.h"
 
 namespace invar::kernels {
@@ -53,6 +54,8 @@ struct MatmulSpec {
 // Throws InvalidArgument for a spec that makes no sense (negative or overflowing sizes, types that are no float) and
 // Unsupported on a device in whose language there is no matmul yet. Allocates nothing on success.
 INVAR_API KernelCall plan_matmul(const Device& device, const MatmulSpec& spec);
+// A matrix that a stride of 0 repeats over the batch counts once.
+INVAR_API Cost cost(const MatmulSpec& spec);
 
 // Whether the device has a kernel that takes the product's activation along; where it has none, the activation is launched
 // by itself. Does not throw.
@@ -80,5 +83,6 @@ INVAR_API bool fuses_linear(const Device& device, const LinearSpec& spec);
 // Buffers: x, then norm_weight if there is one, then for each part w and, if there are biases, its bias, then residual if
 // there is one, then a y for each part (one y for a gate). Throws Unsupported where fuses_linear says no.
 INVAR_API KernelCall plan_linear(const Device& device, const LinearSpec& spec);
+INVAR_API Cost cost(const LinearSpec& spec);
 
 }  // namespace invar::kernels

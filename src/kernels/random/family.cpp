@@ -73,4 +73,23 @@ KernelCall plan_random(const Device& device, const RandomSpec& s) {
     return call;
 }
 
+Cost cost(const SampleSpec& s) {
+    Cost c;
+    const double rows = static_cast<double>(s.rows);
+    c.bytes =
+        array_bytes(s.logits, s.rows, s.vocab) + rows * (sizeof(SamplingRow) + 3 * sizeof(std::int32_t));
+    c.flops = 3 * rows * static_cast<double>(s.vocab);  // scale, exp, sum
+    return c;
+}
+
+Cost cost(const RandomSpec& s) {
+    // Ten rounds of Philox for four words, two multiplications and four other operations each; then the number.
+    constexpr double kWord = 10 * 6 / 4.0, kUniform = 3, kNormal = 20;
+    Cost c;
+    c.bytes = array_bytes(s.y, s.count);
+    c.flops = (kWord + (s.distribution == Distribution::normal ? kNormal : kUniform)) *
+              static_cast<double>(s.count);
+    return c;
+}
+
 }  // namespace invar::kernels

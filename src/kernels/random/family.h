@@ -7,6 +7,7 @@
 
 #include <invar/dtype.h>
 
+#include "kernels/cost.h"
 #include "kernels/kernel_call.h"
 
 namespace invar::kernels {
@@ -44,6 +45,8 @@ struct SampleSpec {
 // out token (rows) i32, then the workspace if there is one. The token sampled is also appended to the history (when
 // there is room) and the length counted up, room or not; position of the draw = the length before the call.
 INVAR_API KernelCall plan_sample(const Device& device, const SampleSpec& spec);
+// The logits once; of the history only what is appended, since its length is known on the device alone.
+INVAR_API Cost cost(const SampleSpec& spec);
 
 // Philox words turned into numbers. Element i is word i % 4 of counter (i / 4 as 64 bits, stream as 64 bits), key seed.
 // Uniform: low + (word >> 8) / 2^24 * (high - low), rounded to y (which may round up to high). Normal: Box-Muller on
@@ -59,5 +62,6 @@ struct RandomSpec {
 };
 // Buffers: y (count).
 INVAR_API KernelCall plan_random(const Device& device, const RandomSpec& spec);
+INVAR_API Cost cost(const RandomSpec& spec);
 
 }  // namespace invar::kernels

@@ -123,4 +123,25 @@ KernelCall plan_row(const Device& device, const RowSpec& s) {
     return call;
 }
 
+Cost cost(const ReduceSpec& s) {
+    const double results = static_cast<double>(s.outer) * static_cast<double>(s.inner);
+    // An element: one operation; var a difference, a square and a sum; logsumexp a difference, exp and a sum.
+    const double each = s.op == Reduction::var || s.op == Reduction::logsumexp ? 3 : 1;
+    Cost c;
+    c.bytes = results * (static_cast<double>(s.n) * static_cast<double>(size_of(s.x)) +
+                         static_cast<double>(size_of(s.y)));
+    c.flops = each * results * static_cast<double>(s.n);
+    return c;
+}
+
+Cost cost(const RowSpec& s) {
+    constexpr double kOps[] = {4, 4, 4, 7};  // an element, in the order of RowOp
+    Cost c;
+    c.bytes = array_bytes(s.x, s.rows, s.n) + array_bytes(s.y, s.rows, s.n);
+    if (s.has_weight) c.bytes += array_bytes(s.weight, s.n);
+    if (s.has_bias) c.bytes += array_bytes(s.weight, s.n);
+    c.flops = kOps[static_cast<int>(s.op)] * static_cast<double>(s.rows) * static_cast<double>(s.n);
+    return c;
+}
+
 }  // namespace invar::kernels

@@ -11,6 +11,7 @@
 
 #include <invar/dtype.h>
 
+#include "kernels/cost.h"
 #include "kernels/kernel_call.h"
 
 namespace invar::kernels {
@@ -32,6 +33,7 @@ struct ReduceSpec {
 };
 // Buffers: x, y, then the workspace if there is one (n > kReduceChunk).
 INVAR_API KernelCall plan_reduce(const Device& device, const ReduceSpec& spec);
+INVAR_API Cost cost(const ReduceSpec& spec);
 
 // softmax: y = exp(x - max) / sum; log_softmax: its logarithm. exp flushes results below 2^-126 to zero.
 // rms_norm: y = x / sqrt(mean(x^2) + eps) * weight (one_plus_weight: * (1 + weight)).
@@ -50,5 +52,6 @@ struct RowSpec {
 };
 // Buffers: x, y, then weight (n) and bias (n) if there are any.
 INVAR_API KernelCall plan_row(const Device& device, const RowSpec& spec);
+INVAR_API Cost cost(const RowSpec& spec);
 
 }  // namespace invar::kernels
