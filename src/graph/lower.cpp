@@ -189,6 +189,7 @@ void Lowerer::emit(const Node& n) {
     }
     switch (n.op) {
         case Op::reduce: return emit_reduce(n);
+        case Op::scan: return emit_scan(n);
         case Op::softmax: return emit_row(n, kernels::RowOp::softmax);
         case Op::log_softmax: return emit_row(n, kernels::RowOp::log_softmax);
         case Op::rms_norm: return emit_row(n, kernels::RowOp::rms_norm);

@@ -144,7 +144,10 @@ private:
     static View with_lead(const View& v, const Shape& result);
 
     void emit_matmul(const Node& n, const FusedMatmul& f);
+    // The elements of n and an axis of theirs that stands for this one of its.
+    std::pair<Located, int> around_axis(const NodePtr& n, int axis);
     void emit_reduce(const Node& n);
+    void emit_scan(const Node& n);
     void emit_row(const Node& n, kernels::RowOp op);
     void emit_gather(const Node& n);
 
