@@ -70,6 +70,12 @@ TEST(Views, SliceTakesEitherStep) {
     EXPECT_THROW(t.slice(0, 0, 1, 0), InvalidArgument);
 }
 
+TEST(Views, OfConstantsAlone) {
+    const Tensor t = (Tensor::full({2, 3}, 2) * Tensor::full({2, 3}, 3)).reshape(Shape{6});
+    EXPECT_EQ(t.to_vector<float>(), std::vector<float>(6, 6.0f));
+    EXPECT_NE(t.device(), nullptr);
+}
+
 TEST(Views, NoDataMoves) {
     const Tensor t = tensor_of(counting({4, 6})).eval();
     EXPECT_EQ(t.transpose().strides(), (std::vector<std::int64_t>{1, 6}));

@@ -68,7 +68,8 @@ const A* load(const std::byte* p, DType t, std::int64_t n, A* room) {
             using T = decltype(tag);
             const T* x = reinterpret_cast<const T*>(p);
             if constexpr (std::is_same_v<T, A>) return x;
-            for (std::int64_t i = 0; i < n; ++i) room[i] = t == DType::pred ? x[i] != T(0) : static_cast<A>(x[i]);
+            for (std::int64_t i = 0; i < n; ++i)
+                room[i] = t == DType::pred ? x[i] != T(0) : static_cast<A>(x[i]);
             return room;
         });
 }
@@ -160,7 +161,8 @@ public:
     Walk(const ScanSpec& s, const std::byte* x, std::byte* y) : s_(s), x_(x), y_(y) {}
 
     // Elements first to end of the columns from `column` on of one outer index: into y, behind carry.
-    void scan(std::int64_t outer, std::int64_t column, std::int64_t first, std::int64_t end, const V& carry) const {
+    void scan(std::int64_t outer, std::int64_t column, std::int64_t first, std::int64_t end,
+              const V& carry) const {
         walk<true>(outer, column, first, end, carry);
     }
     V total(std::int64_t outer, std::int64_t column, std::int64_t first, std::int64_t end) const {
@@ -169,7 +171,8 @@ public:
 
 private:
     template <bool writes>
-    V walk(std::int64_t outer, std::int64_t column, std::int64_t first, std::int64_t end, const V& carry) const {
+    V walk(std::int64_t outer, std::int64_t column, std::int64_t first, std::int64_t end,
+           const V& carry) const {
         Levels<V> levels(carry);
         constexpr std::int64_t kRows = width == 1 ? kTile : kGroup;
         A room[kRows * width], results[kRows * width];
@@ -238,7 +241,8 @@ void run_as(const NativeLaunch& launch, const ScanSpec& s) {
     };
     if (cut.chunks > 1) {
         launch.pool.parallel_for(units, [&](std::int64_t unit) {
-            of_unit(unit, [&](std::int64_t outer, std::int64_t column, std::int64_t chunk, A* to, std::int64_t count) {
+            of_unit(unit, [&](std::int64_t outer, std::int64_t column, std::int64_t chunk, A* to,
+                              std::int64_t count) {
                 if (chunk + 1 == cut.chunks) return;
                 const V total = walk.total(outer, column, chunk * cut.chunk, (chunk + 1) * cut.chunk);
                 std::copy(total.v, total.v + count, to);
@@ -246,16 +250,17 @@ void run_as(const NativeLaunch& launch, const ScanSpec& s) {
         });
         // Each total becomes the fold of those before it.
         launch.pool.parallel_for(s.outer * blocks, [&](std::int64_t block) {
-            of_unit(block * cut.chunks, [&](std::int64_t, std::int64_t, std::int64_t, A* from, std::int64_t count) {
-                Levels<V> levels(V::identity());
-                for (std::int64_t c = 0; c < cut.chunks; ++c, from += columns) {
-                    V total = V::identity();
-                    if (c + 1 < cut.chunks) std::copy(from, from + count, total.v);
-                    const V before = levels.carry();
-                    levels.push(total);
-                    std::copy(before.v, before.v + count, from);
-                }
-            });
+            of_unit(block * cut.chunks,
+                    [&](std::int64_t, std::int64_t, std::int64_t, A* from, std::int64_t count) {
+                        Levels<V> levels(V::identity());
+                        for (std::int64_t c = 0; c < cut.chunks; ++c, from += columns) {
+                            V total = V::identity();
+                            if (c + 1 < cut.chunks) std::copy(from, from + count, total.v);
+                            const V before = levels.carry();
+                            levels.push(total);
+                            std::copy(before.v, before.v + count, from);
+                        }
+                    });
         });
     }
     const std::int64_t of_one = std::min(cut.chunk, s.n) * std::min<std::int64_t>(width, s.inner);

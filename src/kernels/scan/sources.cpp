@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the variants of the scan family have in common: accumulators, and how an axis is cut into chunks.
+#include <bit>
+
 #include "kernels/scan/variants.h"
 
 namespace invar::kernels::scan {
@@ -39,9 +41,14 @@ DType accumulator(const ScanSpec& s) {
 }
 
 std::size_t totals_bytes(const ScanSpec& s, std::int64_t chunks) {
+    // Rounded up beyond the next power of two: fewer rows may be cut where more are not, and whoever plans for a symbol asks
+    // only at powers of two and at its largest value.
+    const auto above = [](std::int64_t n) {
+        return static_cast<std::int64_t>(std::bit_ceil(static_cast<std::uint64_t>(n) + 1));
+    };
     const auto bytes = static_cast<std::int64_t>(size_of(accumulator(s)));
     return static_cast<std::size_t>(
-        checked_mul(checked_mul(checked_mul(s.outer, s.inner, "scan"), chunks, "scan"), bytes, "scan"));
+        checked_mul(checked_mul(above(s.outer * s.inner), above(chunks), "scan"), bytes, "scan"));
 }
 
 }  // namespace invar::kernels::scan
