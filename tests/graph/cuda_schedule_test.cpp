@@ -17,6 +17,7 @@
 #include "base/thread_pool.h"
 #include "device/device.h"
 #include "device/services.h"
+#include "kernels/scan/family.h"
 #include "kernels/source.h"
 #include "support/golden.h"
 
@@ -79,6 +80,19 @@ TEST(CudaSource, EverySourceOfTheModelsCompiles) {
     // The shape of head that the tuned attention kernels serve.
     const auto large = Model::random("gpt2", {.device = "null:cuda", .dtype = DType::f16, .max_context = 64});
     const Session session(large);
+
+    // Scans, which no model has: rows of every length, columns, chunks, and each kind of accumulator.
+    const std::shared_ptr<Device> device = find_device("null:cuda");
+    using kernels::Scan;
+    for (const kernels::ScanSpec& scan :
+         std::vector<kernels::ScanSpec>{{Scan::sum, DType::f32, DType::f32, 9, 5, 1},
+                                        {Scan::prod, DType::f16, DType::f16, 9, 100, 1},
+                                        {Scan::max, DType::bf16, DType::bf16, 9, 1000, 1},
+                                        {Scan::sum, DType::f32, DType::f32, 1, 1 << 20, 1},
+                                        {Scan::sum, DType::f64, DType::f64, 1, 1 << 20, 3},
+                                        {Scan::min, DType::u8, DType::u8, 9, 100, 7},
+                                        {Scan::sum, DType::i32, DType::i64, 1, 1 << 20, 1}})
+        (void)kernels::plan_scan(*device, scan);
 
     struct Job {
         const Module* module;
