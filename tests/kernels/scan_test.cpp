@@ -182,11 +182,19 @@ TEST(Scan, AnyNumberOfThreadsAndEveryVectorUnit) {
     if (!on_cpu()) GTEST_SKIP() << "threads are the cpu's";
     for (const DType t : {DType::f32, DType::f16, DType::bf16})
         for (const auto& [outer, n, inner] :
-             {std::tuple<int, int, int>{1, 200001, 1}, {50, 999, 1}, {2, 9001, 37}}) {
+             {std::tuple<int, int, int>{1, 200001, 1}, {50, 999, 1}, {2, 9001, 37}, {2, 40, 700}}) {
             Array x(t, std::int64_t{outer} * n * inner);
             x.randomize(11);
+            const ScanSpec s{Scan::sum, t, t, outer, n, inner};
+            check(s, x, 1);
+            Array first(t, x.count());
+            run(plan_scan(device(), s), {&x, &first}, pool(1));
             for (const int threads : {1, 2, 5})
-                for_each_target([&](const char*) { check({Scan::sum, t, t, outer, n, inner}, x, threads); });
+                for_each_target([&](const char* target) {
+                    Array y(t, x.count());
+                    run(plan_scan(device(), s), {&x, &y}, pool(threads));
+                    ASSERT_TRUE(y.same_bits(first)) << target << " " << threads << " threads, n " << n;
+                });
             if (HasFatalFailure()) return;
         }
 }

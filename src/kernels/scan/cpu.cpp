@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Scans on the CPU. A row is walked group by group, columns side by side in vectors; the levels of the tree above a group
-// are a counter to base sixteen. A long axis is walked in chunks by several threads, behind the totals of the chunks
-// before. Only the widening of 16-bit floats knows vector units; the rest is loops that a compiler makes vectors of.
+// Scans on the CPU. A row is walked tile by tile, four groups of the tree side by side in vectors; columns are walked side by
+// side. The levels of the tree above a group are a counter to base sixteen. A long axis is walked in chunks by several
+// threads, behind the totals of the chunks before.
 #include "kernels/highway_targets.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -27,6 +27,65 @@ const float* ScanWiden(const void* from, DType t, std::int64_t n, float* tile) {
 }
 void ScanNarrow(const float* from, std::int64_t n, void* to, DType t) { narrow(from, n, to, t); }
 
+// Calls f with the operation, on vectors of any length.
+template <class F>
+HWY_INLINE void with_scan(Scan op, const F& f) {
+    constexpr float kInfinity = std::numeric_limits<float>::infinity();
+    const auto extreme = [](const auto& a, const auto& b, const auto& a_first) {
+        return hn::IfThenElse(hn::Or(a_first, hn::IsNaN(a)), a, b);
+    };
+    switch (op) {
+        case Scan::sum: return f([](const auto& a, const auto& b) { return hn::Add(a, b); }, -0.0f);
+        case Scan::prod: return f([](const auto& a, const auto& b) { return hn::Mul(a, b); }, 1.0f);
+        case Scan::max:
+            return f([&](const auto& a, const auto& b) { return extreme(a, b, hn::Gt(a, b)); }, -kInfinity);
+        case Scan::min:
+            return f([&](const auto& a, const auto& b) { return extreme(a, b, hn::Lt(a, b)); }, kInfinity);
+    }
+}
+
+// Four times four elements, rows for columns.
+template <class D, class V>
+HWY_INLINE void transpose4(D d, V (&v)[4]) {
+    const V low01 = hn::InterleaveLower(d, v[0], v[1]), low23 = hn::InterleaveLower(d, v[2], v[3]);
+    const V high01 = hn::InterleaveUpper(d, v[0], v[1]), high23 = hn::InterleaveUpper(d, v[2], v[3]);
+    v[0] = hn::ConcatLowerLower(d, low23, low01);
+    v[1] = hn::ConcatUpperUpper(d, low23, low01);
+    v[2] = hn::ConcatLowerLower(d, high23, high01);
+    v[3] = hn::ConcatUpperUpper(d, high23, high01);
+}
+
+// Each sixteen of n elements (a multiple of 64) become their folds in order; the last of each is its total.
+void ScanGroups(Scan op, const float* in, std::int64_t n, float* out, float* totals) {
+    const hn::FixedTag<float, 4> d;
+    with_scan(op, [&](const auto& fold, float identity) {
+        for (std::int64_t i = 0; i < n; i += 64) {
+            auto sum = hn::Set(d, identity);
+            for (int j = 0; j < 16; j += 4) {
+                hn::Vec<decltype(d)> v[4];
+                for (int g = 0; g < 4; ++g) v[g] = hn::LoadU(d, in + i + g * 16 + j);
+                transpose4(d, v);
+                for (auto& x : v) x = sum = fold(sum, x);
+                transpose4(d, v);
+                for (int g = 0; g < 4; ++g) hn::StoreU(v[g], d, out + i + g * 16 + j);
+            }
+            hn::StoreU(sum, d, totals + i / 16);
+        }
+    });
+}
+// out[i] = fold of before[i / 16] and out[i]; n is a multiple of 64.
+void ScanCarries(Scan op, const float* before, std::int64_t n, float* out) {
+    const hn::CappedTag<float, 16> d;
+    const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
+    with_scan(op, [&](const auto& fold, float) {
+        for (std::int64_t g = 0; g < n / 16; ++g) {
+            const auto carry = hn::Set(d, before[g]);
+            for (std::int64_t j = g * 16; j < g * 16 + 16; j += lanes)
+                hn::StoreU(fold(carry, hn::LoadU(d, out + j)), d, out + j);
+        }
+    });
+}
+
 }  // namespace HWY_NAMESPACE
 }  // namespace invar::kernels
 HWY_AFTER_NAMESPACE();
@@ -35,12 +94,14 @@ HWY_AFTER_NAMESPACE();
 namespace invar::kernels {
 HWY_EXPORT(ScanWiden);
 HWY_EXPORT(ScanNarrow);
+HWY_EXPORT(ScanGroups);
+HWY_EXPORT(ScanCarries);
 
 namespace scan {
 namespace {
 
-constexpr int kLevels = 15;            // above a group: 16^16 elements are more than an int64 counts
-constexpr std::int64_t kColumns = 32;  // that a unit walks side by side
+constexpr int kLevels = 15;             // above a group: 16^16 elements are more than an int64 counts
+constexpr std::int64_t kColumns = 256;  // that a unit walks side by side
 
 template <class F>
 auto with_integer(DType t, const F& f) {
@@ -90,6 +151,7 @@ void store(const A* from, std::int64_t n, std::byte* p, DType t) {
 template <class T, Scan op>
 struct Fold {
     using A = T;
+    static constexpr Scan kOp = op;
     using Limits = std::numeric_limits<A>;
     // Folding with it changes no bit: -0 is what 0 is not, because 0 + -0 = 0.
     static constexpr A identity() {
@@ -102,127 +164,179 @@ struct Fold {
         using W = std::conditional_t<std::is_integral_v<A>, std::uint64_t, A>;
         if constexpr (op == Scan::sum) return static_cast<A>(static_cast<W>(a) + static_cast<W>(b));
         if constexpr (op == Scan::prod) return static_cast<A>(static_cast<W>(a) * static_cast<W>(b));
-        if constexpr (op == Scan::max) return a > b || a != a ? a : b;
-        return a < b || a != a ? a : b;
+        if constexpr (op == Scan::max) return ((a > b) | (a != a)) ? a : b;
+        return ((a < b) | (a != a)) ? a : b;
     }
 };
 
-// Values of `width` columns side by side.
-template <class F, int width>
-struct Lanes {
-    typename F::A v[width];
-    static Lanes all(typename F::A value) {
-        Lanes l;
-        for (auto& x : l.v) x = value;
-        return l;
-    }
-    static Lanes identity() { return all(F::identity()); }
-    friend Lanes fold(const Lanes& a, const Lanes& b) {
-        Lanes l;
-        for (int i = 0; i < width; ++i) l.v[i] = F::of(a.v[i], b.v[i]);
-        return l;
-    }
-};
-
-// Counts nodes of one level of the tree, from left to right; carry() is the fold of all that was pushed, and of base.
-template <class V>
+// Counts nodes of one level of the tree, from left to right, of `width` (at most `most`) columns side by side. carry: the
+// fold of all that was pushed, behind that of base.
+template <class F, std::int64_t most>
 class Levels {
 public:
-    explicit Levels(const V& base) : base_(base), upper_(base) {
-        for (V& s : sums_) s = V::identity();
+    using A = typename F::A;
+
+    Levels(std::int64_t width, const A* base) : width_(width), base_(base) {
+        fill(sums_[0]);
+        for_each([&](std::int64_t i) { upper_[i] = base ? base[i] : F::identity(); });
     }
-    void push(const V& total) {
-        sums_[0] = fold(sums_[0], total);
+    void push(const A* total) {
+        fold(sums_[0], total);
         if (++count_ % kGroup != 0) return;
         int level = 0;
         for (std::int64_t c = count_; c % kGroup == 0 && level + 1 < kLevels; c /= kGroup, ++level) {
-            sums_[level + 1] = fold(sums_[level + 1], sums_[level]);
-            sums_[level] = V::identity();
+            if (level == top_) fill(sums_[++top_]);
+            fold(sums_[level + 1], sums_[level]);
+            fill(sums_[level]);
         }
-        top_ = std::max(top_, level);
-        upper_ = base_;
-        for (int i = top_; i > 0; --i) upper_ = fold(upper_, sums_[i]);
+        for_each([&](std::int64_t i) { upper_[i] = base_ ? base_[i] : F::identity(); });
+        for (int i = top_; i > 0; --i) fold(upper_, sums_[i]);
     }
-    V carry() const { return fold(upper_, sums_[0]); }
+    void carry(A* to) const {
+        for_each([&](std::int64_t i) { to[i] = F::of(upper_[i], sums_[0][i]); });
+    }
 
 private:
-    V base_, upper_, sums_[kLevels];
+    template <class Body>
+    void for_each(const Body& body) const {
+        for (std::int64_t i = 0; i < (most == 1 ? 1 : width_); ++i) body(i);
+    }
+    void fill(A* v) const {
+        for_each([v](std::int64_t i) { v[i] = F::identity(); });
+    }
+    void fold(A* v, const A* next) const {
+        for_each([&](std::int64_t i) { v[i] = F::of(v[i], next[i]); });
+    }
+
+    const std::int64_t width_;
+    const A* const base_;  // nullptr: nothing comes before
+    A upper_[most], sums_[kLevels][most];
     int top_ = 0;
     std::int64_t count_ = 0;
 };
 
-// One walk along an axis, of a row (width 1) or of columns.
-template <class F, int width>
-class Walk {
-public:
-    using A = typename F::A;
-    using V = Lanes<F, width>;
+template <class B>
+B* at(B* p, DType t, std::int64_t i) {
+    return p + i * static_cast<std::int64_t>(size_of(t));
+}
 
-    Walk(const ScanSpec& s, const std::byte* x, std::byte* y) : s_(s), x_(x), y_(y) {}
-
-    // Elements first to end of the columns from `column` on of one outer index: into y, behind carry.
-    void scan(std::int64_t outer, std::int64_t column, std::int64_t first, std::int64_t end,
-              const V& carry) const {
-        walk<true>(outer, column, first, end, carry);
+// The folds of each group of n elements by itself, and what each group comes to.
+template <class F>
+void fold_groups(const typename F::A* in, std::int64_t n, typename F::A* out, typename F::A* totals) {
+    std::int64_t i = 0;
+    if constexpr (std::is_same_v<typename F::A, float>) {
+        i = n / 64 * 64;
+        HWY_DYNAMIC_DISPATCH(ScanGroups)(F::kOp, in, i, out, totals);
     }
-    V total(std::int64_t outer, std::int64_t column, std::int64_t first, std::int64_t end) const {
-        return walk<false>(outer, column, first, end, V::identity());
+    for (; i < n; i += kGroup) {
+        auto sum = F::identity();
+        for (std::int64_t j = i; j < std::min(i + kGroup, n); ++j) out[j] = sum = F::of(sum, in[j]);
+        totals[i / kGroup] = sum;
+    }
+}
+template <class F>
+void fold_carries(const typename F::A* before, std::int64_t n, typename F::A* out) {
+    std::int64_t i = 0;
+    if constexpr (std::is_same_v<typename F::A, float>) {
+        i = n / 64 * 64;
+        HWY_DYNAMIC_DISPATCH(ScanCarries)(F::kOp, before, i, out);
+    }
+    for (; i < n; i += kGroup)
+        for (std::int64_t j = i; j < std::min(i + kGroup, n); ++j) out[j] = F::of(before[i / kGroup], out[j]);
+}
+
+// Walks of rows (inner is 1).
+template <class Folding>
+struct Rows {
+    using F = Folding;
+    using A = typename F::A;
+    static constexpr std::int64_t kWidth = 1;
+
+    // Elements first to end of a row, in y behind base; total, if it is wanted alone: y is not touched.
+    static void walk(const ScanSpec& s, const std::byte* x, std::byte* y, std::int64_t row, std::int64_t,
+                     std::int64_t first, std::int64_t end, const A* base, A* total) {
+        Levels<F, 1> levels(1, base);
+        A room[kTile], results[kTile];
+        for (std::int64_t i = first; i < end; i += kTile) {
+            const std::int64_t count = std::min(kTile, end - i), from = row * s.n + i;
+            fold_tile(load(at(x, s.x, from), s.x, count, room), count, results, levels, total == nullptr);
+            if (!total) store(results, count, at(y, s.y, from), s.y);
+        }
+        if (total) levels.carry(total);
+    }
+
+    // Rows of at most half a tile, as many of them at a time as a tile has room for.
+    static void walk_short(const ScanSpec& s, const std::byte* x, std::byte* y, std::int64_t first,
+                           std::int64_t end) {
+        A room[kTile], results[kTile], totals[kTile / kGroup];
+        const std::int64_t rows = kTile / s.n;
+        for (std::int64_t row = first; row < end; row += rows) {
+            const std::int64_t count = std::min(rows, end - row);
+            const A* in = load(at(x, s.x, row * s.n), s.x, count * s.n, room);
+            if (s.n == kGroup) {
+                fold_groups<F>(in, count * s.n, results, totals);
+            } else {
+                for (std::int64_t i = 0; i < count * s.n; i += s.n) {
+                    Levels<F, 1> levels(1, nullptr);
+                    fold_tile(in + i, s.n, results + i, levels, true);
+                }
+            }
+            store(results, count * s.n, at(y, s.y, row * s.n), s.y);
+        }
     }
 
 private:
-    template <bool writes>
-    V walk(std::int64_t outer, std::int64_t column, std::int64_t first, std::int64_t end,
-           const V& carry) const {
-        Levels<V> levels(carry);
-        constexpr std::int64_t kRows = width == 1 ? kTile : kGroup;
-        A room[kRows * width], results[kRows * width];
-        const std::int64_t columns = std::min<std::int64_t>(width, s_.inner - column);
-        for (std::int64_t row = first; row < end; row += kRows) {
-            const std::int64_t rows = std::min(kRows, end - row);
-            const std::int64_t from = (outer * s_.n + row) * s_.inner + column;
-            if constexpr (width == 1) {
-                const A* in = load(at(x_, s_.x, from), s_.x, rows, room);
-                for (std::int64_t g = 0; g < rows; g += kGroup) {
-                    const std::int64_t count = std::min(kGroup, rows - g);
-                    A sum = F::identity();
-                    for (std::int64_t i = g; i < g + count; ++i) results[i] = sum = F::of(sum, in[i]);
-                    if constexpr (writes) {
-                        const A before = levels.carry().v[0];
-                        for (std::int64_t i = g; i < g + count; ++i) results[i] = F::of(before, results[i]);
-                    }
-                    levels.push(V::all(sum));
-                }
-                if constexpr (writes) store(results, rows, at(y_, s_.y, from), s_.y);
-            } else {
-                V sum = V::identity();
-                const V before = levels.carry();
-                for (std::int64_t i = 0; i < rows; ++i) {
-                    const std::int64_t offset = from + i * s_.inner;
-                    const A* in = load(at(x_, s_.x, offset), s_.x, columns, room);
-                    V element = V::identity();
-                    std::copy(in, in + columns, element.v);
-                    sum = fold(sum, element);
-                    if constexpr (writes) store(fold(before, sum).v, columns, at(y_, s_.y, offset), s_.y);
-                }
-                levels.push(sum);
-            }
+    static void fold_tile(const A* in, std::int64_t count, A* results, Levels<F, 1>& levels, bool carries) {
+        A totals[kTile / kGroup], before[kTile / kGroup];
+        fold_groups<F>(in, count, results, totals);
+        for (std::int64_t g = 0; g * kGroup < count; ++g) {
+            levels.carry(before + g);
+            levels.push(totals + g);
         }
-        return levels.carry();
+        if (carries) fold_carries<F>(before, count, results);
     }
-    template <class B>
-    static B* at(B* p, DType t, std::int64_t i) {
-        return p + i * static_cast<std::int64_t>(size_of(t));
-    }
-
-    const ScanSpec& s_;
-    const std::byte* x_;
-    std::byte* y_;
 };
 
-template <class F, int width>
-void run_as(const NativeLaunch& launch, const ScanSpec& s) {
+// Walks of up to kWidth neighbouring columns.
+template <class Folding>
+struct Columns {
+    using F = Folding;
     using A = typename F::A;
-    using V = Lanes<F, width>;
+    static constexpr std::int64_t kWidth = kColumns;
+
+    static void walk(const ScanSpec& s, const std::byte* x, std::byte* y, std::int64_t outer,
+                     std::int64_t column, std::int64_t first, std::int64_t end, const A* base, A* total) {
+        const std::int64_t width = std::min(kWidth, s.inner - column);
+        Levels<F, kWidth> levels(width, base);
+        const bool whole = width == s.inner;  // rows follow each other: they are read and written together
+        A room[kGroup * kWidth], sum[kWidth], before[kWidth], results[kGroup * kWidth];
+        const A* in[kGroup];
+        for (std::int64_t row = first; row < end; row += kGroup) {
+            const std::int64_t rows = std::min(kGroup, end - row),
+                               from = (outer * s.n + row) * s.inner + column;
+            for (std::int64_t i = 0; i < rows; ++i)
+                in[i] = whole && i > 0 ? in[0] + i * width
+                                       : load(at(x, s.x, from + i * s.inner), s.x,
+                                              whole ? rows * width : width, room + i * width);
+            std::fill(sum, sum + width, F::identity());
+            if (!total) levels.carry(before);
+            for (std::int64_t i = 0; i < rows; ++i) {
+                for (std::int64_t j = 0; j < width; ++j) sum[j] = F::of(sum[j], in[i][j]);
+                if (total) continue;
+                A* to = results + i * width;
+                for (std::int64_t j = 0; j < width; ++j) to[j] = F::of(before[j], sum[j]);
+                if (!whole) store(to, width, at(y, s.y, from + i * s.inner), s.y);
+            }
+            if (whole && !total) store(results, rows * width, at(y, s.y, from), s.y);
+            levels.push(sum);
+        }
+        if (total) levels.carry(total);
+    }
+};
+
+template <class W>
+void run_as(const NativeLaunch& launch, const ScanSpec& s) {
+    using A = typename W::A;
     const std::int64_t elements = s.outer * s.n * s.inner, columns = s.outer * s.inner;
     const std::byte* x = need(launch, 0, elements, s.x, "scan", "x");
     std::byte* y = need(launch, 1, elements, s.y, "scan", "y");
@@ -230,56 +344,57 @@ void run_as(const NativeLaunch& launch, const ScanSpec& s) {
     A* totals = cut.chunks > 1 ? need<A>(launch, 2, columns * cut.chunks, "scan", "workspace") : nullptr;
     if (elements == 0) return;
     if (launch.pool.threads() == 1) cut = {1, s.n};  // one walk is all that it takes
-    const Walk<F, width> walk(s, x, y);
-    const std::int64_t blocks = ceil_div(s.inner, width), units = s.outer * blocks * cut.chunks;
-    // totals: (chunks, columns); of a unit, those of its columns.
+    if constexpr (W::kWidth == 1)
+        if (s.n <= kTile / 2) {
+            const std::int64_t rows = ceil_div(kTaskElements, s.n);
+            return launch.pool.parallel_for(ceil_div(s.outer, rows), [&](std::int64_t task) {
+                W::walk_short(s, x, y, task * rows, std::min(s.outer, (task + 1) * rows));
+            });
+        }
+    const std::int64_t blocks = ceil_div(s.inner, W::kWidth), units = s.outer * blocks * cut.chunks;
+    // totals: (chunks, columns). body gets outer, column, chunk, and where the totals of the unit's columns begin.
     const auto of_unit = [&](std::int64_t unit, const auto& body) {
         const std::int64_t chunk = unit % cut.chunks, block = unit / cut.chunks;
-        const std::int64_t outer = block / blocks, column = block % blocks * width;
-        const std::int64_t count = std::min<std::int64_t>(width, s.inner - column);
-        body(outer, column, chunk, totals + (totals ? chunk * columns + outer * s.inner + column : 0), count);
+        const std::int64_t outer = block / blocks, column = block % blocks * W::kWidth;
+        body(outer, column, chunk,
+             cut.chunks > 1 ? totals + chunk * columns + outer * s.inner + column : nullptr);
     };
     if (cut.chunks > 1) {
         launch.pool.parallel_for(units, [&](std::int64_t unit) {
-            of_unit(unit, [&](std::int64_t outer, std::int64_t column, std::int64_t chunk, A* to,
-                              std::int64_t count) {
-                if (chunk + 1 == cut.chunks) return;
-                const V total = walk.total(outer, column, chunk * cut.chunk, (chunk + 1) * cut.chunk);
-                std::copy(total.v, total.v + count, to);
+            of_unit(unit, [&](std::int64_t outer, std::int64_t column, std::int64_t chunk, A* to) {
+                if (chunk + 1 < cut.chunks)
+                    W::walk(s, x, y, outer, column, chunk * cut.chunk, (chunk + 1) * cut.chunk, nullptr, to);
             });
         });
         // Each total becomes the fold of those before it.
         launch.pool.parallel_for(s.outer * blocks, [&](std::int64_t block) {
-            of_unit(block * cut.chunks,
-                    [&](std::int64_t, std::int64_t, std::int64_t, A* from, std::int64_t count) {
-                        Levels<V> levels(V::identity());
-                        for (std::int64_t c = 0; c < cut.chunks; ++c, from += columns) {
-                            V total = V::identity();
-                            if (c + 1 < cut.chunks) std::copy(from, from + count, total.v);
-                            const V before = levels.carry();
-                            levels.push(total);
-                            std::copy(before.v, before.v + count, from);
-                        }
-                    });
+            of_unit(block * cut.chunks, [&](std::int64_t, std::int64_t column, std::int64_t, A* from) {
+                const std::int64_t width = std::min(W::kWidth, s.inner - column);
+                Levels<typename W::F, W::kWidth> levels(width, nullptr);
+                A total[W::kWidth];
+                for (std::int64_t c = 0; c < cut.chunks; ++c, from += columns) {
+                    std::copy(from, from + width, total);
+                    levels.carry(from);
+                    if (c + 1 < cut.chunks) levels.push(total);
+                }
+            });
         });
     }
-    const std::int64_t of_one = std::min(cut.chunk, s.n) * std::min<std::int64_t>(width, s.inner);
+    const std::int64_t of_one = std::min(cut.chunk, s.n) * std::min(W::kWidth, s.inner);
     const std::int64_t per_task = ceil_div(kTaskElements, of_one);
     launch.pool.parallel_for(ceil_div(units, per_task), [&](std::int64_t task) {
         for (std::int64_t unit = task * per_task; unit < std::min(units, (task + 1) * per_task); ++unit)
-            of_unit(unit, [&](std::int64_t outer, std::int64_t column, std::int64_t chunk, const A* before,
-                              std::int64_t count) {
-                V carry = V::identity();
-                if (cut.chunks > 1) std::copy(before, before + count, carry.v);
-                walk.scan(outer, column, chunk * cut.chunk, std::min(s.n, (chunk + 1) * cut.chunk), carry);
+            of_unit(unit, [&](std::int64_t outer, std::int64_t column, std::int64_t chunk, const A* base) {
+                W::walk(s, x, y, outer, column, chunk * cut.chunk, std::min(s.n, (chunk + 1) * cut.chunk),
+                        base, nullptr);
             });
     });
 }
 
 template <class A, Scan op>
 void run_layout(const NativeLaunch& launch, const ScanSpec& s) {
-    if (s.inner == 1) return run_as<Fold<A, op>, 1>(launch, s);
-    run_as<Fold<A, op>, kColumns>(launch, s);
+    if (s.inner == 1) return run_as<Rows<Fold<A, op>>>(launch, s);
+    run_as<Columns<Fold<A, op>>>(launch, s);
 }
 template <class A>
 void run_op(const NativeLaunch& launch, const ScanSpec& s) {

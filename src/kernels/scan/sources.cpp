@@ -41,14 +41,15 @@ DType accumulator(const ScanSpec& s) {
 }
 
 std::size_t totals_bytes(const ScanSpec& s, std::int64_t chunks) {
-    // Rounded up beyond the next power of two: fewer rows may be cut where more are not, and whoever plans for a symbol asks
-    // only at powers of two and at its largest value.
-    const auto above = [](std::int64_t n) {
-        return static_cast<std::int64_t>(std::bit_ceil(static_cast<std::uint64_t>(n) + 1));
+    // Rounded up to powers of two: an axis is cut only below some number of rows and into at most some number of chunks, and
+    // whoever plans for a symbol asks only at powers of two and at its largest value. One of those lies in the last half
+    // before each limit, where all need the same.
+    const auto power = [](std::int64_t n) {
+        return static_cast<std::int64_t>(std::bit_ceil(static_cast<std::uint64_t>(n)));
     };
     const auto bytes = static_cast<std::int64_t>(size_of(accumulator(s)));
     return static_cast<std::size_t>(
-        checked_mul(checked_mul(above(s.outer * s.inner), above(chunks), "scan"), bytes, "scan"));
+        checked_mul(checked_mul(power(s.outer * s.inner + 1), power(chunks), "scan"), bytes, "scan"));
 }
 
 }  // namespace invar::kernels::scan
