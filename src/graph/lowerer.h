@@ -107,6 +107,8 @@ private:
 
     void emit_copy(const Located& from, const Located& to);
     void emit_fill(const Node& n);
+    // Where an input of a cat goes: into the memory of the cat, or of the one that it is nested in.
+    Located piece_of_cat(const Node& cat, std::size_t piece);
     void emit_region(const Region& r);
 
     // Marks a step that is activation(gate) * up, which the kernels of products can take along (graph/group.h).

@@ -92,7 +92,7 @@ Tensor flip(const Tensor& x, const Axes& axes) {
     const std::uint32_t mask = axes.mask(x.shape());
     Tensor y = x;
     for (int i = 0; i < x.rank(); ++i)
-        if ((mask >> i & 1) && !(x.shape()[i] == Dim(0))) y = y.slice(i, x.shape()[i] - Dim(1), Dim(-1), -1);
+        if (mask >> i & 1) y = y.slice(i, x.shape()[i] - Dim(1), Dim(-1), -1);
     return y;
 }
 
@@ -144,7 +144,7 @@ Tensor pad(const Tensor& x, std::span<const Padding> widths, double value) {
         refuse("pad", std::to_string(widths.size()) + " widths for the shape " + to_string(x.shape()) +
                           "; give one for each axis");
     Tensor y = x;
-    for (int i = 0; i < x.rank(); ++i) {
+    for (int i = x.rank() - 1; i >= 0; --i) {  // the cats are nested: each element is written once
         const Padding& width = widths[static_cast<std::size_t>(i)];
         std::vector<Tensor> parts;
         const auto constant = [&](std::int64_t size) {
