@@ -231,7 +231,7 @@ Tensor dropout(const Tensor& x, double p, std::uint64_t seed, std::uint64_t stre
     const Tensor zero = scalar_like(0, x);
     if (p == 1) return zero.broadcast_to(x.shape());
     const Tensor drawn = random_uniform(x.shape(), 0, 1, seed, stream, DType::f32, x.device());
-    return where(greater_equal(drawn, scalar_like(p, drawn)), affine(x, 1 / (1 - p), 0), zero);
+    return where(greater_equal(drawn, scalar_like(p, drawn)), x * (1 / (1 - p)), zero);
 }
 
 }  // namespace invar
