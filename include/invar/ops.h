@@ -50,8 +50,8 @@ INVAR_API Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bia
 // The axes that a reduction goes over: one, several in any order, or all of them. Negative ones count from the end.
 class INVAR_API Axes {
 public:
-    Axes() : all_(true) {}               // all; so is {}
-    Axes(int axis) : axes_{axis} {}      // NOLINT: a number is an axis
+    Axes() : all_(true) {}           // all; so is {}
+    Axes(int axis) : axes_{axis} {}  // NOLINT: a number is an axis
     Axes(std::initializer_list<int> axes) : axes_(axes) {}
     // An empty span names no axis: each element is reduced alone.
     explicit Axes(std::span<const int> axes) : axes_(axes.begin(), axes.end()) {}
@@ -81,7 +81,8 @@ INVAR_API Tensor var(const Tensor& x, const Axes& axes = {}, double correction =
 INVAR_API Tensor logsumexp(const Tensor& x, const Axes& axes = {}, bool keep_dims = false);
 // The norm of order p: (sum |x|^p)^(1/p); infinity: the largest |x|, -infinity the least, 0: how many are not 0. Integers
 // become f32. Sums are f32 (f64 of f64), so that squares of f32 overflow beyond 1.8e19.
-INVAR_API Tensor vector_norm(const Tensor& x, const Axes& axes = {}, double order = 2, bool keep_dims = false);
+INVAR_API Tensor vector_norm(const Tensor& x, const Axes& axes = {}, double order = 2,
+                             bool keep_dims = false);
 
 // Element i of the axis is the sum (product, largest, least) of elements 0 to i, in one tree of positions that has the same
 // bits on every device. cumsum and cumprod of integers and pred give i64 or u64 (wrapping).
