@@ -273,6 +273,9 @@ private:
             add_operator("chain of special functions" + suffix, chain, two, 3 * bytes, "GB/s");
             add_operator(
                 "sum of all" + suffix, [](Inputs in) { return sum(in[0], 0); }, {&x, 1}, bytes, "GB/s");
+            add_operator(
+                "cumulative sum of all" + suffix, [](Inputs in) { return cumsum(in[0], 0); }, {&x, 1},
+                2 * bytes, "GB/s");
             if (device_->bandwidth())
                 figures_.push_back({"reading as many bytes" + suffix, "GB/s",
                                     measure_read_bandwidth(*device_, static_cast<std::size_t>(bytes)) / 1e9,

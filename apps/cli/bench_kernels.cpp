@@ -82,6 +82,12 @@ public:
             rate(add("sum of columns" + type,
                      time_operator([](std::span<const Tensor> in) { return sum(in[0], 0); }, x)),
                  elements * bytes);
+            rate(add("cumulative sum of rows" + type,
+                     time_operator([](std::span<const Tensor> in) { return cumsum(in[0], 1); }, x)),
+                 2 * elements * bytes);
+            rate(add("cumulative sum of columns" + type,
+                     time_operator([](std::span<const Tensor> in) { return cumsum(in[0], 0); }, x)),
+                 2 * elements * bytes);
         }
         double fastest = 0;
         for (const Figure& f : figures_) fastest = std::max(fastest, f.teraflops);
@@ -158,7 +164,7 @@ private:
     }
 
     Figure& add(const std::string& name, const Samples& seconds) {
-        constexpr std::size_t kFigures = 24;
+        constexpr std::size_t kFigures = 30;
         figures_.push_back({name, seconds.median() * 1e6, seconds.deviation() * 1e6});
         progress_.update(std::min(figures_.size(), kFigures), kFigures);
         return figures_.back();

@@ -47,18 +47,49 @@ INVAR_API Tensor matmul(const Tensor& a, const Tensor& b, DType result);
 // x (..., in) times weight (out, in) transposed, plus bias (out) where defined -> (..., out).
 INVAR_API Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias = {});
 
-// Reductions of one axis (negative counts from the end); keep_dims leaves it with length 1.
-INVAR_API Tensor sum(const Tensor& x, int axis, bool keep_dims = false);
-INVAR_API Tensor mean(const Tensor& x, int axis, bool keep_dims = false);
-INVAR_API Tensor prod(const Tensor& x, int axis, bool keep_dims = false);
-INVAR_API Tensor max(const Tensor& x, int axis, bool keep_dims = false);
-INVAR_API Tensor min(const Tensor& x, int axis, bool keep_dims = false);
-INVAR_API Tensor argmax(const Tensor& x, int axis, bool keep_dims = false);  // i64, the first of equals
-INVAR_API Tensor argmin(const Tensor& x, int axis, bool keep_dims = false);
-INVAR_API Tensor any(const Tensor& x, int axis, bool keep_dims = false);
-INVAR_API Tensor all(const Tensor& x, int axis, bool keep_dims = false);
-INVAR_API Tensor var(const Tensor& x, int axis, double correction = 0, bool keep_dims = false);
-INVAR_API Tensor logsumexp(const Tensor& x, int axis, bool keep_dims = false);
+// The axes that a reduction goes over: one, several in any order, or all of them. Negative ones count from the end.
+class INVAR_API Axes {
+public:
+    Axes() : all_(true) {}           // all; so is {}
+    Axes(int axis) : axes_{axis} {}  // NOLINT: a number is an axis
+    Axes(std::initializer_list<int> axes) : axes_(axes) {}
+    // An empty span names no axis: each element is reduced alone.
+    explicit Axes(std::span<const int> axes) : axes_(axes.begin(), axes.end()) {}
+
+    // Bit i is set where axis i is named; throws InvalidArgument for one out of range or named twice.
+    std::uint32_t mask(const Shape& shape) const;
+
+private:
+    bool all_ = false;
+    std::vector<int> axes_;
+};
+
+// Reductions, each one pass by one tree whatever the number of axes; keep_dims leaves them with length 1. Neighbouring axes are
+// read where they lie, others are brought together by a copy. sum and prod of integers and pred give i64 or u64 (wrapping).
+// max, min, mean, var, logsumexp and the arg reductions throw InvalidArgument over no elements.
+INVAR_API Tensor sum(const Tensor& x, const Axes& axes = {}, bool keep_dims = false);
+INVAR_API Tensor mean(const Tensor& x, const Axes& axes = {}, bool keep_dims = false);
+INVAR_API Tensor prod(const Tensor& x, const Axes& axes = {}, bool keep_dims = false);
+INVAR_API Tensor max(const Tensor& x, const Axes& axes = {}, bool keep_dims = false);
+INVAR_API Tensor min(const Tensor& x, const Axes& axes = {}, bool keep_dims = false);
+// i64, the first of equals: the position along the axis, or in row-major order among the axes.
+INVAR_API Tensor argmax(const Tensor& x, const Axes& axes = {}, bool keep_dims = false);
+INVAR_API Tensor argmin(const Tensor& x, const Axes& axes = {}, bool keep_dims = false);
+INVAR_API Tensor any(const Tensor& x, const Axes& axes = {}, bool keep_dims = false);
+INVAR_API Tensor all(const Tensor& x, const Axes& axes = {}, bool keep_dims = false);
+INVAR_API Tensor var(const Tensor& x, const Axes& axes = {}, double correction = 0, bool keep_dims = false);
+INVAR_API Tensor logsumexp(const Tensor& x, const Axes& axes = {}, bool keep_dims = false);
+// The norm of order p: (sum |x|^p)^(1/p); infinity: the largest |x|, -infinity the least, 0: how many are not 0. Integers
+// become f32. Sums are f32 (f64 of f64), so that squares of f32 overflow beyond 1.8e19.
+INVAR_API Tensor vector_norm(const Tensor& x, const Axes& axes = {}, double order = 2,
+                             bool keep_dims = false);
+
+// Element i of the axis is the sum (product, largest, least) of elements 0 to i, in one tree of positions that has the same
+// bits on every device. cumsum and cumprod of integers and pred give i64 or u64 (wrapping).
+INVAR_API Tensor cumsum(const Tensor& x, int axis);
+INVAR_API Tensor cumprod(const Tensor& x, int axis);
+INVAR_API Tensor cummax(const Tensor& x, int axis);
+INVAR_API Tensor cummin(const Tensor& x, int axis);
 
 INVAR_API Tensor softmax(const Tensor& x, int axis = -1);
 INVAR_API Tensor log_softmax(const Tensor& x, int axis = -1);
@@ -88,3 +119,5 @@ INVAR_API Tensor random_normal(const Shape& shape, double mean, double deviation
                                const std::shared_ptr<Device>& device = nullptr);
 
 }  // namespace invar
+
+#include <invar/composed.h>  // operators made of these

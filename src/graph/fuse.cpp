@@ -101,6 +101,11 @@ private:
 
     void open_cat(const Node* n) {
         std::vector<bool> done(n->inputs.size(), false);
+        for (std::size_t i = 0; enabled_ && i < n->inputs.size(); ++i) {
+            const Node* piece = n->inputs[i].get();
+            done[i] = piece->op == Op::cat && only_consumer(piece) == n;
+            if (done[i]) fusion_.nested_cats[piece] = {n, i};
+        }
         for (std::size_t i = 0; i < n->inputs.size(); ++i) {
             if (done[i]) continue;
             Region r;

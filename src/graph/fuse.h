@@ -25,12 +25,19 @@ struct FusedMatmul {
     const Node* residual = nullptr;  // shape of the result, or nullptr
 };
 
+// A cat that only another cat reads, once: its pieces are written where that one has them.
+struct NestedCat {
+    const Node* outer = nullptr;
+    std::size_t piece = 0;  // which input of the outer
+};
+
 struct Fusion {
     std::vector<Region> regions;
     std::unordered_map<const Node*, std::vector<std::size_t>> regions_of_root;
     std::unordered_map<const Node*, std::size_t> region_of;  // members
     std::unordered_map<const Node*, FusedMatmul> matmuls;    // by the node whose value the kernel stores
     std::unordered_map<const Node*, const Node*> absorbed;   // node -> the product that computes it
+    std::unordered_map<const Node*, NestedCat> nested_cats;
 };
 
 Fusion fuse(const GraphView& graph, bool enabled);

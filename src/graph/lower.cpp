@@ -97,7 +97,20 @@ void Lowerer::emit_fill(const Node& n) {
     schedule_.steps.push_back(b.finish("fill"));
 }
 
+Located Lowerer::piece_of_cat(const Node& cat, std::size_t piece) {
+    const auto nested = fusion_.nested_cats.find(&cat);
+    Located to = nested == fusion_.nested_cats.end()
+                     ? Located{whole(&cat), value_of(cat)}
+                     : piece_of_cat(*nested->second.outer, nested->second.piece);
+    const auto axis = static_cast<int>(cat.attributes.ints[0]);
+    to.view.shape = cat.inputs[piece]->shape;
+    for (std::size_t i = 0; i < piece; ++i)
+        to.view.offset = to.view.offset + cat.inputs[i]->shape[axis] * to.view.stride(axis);
+    return to;
+}
+
 void Lowerer::emit_region(const Region& r) {
+    if (std::any_of(r.shape.begin(), r.shape.end(), [](const Dim& d) { return d == Dim(0); })) return;
     RegionBuilder b(r.shape);
     std::string label;
     for (const Node* m : r.members) {
@@ -114,13 +127,8 @@ void Lowerer::emit_region(const Region& r) {
         b.store(*r.root, {whole(r.root), value_of(*r.root)});
     } else {
         label += label.empty() ? "cat" : " cat";
-        const auto axis = static_cast<int>(r.root->attributes.ints[0]);
         for (const std::size_t piece : r.pieces) {
-            Located to{whole(r.root), value_of(*r.root)};
-            to.view.shape = r.shape;
-            Dim start(0);
-            for (std::size_t i = 0; i < piece; ++i) start = start + r.root->inputs[i]->shape[axis];
-            to.view.offset = start * to.view.stride(axis);
+            const Located to = piece_of_cat(*r.root, piece);
             const Node* source = r.root->inputs[piece].get();
             if (!b.has(source)) {
                 if (source->op == Op::constant)
@@ -134,7 +142,7 @@ void Lowerer::emit_region(const Region& r) {
     Step step = b.finish(label);
     note_activation(r, step);
     note_gate(r, step);
-    note_rotary(r, step);
+    if (!fusion_.nested_cats.contains(r.root)) note_rotary(r, step);
     schedule_.steps.push_back(std::move(step));
 }
 
@@ -194,6 +202,7 @@ void Lowerer::emit(const Node& n) {
     }
     switch (n.op) {
         case Op::reduce: return emit_reduce(n);
+        case Op::scan: return emit_scan(n);
         case Op::softmax: return emit_row(n, kernels::RowOp::softmax);
         case Op::log_softmax: return emit_row(n, kernels::RowOp::log_softmax);
         case Op::rms_norm: return emit_row(n, kernels::RowOp::rms_norm);

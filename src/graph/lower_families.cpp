@@ -111,9 +111,26 @@ void Lowerer::emit_matmul(const Node& n, const FusedMatmul& f) {
     add_family_step(label, std::move(s), std::move(arguments), {y.value});
 }
 
+// Where the kept axes, in their order, lie around the reduced one like an array, it is read there: sums over the last axis of
+// a transposed matrix walk its columns.
+std::pair<Located, int> Lowerer::around_axis(const NodePtr& n, int axis) {
+    const Located x = locate(n);
+    const int rank = x.view.shape.rank();
+    for (int to = 0; to < rank && !x.view.contiguous(); ++to) {
+        Located moved = x;
+        for (int i = 0, from = 0; i < rank; ++i) {
+            if (from == axis) ++from;
+            const int source = i == to ? axis : from++;
+            moved.view.shape[i] = x.view.shape[source];
+            moved.view.strides[static_cast<std::size_t>(i)] = x.view.stride(source);
+        }
+        if (moved.view.contiguous()) return {moved, to};
+    }
+    return {contiguous(x), axis};
+}
+
 void Lowerer::emit_reduce(const Node& n) {
-    const Located x = contiguous(n.inputs[0]);
-    const auto axis = static_cast<int>(n.attributes.ints[1]);
+    const auto [x, axis] = around_axis(n.inputs[0], static_cast<int>(n.attributes.ints[1]));
     Sized<kernels::ReduceSpec> s;
     s.spec.op = static_cast<Reduction>(n.attributes.ints[0]);
     s.spec.x = x.view.base->dtype;
@@ -124,6 +141,20 @@ void Lowerer::emit_reduce(const Node& n) {
     s.set(&kernels::ReduceSpec::inner, product(x.view.shape, axis + 1, x.view.shape.rank()));
     const Located y{whole(&n), value_of(n)};
     add_family_step("reduce", std::move(s), {argument(x), argument(y)}, {y.value});
+}
+
+void Lowerer::emit_scan(const Node& n) {
+    const Located x = contiguous(n.inputs[0]);
+    const auto axis = static_cast<int>(n.attributes.ints[1]);
+    Sized<kernels::ScanSpec> s;
+    s.spec.op = static_cast<kernels::Scan>(n.attributes.ints[0]);
+    s.spec.x = x.view.base->dtype;
+    s.spec.y = n.dtype;
+    s.set(&kernels::ScanSpec::outer, product(n.shape, 0, axis));
+    s.set(&kernels::ScanSpec::n, n.shape[axis]);
+    s.set(&kernels::ScanSpec::inner, product(n.shape, axis + 1, n.shape.rank()));
+    const Located y{whole(&n), value_of(n)};
+    add_family_step("scan", std::move(s), {argument(x), argument(y)}, {y.value});
 }
 
 void Lowerer::emit_row(const Node& n, kernels::RowOp op) {

@@ -113,6 +113,8 @@ private:
 
     void emit_copy(const Located& from, const Located& to);
     void emit_fill(const Node& n);
+    // Where an input of a cat goes: into the memory of the cat, or of the one that it is nested in.
+    Located piece_of_cat(const Node& cat, std::size_t piece);
     void emit_region(const Region& r);
 
     // Marks a step that is an activation of one array, which a product may take along (graph/group.h).
@@ -152,7 +154,10 @@ private:
     static View with_lead(const View& v, const Shape& result);
 
     void emit_matmul(const Node& n, const FusedMatmul& f);
+    // The elements of n and an axis of theirs that stands for this one of its.
+    std::pair<Located, int> around_axis(const NodePtr& n, int axis);
     void emit_reduce(const Node& n);
+    void emit_scan(const Node& n);
     void emit_row(const Node& n, kernels::RowOp op);
     void emit_gather(const Node& n);
 

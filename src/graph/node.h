@@ -51,6 +51,7 @@ enum class Op : std::uint16_t {
     gather,
     kv_append,  // value: the cache (2, blocks, kv_heads, block tokens, head_dim), changed in place
     attention,  // ints: window, max length; floats: scale, softcap
+    scan,       // ints: kind, axis
     sample,
 };
 inline constexpr int kOpCount = static_cast<int>(Op::sample) + 1;

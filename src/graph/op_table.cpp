@@ -10,6 +10,7 @@
 
 #include "kernels/attention/family.h"
 #include "kernels/reduce/family.h"
+#include "kernels/scan/family.h"
 
 namespace invar::graph {
 namespace {
@@ -90,6 +91,11 @@ void infer_matmul(Node& n) {
     if (!is_f32_family(n.dtype)) refuse(n, "the result must be f32, f16 or bf16");
 }
 
+// The array API's default: small integers accumulate in the widest of their kind.
+DType sum_type(DType t) {
+    return is_signed_int(t) || t == DType::pred ? DType::i64 : is_unsigned_int(t) ? DType::u64 : t;
+}
+
 void infer_reduce(Node& n) {
     using kernels::Reduction;
     const Shape& s = n.inputs[0]->shape;
@@ -111,10 +117,7 @@ void infer_reduce(Node& n) {
             n.dtype = DType::pred;
             break;
         case Reduction::sum:
-        case Reduction::
-            prod:  // the array API's default: small integers accumulate in the widest of their kind
-            n.dtype = is_signed_int(t) || t == DType::pred ? DType::i64 : is_unsigned_int(t) ? DType::u64 : t;
-            break;
+        case Reduction::prod: n.dtype = sum_type(t); break;
         case Reduction::mean:
         case Reduction::var:
         case Reduction::logsumexp:
@@ -123,6 +126,14 @@ void infer_reduce(Node& n) {
             break;
         default: n.dtype = t; break;
     }
+}
+
+void infer_scan(Node& n) {
+    const auto op = static_cast<kernels::Scan>(n.attributes.ints.at(0));
+    n.shape = n.inputs[0]->shape;
+    n.attributes.ints.at(1) = n.shape.normalize_axis(static_cast<int>(n.attributes.ints.at(1)));
+    const DType t = n.inputs[0]->dtype;
+    n.dtype = op == kernels::Scan::sum || op == kernels::Scan::prod ? sum_type(t) : t;
 }
 
 void infer_row(Node& n) {
@@ -298,6 +309,8 @@ const OpRow kRows[] = {
      "keys and values written into the cache in place", infer_kv_append},
     {Op::attention, "attention", OpClass::family, 5, 6, TypeRule::given, "", "",
      "causal attention over the paged KV cache", infer_attention},
+    {Op::scan, "scan", OpClass::family, 1, 1, TypeRule::given, "", "",
+     "cumulative sum, product, maximum or minimum along one axis", infer_scan},
     {Op::sample, "sample", OpClass::family, 3, 3, TypeRule::given, "", "", "one token a row of logits",
      infer_sample},
 };

@@ -30,6 +30,9 @@ inline kernels::KernelCall plan(const Device& d, const kernels::AttentionSpec& s
 inline kernels::KernelCall plan(const Device& d, const kernels::DecodeSpec& s) {
     return kernels::plan_decode(d, s);
 }
+inline kernels::KernelCall plan(const Device& d, const kernels::ScanSpec& s) {
+    return kernels::plan_scan(d, s);
+}
 inline kernels::KernelCall plan(const Device& d, const kernels::SampleSpec& s) {
     return kernels::plan_sample(d, s);
 }

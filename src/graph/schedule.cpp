@@ -52,6 +52,10 @@ struct Sizes {
         using S = kernels::ReduceSpec;
         return sizes(w, {{"outer", &S::outer}, {"n", &S::n}, {"inner", &S::inner}});
     }
+    std::string operator()(const Sized<kernels::ScanSpec>& w) const {
+        using S = kernels::ScanSpec;
+        return sizes(w, {{"outer", &S::outer}, {"n", &S::n}, {"inner", &S::inner}});
+    }
     std::string operator()(const Sized<kernels::RowSpec>& w) const {
         using S = kernels::RowSpec;
         return sizes(w, {{"rows", &S::rows}, {"n", &S::n}});

@@ -18,6 +18,7 @@
 #include "kernels/matmul/family.h"
 #include "kernels/random/family.h"
 #include "kernels/reduce/family.h"
+#include "kernels/scan/family.h"
 
 namespace invar::graph {
 
@@ -95,10 +96,11 @@ struct PointwiseWork {
     bool symbolic() const;
 };
 
-using Work = std::variant<PointwiseWork, Sized<kernels::MatmulSpec>, Sized<kernels::LinearSpec>,
-                          Sized<kernels::ReduceSpec>, Sized<kernels::RowSpec>, Sized<kernels::GatherSpec>,
-                          Sized<kernels::KvAppendSpec>, Sized<kernels::AttentionSpec>,
-                          Sized<kernels::DecodeSpec>, Sized<kernels::SampleSpec>, Sized<kernels::RandomSpec>>;
+using Work =
+    std::variant<PointwiseWork, Sized<kernels::MatmulSpec>, Sized<kernels::LinearSpec>,
+                 Sized<kernels::ReduceSpec>, Sized<kernels::RowSpec>, Sized<kernels::GatherSpec>,
+                 Sized<kernels::KvAppendSpec>, Sized<kernels::AttentionSpec>, Sized<kernels::DecodeSpec>,
+                 Sized<kernels::SampleSpec>, Sized<kernels::RandomSpec>, Sized<kernels::ScanSpec>>;
 
 struct Step {
     std::string label;  // "region 3: silu multiply", "matmul + residual"

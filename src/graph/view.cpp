@@ -2,12 +2,18 @@
 // Strided views.
 #include "graph/view.h"
 
+#include <algorithm>
+
 #include <invar/error.h>
 
 namespace invar::graph {
 namespace {
 
 constexpr std::size_t at(int i) { return static_cast<std::size_t>(i); }
+
+bool empty(const Shape& s) {
+    return std::any_of(s.begin(), s.end(), [](const Dim& d) { return d == Dim(0); });
+}
 
 // Splits and merges axes as far as strides allow, matching equal products of old and new axes from the left.
 std::optional<View> reshape_view(const View& v, const Shape& to) {
@@ -100,7 +106,8 @@ std::optional<View> apply_view(const Node& node, const View& in) {
             return r;
         case Op::slice:
             for (int i = 0; i < node.shape.rank(); ++i) {
-                r.offset = r.offset + node.attributes.dims[at(i)] * in.stride(i);
+                // The start of no elements may lie anywhere, also outside of the memory.
+                if (!empty(node.shape)) r.offset = r.offset + node.attributes.dims[at(i)] * in.stride(i);
                 r.strides[at(i)] = in.stride(i) * Dim(node.attributes.ints[at(i)]);
             }
             return r;

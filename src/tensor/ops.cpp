@@ -10,14 +10,12 @@
 #include "base/checked.h"
 #include "graph/node.h"
 #include "kernels/random/family.h"
-#include "kernels/reduce/family.h"
 
 namespace invar {
 
 using graph::make_node;
 using graph::NodePtr;
 using graph::Op;
-using kernels::Reduction;
 
 #define INVAR_UNARY(name, rule, body, doc) \
     Tensor name(const Tensor& x) { return Tensor(make_node(Op::name, {x.node()})); }
@@ -46,14 +44,6 @@ using kernels::Reduction;
 
 namespace {
 
-Tensor reduce(Reduction op, const Tensor& x, int axis, bool keep_dims, double correction = 0) {
-    graph::Attributes a;
-    a.ints = {static_cast<std::int64_t>(op), axis};
-    if (op == Reduction::var) a.floats = {correction};
-    const Tensor r(make_node(Op::reduce, {x.node()}, std::move(a)));
-    return keep_dims ? r.expand_dims(x.shape().normalize_axis(axis)) : r;
-}
-
 Tensor over_axis(Op op, const Tensor& x, int axis) {
     const int at = x.shape().normalize_axis(axis), last = x.rank() - 1;
     if (at == last) return Tensor(make_node(op, {x.node()}));
@@ -78,24 +68,6 @@ Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
     const Tensor y = matmul(x, weight.transpose(), x.dtype());
     return bias.defined() ? y + bias : y;
 }
-
-Tensor sum(const Tensor& x, int axis, bool keep) { return reduce(Reduction::sum, x, axis, keep); }
-Tensor mean(const Tensor& x, int axis, bool keep) { return reduce(Reduction::mean, x, axis, keep); }
-Tensor prod(const Tensor& x, int axis, bool keep) { return reduce(Reduction::prod, x, axis, keep); }
-Tensor max(const Tensor& x, int axis, bool keep) { return reduce(Reduction::max, x, axis, keep); }
-Tensor min(const Tensor& x, int axis, bool keep) { return reduce(Reduction::min, x, axis, keep); }
-Tensor argmax(const Tensor& x, int axis, bool keep) { return reduce(Reduction::argmax, x, axis, keep); }
-Tensor argmin(const Tensor& x, int axis, bool keep) { return reduce(Reduction::argmin, x, axis, keep); }
-Tensor any(const Tensor& x, int axis, bool keep) {
-    return reduce(Reduction::any, x.astype(DType::pred), axis, keep);
-}
-Tensor all(const Tensor& x, int axis, bool keep) {
-    return reduce(Reduction::all, x.astype(DType::pred), axis, keep);
-}
-Tensor var(const Tensor& x, int axis, double correction, bool keep) {
-    return reduce(Reduction::var, x, axis, keep, correction);
-}
-Tensor logsumexp(const Tensor& x, int axis, bool keep) { return reduce(Reduction::logsumexp, x, axis, keep); }
 
 Tensor softmax(const Tensor& x, int axis) { return over_axis(Op::softmax, x, axis); }
 Tensor log_softmax(const Tensor& x, int axis) { return over_axis(Op::log_softmax, x, axis); }

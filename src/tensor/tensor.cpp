@@ -68,7 +68,12 @@ DType Tensor::dtype() const { return node()->dtype; }
 const Shape& Tensor::shape() const { return node()->shape; }
 std::int64_t Tensor::dim(int axis) const { return shape()[shape().normalize_axis(axis)].value(); }
 std::int64_t Tensor::elements() const { return shape().elements().value(); }
-std::shared_ptr<Device> Tensor::device() const { return node()->device; }
+std::shared_ptr<Device> Tensor::device() const {
+    // What is made of constants alone gets its device when it is evaluated; views of it were made before.
+    const Node* n = node().get();
+    while (graph::is_view(n->op)) n = n->inputs[0].get();
+    return n->device;
+}
 
 Tensor Tensor::from_bytes(std::span<const std::byte> data, DType dtype, const Shape& shape,
                           std::string_view device) {

@@ -14,6 +14,7 @@
 #include "kernels/matmul/family.h"
 #include "kernels/random/family.h"
 #include "kernels/reduce/family.h"
+#include "kernels/scan/family.h"
 
 namespace invar::test {
 
@@ -78,6 +79,7 @@ std::string declined_by(Device& device, bool wide) {
         plans("matmul, linear", [&](const Device& d) { kernels::plan_linear(d, linear); }),
         plans("reduce", [&](const Device& d) { kernels::plan_reduce(d, reduce); }),
         plans("reduce, row", [&](const Device& d) { kernels::plan_row(d, row); }),
+        plans("scan", [&](const Device& d) { kernels::plan_scan(d, {}); }),
         plans("gather", [&](const Device& d) { kernels::plan_gather(d, gather); }),
         plans("attention, kv_append", [&](const Device& d) { kernels::plan_kv_append(d, append); }),
         plans("attention", [&](const Device& d) { kernels::plan_attention(d, attention); }),
@@ -98,6 +100,10 @@ std::string declined_by(Device& device, bool wide) {
                      {"x", ProgramText{".program x\n.param y: u64*\nATOM.add.u64 v, [y + 0], 1\n"}}),
             plans("reduce, of f64", [=](const Device& d) { kernels::plan_reduce(d, of_f64); }),
             plans("reduce, mean of integers", [=](const Device& d) { kernels::plan_reduce(d, mean); }),
+            plans("scan, of f64",
+                  [](const Device& d) {
+                      kernels::plan_scan(d, {kernels::Scan::sum, DType::f64, DType::f64});
+                  }),
         };
         attempts.insert(attempts.end(), std::begin(more), std::end(more));
     }

@@ -75,7 +75,7 @@ class BenchKernels(CliTest):
     def test_json_and_table(self):
         result = self.good_json("bench", "kernels", "--small", "--device", "cpu")
         self.assertEqual(result["device"]["name"], "cpu")
-        self.assertEqual(len(result["figures"]), 24)
+        self.assertEqual(len(result["figures"]), 30)
         for figure in result["figures"]:
             self.assertGreater(figure["microseconds"], 0)
             self.assertGreater(figure.get("gigabytes_per_second", 0) + figure.get("tflop_per_second", 0), 0)

@@ -19,6 +19,7 @@
 #include "device/device.h"
 #include "device/services.h"
 #include "kernels/reduce/family.h"
+#include "kernels/scan/family.h"
 #include "kernels/source.h"
 #include "support/golden.h"
 
@@ -117,6 +118,17 @@ TEST(CudaSource, EverySourceCompiles) {
                                         .has_bias = norm,
                                         .one_plus_weight = false});
         }
+    // Scans, which no model has: rows of every length, columns, chunks, and each kind of accumulator.
+    using kernels::Scan;
+    for (const kernels::ScanSpec& scan :
+         std::vector<kernels::ScanSpec>{{Scan::sum, DType::f32, DType::f32, 9, 5, 1},
+                                        {Scan::prod, DType::f16, DType::f16, 9, 100, 1},
+                                        {Scan::max, DType::bf16, DType::bf16, 9, 1000, 1},
+                                        {Scan::sum, DType::f32, DType::f32, 1, 1 << 20, 1},
+                                        {Scan::sum, DType::f64, DType::f64, 1, 1 << 20, 3},
+                                        {Scan::min, DType::u8, DType::u8, 9, 100, 7},
+                                        {Scan::sum, DType::i32, DType::i64, 1, 1 << 20, 1}})
+        (void)kernels::plan_scan(*device, scan);
 
     struct Job {
         const Module* module;

@@ -94,6 +94,23 @@ TEST(Fusion, RotationIsOneStep) {
     EXPECT_EQ(labels(schedule_of(cat({a * c - b * s, b * c + a * s}, 2))).size(), 1u);
 }
 
+TEST(Fusion, NestedCatsAreWrittenOnce) {
+    const Tensor a = input({2, 3}), b = input({2, 1}), c = input({1, 4}), d = input({2, 4});
+    const Tensor inner = cat({exp(a), b}, 1);
+    const graph::Schedule s = schedule_of(cat({c, inner, d}, 0));
+    EXPECT_EQ(labels(s), (Labels{"exp cat", "cat", "cat", "cat"}));
+    EXPECT_EQ(s.arena_bytes, 0u);
+    for (const graph::Step& step : s.steps)
+        for (const int v : step.writes)
+            EXPECT_EQ(s.values[static_cast<std::size_t>(v)].kind, graph::Value::Kind::output);
+    // One that somebody else reads, or that is a piece twice, has memory of its own.
+    EXPECT_GT(schedule_of(cat({inner, exp(inner)}, 0)).arena_bytes, 0u);
+    EXPECT_GT(schedule_of(cat({inner, inner}, 0)).arena_bytes, 0u);
+    const Tensor deep = cat({cat({cat({a, b}, 1), d}, 0), input({4, 5})}, 1);
+    EXPECT_EQ(schedule_of(deep).arena_bytes, 0u);
+    EXPECT_EQ(schedule_of(deep, false).arena_bytes > 0, true);
+}
+
 TEST(Fusion, WideRegionsAreCut) {
     Tensor sum = input({32});
     for (int i = 0; i < 40; ++i) sum = sum + input({32});

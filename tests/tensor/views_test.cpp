@@ -5,6 +5,7 @@
 #include <invar/ops.h>
 
 #include <algorithm>
+#include <functional>
 #include <numeric>
 #include <random>
 
@@ -68,6 +69,31 @@ TEST(Views, SliceTakesEitherStep) {
     EXPECT_THROW(t.slice(1, -1, 3), InvalidArgument);
     EXPECT_THROW(t.slice(2, 0, 1), InvalidArgument);
     EXPECT_THROW(t.slice(0, 0, 1, 0), InvalidArgument);
+}
+
+TEST(Views, OfConstantsAlone) {
+    const Tensor t = (Tensor::full({2, 3}, 2) * Tensor::full({2, 3}, 3)).reshape(Shape{6});
+    EXPECT_EQ(t.to_vector<float>(), std::vector<float>(6, 6.0f));
+    EXPECT_NE(t.device(), nullptr);
+}
+
+// A tree of cats, each of pieces of the same array, against the array: every cut is put together again.
+TEST(Views, NestedCats) {
+    std::mt19937 rng(11);
+    const auto pick = [&](std::int64_t low, std::int64_t high) {
+        return std::uniform_int_distribution<std::int64_t>(low, high)(rng);
+    };
+    const std::function<Tensor(const Tensor&, int)> cut = [&](const Tensor& t, int depth) -> Tensor {
+        if (depth == 0 || pick(0, 4) == 0) return pick(0, 1) ? t : t * 1.0;
+        const auto axis = static_cast<int>(pick(0, t.rank() - 1));
+        const std::int64_t first = pick(0, t.dim(axis)), second = pick(first, t.dim(axis));
+        return cat({cut(t.slice(axis, 0, first), depth - 1), cut(t.slice(axis, first, second), depth - 1),
+                    cut(t.slice(axis, second, t.dim(axis)), depth - 1)},
+                   axis);
+    };
+    const Array a = counting({4, 5, 6});
+    const Tensor t = tensor_of(a);
+    for (int round = 0; round < 100; ++round) same(cut(t, static_cast<int>(pick(1, 3))), a);
 }
 
 TEST(Views, NoDataMoves) {

@@ -46,6 +46,7 @@ PUBLIC = {
     "device.h": 1,
     "pointwise_ops.def": 5,
     "compile.h": 6,
+    "composed.h": 6,
     "ops.h": 6,
     "program.h": 6,
     "state.h": 6,
