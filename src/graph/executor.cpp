@@ -142,6 +142,8 @@ void Executable::prepare(std::size_t index, std::span<const double> scalars,
     // Everything before the first step has ended when it begins, so that the inputs are as they stay.
     if (index == 0 || (call.early_buffers & ~p.constant) != 0) p.config.overlap = false;
     p.next_config = call.next_config;
+    p.next_times = call.next_times;
+    p.number_at = call.number_at;
     p.least = call.buffer_bytes;
     p.workspace = call.workspace_bytes > 0;
     p.params_bytes = call.params_bytes;
@@ -247,8 +249,12 @@ void Executable::launch_steps(Stream& stream, std::span<const BufferRef> inputs,
         const std::span<const BufferRef> buffers(p.buffers.data(),
                                                  step.arguments.size() + (p.workspace ? 1 : 0));
         const std::span<const std::byte> params(p.params.data(), p.params_bytes);
+        kernels::put_launch_number(p.params, p.number_at, 0);
         stream.launch(*p.kernel, p.config, buffers, params);
-        if (p.next_kernel) stream.launch(*p.next_kernel, p.next_config, buffers, params);
+        for (std::int32_t n = 1; p.next_kernel && n <= p.next_times; ++n) {
+            kernels::put_launch_number(p.params, p.number_at, n);
+            stream.launch(*p.next_kernel, p.next_config, buffers, params);
+        }
     }
     executor_.statistics_.steps_launched += prepared_.size();
     if (new_symbols) symbols_.assign(symbols.begin(), symbols.end());
