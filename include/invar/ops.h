@@ -69,6 +69,31 @@ INVAR_API Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor&
 // table (rows, ...), index of any shape, i32 or i64 -> index.shape + table.shape[1:]. Negative indices count from the
 // end; one out of range throws InvalidArgument when the result is read.
 INVAR_API Tensor gather(const Tensor& table, const Tensor& index);
+// x (..., n, ...) with indices of any shape in place of the axis: NumPy's take. Indices as those of gather.
+INVAR_API Tensor take(const Tensor& x, const Tensor& indices, int axis);
+// Elements of the axis by an index for each result, as NumPy's take_along_axis: shapes broadcast outside the axis, and
+// y[.., i, ..] = x[.., indices[.., i, ..], ..].
+INVAR_API Tensor take_along_axis(const Tensor& x, const Tensor& indices, int axis);
+// x with updates written at, or added to, the elements of the axis that indices name: y[.., indices[.., i, ..], ..] =
+// updates[.., i, ..]. indices and updates broadcast against each other, and against x outside the axis; updates are cast to
+// x's dtype. Updates take effect in the order of i: of several that name one element the last wins, and sums are made in that
+// order on every device, in f32 for f16 and bf16 with one rounding at the end. Indices as those of gather.
+INVAR_API Tensor scatter(const Tensor& x, const Tensor& indices, const Tensor& updates, int axis);
+INVAR_API Tensor scatter_add(const Tensor& x, const Tensor& indices, const Tensor& updates, int axis);
+
+// The axis in order, smallest first unless descending. Stable: equals keep their order in both directions, so there is one
+// answer, the same on every device. -0 equals 0; NaN is greater than all numbers: last, and first where descending. Rows have
+// fewer than 2^32 - 1 elements.
+INVAR_API Tensor sort(const Tensor& x, int axis = -1, bool descending = false);
+// Where the elements of the sorted axis stood, i64.
+INVAR_API Tensor argsort(const Tensor& x, int axis = -1, bool descending = false);
+// The k largest (or smallest) elements of the axis in sorted order, and where they stood (i64): the first k of sort and
+// argsort, without sorting the rest where k is small.
+struct TopK {
+    Tensor values, indices;
+};
+INVAR_API TopK topk(const Tensor& x, std::int64_t k, int axis = -1, bool largest = true);
+
 INVAR_API Tensor cat(std::span<const Tensor> tensors, int axis);
 INVAR_API Tensor cat(std::initializer_list<Tensor> tensors, int axis);
 INVAR_API Tensor stack(std::span<const Tensor> tensors, int axis);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What lower() works with: the schedule as it grows, and where each node's elements lie. Its parts stand in lower.cpp
-// (views, regions, donations), lower_families.cpp (calls of kernel families) and lower_marks.cpp (regions that a family may
+// (views, regions, donations), lower_families.cpp and lower_indexing.cpp (calls of kernel families) and lower_marks.cpp (regions that a family may
 // take along).
 #pragma once
 
@@ -147,6 +147,18 @@ private:
     void emit_reduce(const Node& n);
     void emit_row(const Node& n, kernels::RowOp op);
     void emit_gather(const Node& n);
+    // lower_indexing.cpp
+    void emit_sort(const Node& n);
+    void emit_take_along(const Node& n);
+    void emit_scatter(const Node& n);
+    // Strides of a view's axes as (outer, axis, inner); copies where they do not merge to three.
+    struct AxisStrides {
+        Located located;
+        Dim outer, step, inner;
+    };
+    AxisStrides around_axis(Located l, int axis);
+    // A scratch array of places that sort the indices of each column, or of all where they share them.
+    Argument emit_order(const AxisStrides& index, int axis, bool shared);
 
     // Fields of a KvLayout at the given byte offset inside a spec.
     template <class Spec>

@@ -49,6 +49,11 @@ enum class Op : std::uint16_t {
     rms_norm,    // floats: eps
     layer_norm,  // floats: eps
     gather,
+    sort,        // ints: descending, elements that are kept (-1: all)
+    argsort,     // the same
+    take_along,  // ints: axis
+    scatter,     // ints: axis
+    scatter_add,
     kv_append,  // value: the cache (2, blocks, kv_heads, block tokens, head_dim), changed in place
     attention,  // ints: window, max length; floats: scale, softcap
     sample,

@@ -78,6 +78,18 @@ struct Sizes {
     std::string operator()(const Sized<kernels::RandomSpec>& w) const {
         return sizes(w, {{"count", &kernels::RandomSpec::count}});
     }
+    std::string operator()(const Sized<kernels::SortSpec>& w) const {
+        using S = kernels::SortSpec;
+        return sizes(w, {{"rows", &S::rows}, {"n", &S::n}, {"keep", &S::keep}});
+    }
+    std::string operator()(const Sized<kernels::TakeSpec>& w) const {
+        using S = kernels::TakeSpec;
+        return sizes(w, {{"outer", &S::outer}, {"n", &S::n}, {"inner", &S::inner}, {"count", &S::count}});
+    }
+    std::string operator()(const Sized<kernels::ScatterSpec>& w) const {
+        using S = kernels::ScatterSpec;
+        return sizes(w, {{"outer", &S::outer}, {"n", &S::n}, {"inner", &S::inner}, {"count", &S::count}});
+    }
 };
 
 }  // namespace

@@ -14,9 +14,12 @@
 #include "graph/node.h"
 #include "kernels/attention/family.h"
 #include "kernels/gather/family.h"
+#include "kernels/gather/scatter.h"
+#include "kernels/gather/take.h"
 #include "kernels/matmul/family.h"
 #include "kernels/random/family.h"
 #include "kernels/reduce/family.h"
+#include "kernels/sort/family.h"
 
 namespace invar::graph {
 
@@ -91,7 +94,8 @@ struct PointwiseWork {
 using Work = std::variant<PointwiseWork, Sized<kernels::MatmulSpec>, Sized<kernels::LinearSpec>,
                           Sized<kernels::ReduceSpec>, Sized<kernels::RowSpec>, Sized<kernels::GatherSpec>,
                           Sized<kernels::KvAppendSpec>, Sized<kernels::AttentionSpec>,
-                          Sized<kernels::DecodeSpec>, Sized<kernels::SampleSpec>, Sized<kernels::RandomSpec>>;
+                          Sized<kernels::DecodeSpec>, Sized<kernels::SampleSpec>, Sized<kernels::RandomSpec>,
+                          Sized<kernels::SortSpec>, Sized<kernels::TakeSpec>, Sized<kernels::ScatterSpec>>;
 
 struct Step {
     std::string label;  // "region 3: silu multiply", "matmul + residual"

@@ -17,6 +17,9 @@
 #include "base/thread_pool.h"
 #include "device/device.h"
 #include "device/services.h"
+#include "kernels/gather/scatter.h"
+#include "kernels/gather/take.h"
+#include "kernels/sort/family.h"
 #include "kernels/source.h"
 #include "support/golden.h"
 
@@ -59,7 +62,19 @@ TEST(CudaSchedule, LaunchesOfAToken) {
     EXPECT_EQ(launches[0], 2 * launches[1]);
 }
 
-TEST(CudaSource, EverySourceOfTheModelsCompiles) {
+// Families that models do not ask for: each source that differs in more than a type's name.
+void plan_other_families(const Device& device) {
+    for (const DType t : {DType::u8, DType::f16, DType::f32, DType::i64}) {
+        kernels::plan_sort(device, {t, false, false, 1, 5000, 5000, 5000});
+        kernels::plan_take(device, {t, DType::i32, 1, 1, 1, 1});
+    }
+    for (const DType t : {DType::i8, DType::f16, DType::bf16, DType::f64})
+        for (const bool add : {false, true})
+            for (const bool ordered : {false, true})
+                kernels::plan_scatter(device, {t, DType::i64, add, ordered, 1, 1, 1, 1});
+}
+
+TEST(CudaSource, EverySourceCompiles) {
     try {
         cuda::nvrtc();
     } catch (const Unsupported& e) {
@@ -79,6 +94,7 @@ TEST(CudaSource, EverySourceOfTheModelsCompiles) {
     // The shape of head that the tuned attention kernels serve.
     const auto large = Model::random("gpt2", {.device = "null:cuda", .dtype = DType::f16, .max_context = 64});
     const Session session(large);
+    plan_other_families(*find_device("null:cuda"));
 
     struct Job {
         const Module* module;

@@ -91,6 +91,8 @@ TEST(Sort, EveryTypeAndOrder) {
 }
 
 TEST(Sort, RowsOfSeveralTiles) {
+    for (const std::int64_t n : {5, 5000})
+        ASSERT_TRUE(agrees({DType::f32, false, false, 0, n, n, n}, Array(DType::f32, 0)));
     for (const std::int64_t n : {2048, 2049, 4096, 7001, 14337})
         for (const DType t : {DType::f32, DType::i64, DType::f16}) {
             const SortSpec s{t, n % 2 == 0, false, 2, n, n, n};
@@ -142,7 +144,7 @@ TEST(Sort, RandomSpecifications) {
     const auto holds = [](const SortSpec& s, unsigned seed) {
         return agrees(s, rows_of(s.x, s.rows * s.x_row, seed, seed % 3 == 0));
     };
-    for (unsigned seed = 0; seed < (on_cpu() ? 300u : 40u); ++seed) {
+    for (unsigned seed = 0; seed < (on_cpu() ? 300u : 16u); ++seed) {
         std::mt19937 random(seed);
         SortSpec s;
         s.x = static_cast<DType>(random() % kDTypeCount);
