@@ -3,6 +3,7 @@
 // pointwise_ops.def is one function here.
 #pragma once
 
+#include <array>
 #include <initializer_list>
 #include <span>
 #include <vector>
@@ -93,6 +94,33 @@ struct TopK {
     Tensor values, indices;
 };
 INVAR_API TopK topk(const Tensor& x, std::int64_t k, int axis = -1, bool largest = true);
+
+// Convolution as neural networks have it (cross-correlation): x (n, c, h, w), weight (o, c / groups, kh, kw), bias (o) or
+// undefined -> (n, o, oh, ow) with oh = (h + 2 * padding - dilation * (kh - 1) - 1) / stride + 1. f32, f16 and bf16, of the
+// promoted dtype; sums are f32. Zeros stand in the padding. Throws InvalidArgument for shapes that do not fit.
+struct Conv2dOptions {
+    std::array<std::int64_t, 2> stride = {1, 1}, padding = {0, 0}, dilation = {1, 1};
+    std::int64_t groups = 1;  // group g of o / groups channels reads group g of c / groups
+};
+INVAR_API Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias = {},
+                        const Conv2dOptions& options = {});
+// The same over one axis: x (n, c, l), weight (o, c / groups, k) -> (n, o, ol).
+struct Conv1dOptions {
+    std::int64_t stride = 1, padding = 0, dilation = 1, groups = 1;
+};
+INVAR_API Tensor conv1d(const Tensor& x, const Tensor& weight, const Tensor& bias = {},
+                        const Conv1dOptions& options = {});
+
+// Windows of x (n, c, h, w), f32, f16 or bf16. stride: that of {0, 0} is the kernel; padding: less than the kernel.
+struct PoolOptions {
+    std::array<std::int64_t, 2> kernel = {2, 2}, stride = {0, 0}, padding = {0, 0};
+    bool count_padding = true;  // of the mean: the zeros of the padding are elements
+};
+INVAR_API Tensor max_pool2d(const Tensor& x, const PoolOptions& options = {});  // NaN where a window has one
+INVAR_API Tensor avg_pool2d(const Tensor& x, const PoolOptions& options = {});
+// The windows of conv2d as columns: (n, c * kh * kw, oh * ow), so that a convolution is weight (o, c * kh * kw) times them.
+INVAR_API Tensor unfold(const Tensor& x, std::array<std::int64_t, 2> kernel,
+                        const Conv2dOptions& options = {});
 
 INVAR_API Tensor cat(std::span<const Tensor> tensors, int axis);
 INVAR_API Tensor cat(std::initializer_list<Tensor> tensors, int axis);

@@ -11,5 +11,9 @@ namespace invar::graph {
 void infer_sort(Node& n);
 void infer_take_along(Node& n);
 void infer_scatter(Node& n);
+// infer_convolution.cpp
+void infer_convolution(Node& n);
+void infer_unfold(Node& n);
+void infer_pool(Node& n);
 
 }  // namespace invar::graph

@@ -54,8 +54,12 @@ enum class Op : std::uint16_t {
     take_along,  // ints: axis
     scatter,     // ints: axis
     scatter_add,
-    kv_append,  // value: the cache (2, blocks, kv_heads, block tokens, head_dim), changed in place
-    attention,  // ints: window, max length; floats: scale, softcap
+    convolution,  // ints: stride, padding, dilation (two each), groups
+    unfold,       // ints: kernel, stride, padding, dilation (two each)
+    max_pool,     // ints: kernel, stride, padding (two each)
+    mean_pool,    // the same, and whether the padding counts
+    kv_append,    // value: the cache (2, blocks, kv_heads, block tokens, head_dim), changed in place
+    attention,    // ints: window, max length; floats: scale, softcap
     sample,
 };
 inline constexpr int kOpCount = static_cast<int>(Op::sample) + 1;

@@ -45,5 +45,8 @@ inline kernels::KernelCall plan(const Device& d, const kernels::TakeSpec& s) {
 inline kernels::KernelCall plan(const Device& d, const kernels::ScatterSpec& s) {
     return kernels::plan_scatter(d, s);
 }
+inline kernels::KernelCall plan(const Device& d, const kernels::WindowSpec& s) {
+    return kernels::plan_window(d, s);
+}
 
 }  // namespace invar::graph

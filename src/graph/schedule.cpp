@@ -90,6 +90,15 @@ struct Sizes {
         using S = kernels::ScatterSpec;
         return sizes(w, {{"outer", &S::outer}, {"n", &S::n}, {"inner", &S::inner}, {"count", &S::count}});
     }
+    std::string operator()(const Sized<kernels::WindowSpec>& w) const {
+        using S = kernels::WindowSpec;
+        return sizes(w, {{"batch", &S::batch},
+                         {"channels", &S::channels},
+                         {"out_h", &S::out_h},
+                         {"out_w", &S::out_w},
+                         {"kernel_h", &S::kernel_h},
+                         {"kernel_w", &S::kernel_w}});
+    }
 };
 
 }  // namespace

@@ -13,6 +13,7 @@
 
 #include "graph/node.h"
 #include "kernels/attention/family.h"
+#include "kernels/convolution/family.h"
 #include "kernels/gather/family.h"
 #include "kernels/gather/scatter.h"
 #include "kernels/gather/take.h"
@@ -91,11 +92,12 @@ struct PointwiseWork {
     bool symbolic() const;
 };
 
-using Work = std::variant<PointwiseWork, Sized<kernels::MatmulSpec>, Sized<kernels::LinearSpec>,
-                          Sized<kernels::ReduceSpec>, Sized<kernels::RowSpec>, Sized<kernels::GatherSpec>,
-                          Sized<kernels::KvAppendSpec>, Sized<kernels::AttentionSpec>,
-                          Sized<kernels::DecodeSpec>, Sized<kernels::SampleSpec>, Sized<kernels::RandomSpec>,
-                          Sized<kernels::SortSpec>, Sized<kernels::TakeSpec>, Sized<kernels::ScatterSpec>>;
+using Work =
+    std::variant<PointwiseWork, Sized<kernels::MatmulSpec>, Sized<kernels::LinearSpec>,
+                 Sized<kernels::ReduceSpec>, Sized<kernels::RowSpec>, Sized<kernels::GatherSpec>,
+                 Sized<kernels::KvAppendSpec>, Sized<kernels::AttentionSpec>, Sized<kernels::DecodeSpec>,
+                 Sized<kernels::SampleSpec>, Sized<kernels::RandomSpec>, Sized<kernels::SortSpec>,
+                 Sized<kernels::TakeSpec>, Sized<kernels::ScatterSpec>, Sized<kernels::WindowSpec>>;
 
 struct Step {
     std::string label;  // "region 3: silu multiply", "matmul + residual"

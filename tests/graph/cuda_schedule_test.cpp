@@ -17,6 +17,7 @@
 #include "base/thread_pool.h"
 #include "device/device.h"
 #include "device/services.h"
+#include "kernels/convolution/family.h"
 #include "kernels/gather/scatter.h"
 #include "kernels/gather/take.h"
 #include "kernels/sort/family.h"
@@ -72,6 +73,9 @@ void plan_other_families(const Device& device) {
         for (const bool add : {false, true})
             for (const bool ordered : {false, true})
                 kernels::plan_scatter(device, {t, DType::i64, add, ordered, 1, 1, 1, 1});
+    for (const DType t : {DType::f32, DType::f16, DType::bf16})
+        for (int op = 0; op < kernels::kWindowOps; ++op)
+            kernels::plan_window(device, {static_cast<kernels::WindowOp>(op), t, true, 1, 1, 1, 1, 1, 1, 1});
 }
 
 TEST(CudaSource, EverySourceCompiles) {
