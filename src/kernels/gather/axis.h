@@ -43,26 +43,24 @@ AxisParams axis_params(const Spec& s) {
 }
 
 // The place that indices name in an axis of n elements, from the start; throws InvalidArgument with the place of the index.
+template <class Index>
 class IndexReader {
 public:
-    IndexReader(const std::byte* data, DType type, std::int64_t n, const char* family)
-        : data_(data), wide_(type == DType::i64), n_(n), family_(family) {}
+    IndexReader(const std::byte* data, std::int64_t n, const char* family)
+        : data_(reinterpret_cast<const Index*>(data)), n_(n), family_(family) {}
     std::int64_t operator()(std::int64_t offset, std::int64_t position) const {
-        const std::int64_t given = wide_ ? reinterpret_cast<const std::int64_t*>(data_)[offset]
-                                         : reinterpret_cast<const std::int32_t*>(data_)[offset];
-        const std::int64_t at = given < 0 ? given + n_ : given;
+        const std::int64_t given = data_[offset], at = given < 0 ? given + n_ : given;
         if (at < 0 || at >= n_) refuse(given, position);
         return at;
     }
 
 private:
-    [[noreturn]] void refuse(std::int64_t given, std::int64_t position) const {
+    [[noreturn, gnu::noinline]] void refuse(std::int64_t given, std::int64_t position) const {
         throw InvalidArgument(std::string(family_) + ": index " + std::to_string(given) + " at position " +
                               std::to_string(position) + " is outside an axis of " + std::to_string(n_) +
                               " elements");
     }
-    const std::byte* data_;
-    const bool wide_;
+    const Index* data_;
     const std::int64_t n_;
     const char* family_;
 };

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Scatter on the CPU: a task copies its columns of x and takes their updates one after the other. Sums of 16-bit types are
+// Scatter on the CPU: x is copied, then a task takes the updates of its columns one after the other. Sums of 16-bit types are
 // kept in f32 until the last update has been added.
 #include <algorithm>
 #include <cstring>
@@ -32,10 +32,10 @@ struct Block {
     std::int64_t o, first, columns;
 };
 
-template <class T, class Sum>
-void update(const ScatterSpec& s, const Block& b, const IndexReader& index, const T* updates, Sum* y) {
+template <class T, class Sum, class Index>
+void update(const ScatterSpec& s, const Block& b, const IndexReader<Index>& index, const T* updates, Sum* y) {
     for (std::int64_t i = 0; i < s.count; ++i) {
-        const std::int64_t line = (s.index_outer * b.o) + i * s.index_step;
+        const std::int64_t line = b.o * s.index_outer + i * s.index_step;
         const std::int64_t position = (b.o * s.count + i) * s.inner + b.first;
         const T* from = updates + position;
         const std::int64_t shared = s.index_inner == 0 ? index(line, position) : 0;
@@ -53,37 +53,45 @@ void update(const ScatterSpec& s, const Block& b, const IndexReader& index, cons
     }
 }
 
-template <class T>
+// f(first, end) over all elements, in pieces.
+template <class F>
+void in_pieces(ThreadPool& pool, std::int64_t elements, const F& f) {
+    pool.parallel_for(ceil_div(elements, kTaskElements), [&](std::int64_t task) {
+        f(task * kTaskElements, std::min(elements, (task + 1) * kTaskElements));
+    });
+}
+
+template <class T, class Index>
 void scatter(const NativeLaunch& launch, const ScatterSpec& s) {
     const std::int64_t elements = s.outer * s.n * s.inner;
     const auto* x = reinterpret_cast<const T*>(need(launch, 0, elements, s.x, "scatter", "x"));
-    const IndexReader index(need(launch, 1, index_extent(s), s.index, "scatter", "index"), s.index, s.n,
-                            "scatter");
+    const IndexReader<Index> index(need(launch, 1, index_extent(s), s.index, "scatter", "index"), s.n,
+                                   "scatter");
     const auto* updates =
         reinterpret_cast<const T*>(need(launch, 2, s.outer * s.count * s.inner, s.x, "scatter", "updates"));
     auto* y = reinterpret_cast<T*>(need(launch, 3, elements, s.x, "scatter", "y"));
+    // Where the updates are taken.
+    std::conditional_t<is_half<T>, float, T>* sums = nullptr;
+    if constexpr (is_half<T>)
+        sums = need<float>(launch, s.ordered ? 5 : 4, elements, "scatter", "workspace");
+    else
+        sums = y;
+    in_pieces(launch.pool, elements,
+              [&](std::int64_t first, std::int64_t end) { std::copy(x + first, x + end, sums + first); });
     const std::int64_t blocks = scatter_blocks(s);
-    [[maybe_unused]] float* sums = nullptr;
-    if constexpr (is_half<T>) sums = need<float>(launch, s.ordered ? 5 : 4, elements, "scatter", "workspace");
     launch.pool.parallel_for(s.outer * blocks, [&](std::int64_t task) {
-        Block b{task / blocks, task % blocks * kColumns, 0};
-        b.columns = std::min(kColumns, s.inner - b.first);
-        for (std::int64_t r = b.o * s.n; r < (b.o + 1) * s.n; ++r) {
-            const std::int64_t at = r * s.inner + b.first;
-            if constexpr (is_half<T>)
-                std::copy_n(x + at, b.columns, sums + at);
-            else
-                std::copy_n(x + at, b.columns, y + at);
-        }
-        if constexpr (is_half<T>) {
-            update(s, b, index, updates, sums);
-            for (std::int64_t r = b.o * s.n; r < (b.o + 1) * s.n; ++r)
-                for (std::int64_t j = 0; j < b.columns; ++j)
-                    y[r * s.inner + b.first + j] = T::of(sums[r * s.inner + b.first + j]);
-        } else {
-            update(s, b, index, updates, y);
-        }
+        const std::int64_t first = task % blocks * kColumns;
+        update(s, Block{task / blocks, first, std::min(kColumns, s.inner - first)}, index, updates, sums);
     });
+    if constexpr (is_half<T>)
+        in_pieces(launch.pool, elements, [&](std::int64_t first, std::int64_t end) {
+            std::transform(sums + first, sums + end, y + first, T::of);
+        });
+}
+
+template <class T>
+void scatter(const NativeLaunch& launch, const ScatterSpec& s) {
+    return s.index == DType::i32 ? scatter<T, std::int32_t>(launch, s) : scatter<T, std::int64_t>(launch, s);
 }
 
 }  // namespace

@@ -23,18 +23,40 @@ const Module& module() {
     return m;
 }
 
+template <class Word, class Index>
+void take(const NativeLaunch& launch, const TakeSpec& s) {
+    const auto* x = reinterpret_cast<const Word*>(need(launch, 0, s.outer * s.n * s.inner, s.x, "take", "x"));
+    const gather::IndexReader<Index> index(need(launch, 1, gather::index_extent(s), s.index, "take", "index"),
+                                           s.n, "take");
+    auto* y = reinterpret_cast<Word*>(need(launch, 2, s.outer * s.count * s.inner, s.x, "take", "y"));
+    if (s.inner == 0) return;
+    // Elements of one o whose indices are neighbours: a task is a run of them.
+    const std::int64_t lines = s.outer * s.count, per_task = ceil_div(kTaskElements, s.inner);
+    launch.pool.parallel_for(ceil_div(lines, per_task), [&](std::int64_t task) {
+        const std::int64_t end = std::min(lines, (task + 1) * per_task);
+        std::int64_t o = task * per_task / s.count, i = task * per_task % s.count;
+        for (std::int64_t line = task * per_task; line < end; ++line, ++i) {
+            if (i == s.count) {
+                i = 0;
+                ++o;
+            }
+            const std::int64_t first = o * s.index_outer + i * s.index_step;
+            const Word* from = x + o * s.n * s.inner;
+            Word* to = y + line * s.inner;
+            if (s.index_inner == 0) {  // a whole run
+                std::memcpy(to, from + index(first, line * s.inner) * s.inner,
+                            static_cast<std::size_t>(s.inner) * sizeof(Word));
+                continue;
+            }
+            for (std::int64_t j = 0; j < s.inner; ++j)
+                to[j] = from[index(first + j * s.index_inner, line * s.inner + j) * s.inner + j];
+        }
+    });
+}
+
 template <class Word>
-void take_columns(const TakeSpec& s, const Word* x, const gather::IndexReader& index, Word* y,
-                  std::int64_t line) {
-    const std::int64_t o = line / s.count, i = line % s.count, first = o * s.index_outer + i * s.index_step;
-    Word* to = y + line * s.inner;
-    if (s.index_inner == 0) {  // whole runs
-        const std::int64_t at = index(first, line * s.inner);
-        std::memcpy(to, x + (o * s.n + at) * s.inner, static_cast<std::size_t>(s.inner) * sizeof(Word));
-        return;
-    }
-    for (std::int64_t j = 0; j < s.inner; ++j)
-        to[j] = x[(o * s.n + index(first + j * s.index_inner, line * s.inner + j)) * s.inner + j];
+void take(const NativeLaunch& launch, const TakeSpec& s) {
+    return s.index == DType::i32 ? take<Word, std::int32_t>(launch, s) : take<Word, std::int64_t>(launch, s);
 }
 
 }  // namespace
@@ -43,23 +65,11 @@ namespace gather {
 
 void run_take(const NativeLaunch& launch) {
     const auto& s = params_of<TakeSpec>(launch);
-    const std::byte* x = need(launch, 0, s.outer * s.n * s.inner, s.x, "take", "x");
-    const IndexReader index(need(launch, 1, index_extent(s), s.index, "take", "index"), s.index, s.n, "take");
-    std::byte* y = need(launch, 2, s.outer * s.count * s.inner, s.x, "take", "y");
-    if (s.inner == 0) return;
-    const std::int64_t lines = s.outer * s.count, per_task = ceil_div(kTaskElements, s.inner);
-    const auto take_as = [&](auto word) {
-        using Word = decltype(word);
-        launch.pool.parallel_for(ceil_div(lines, per_task), [&](std::int64_t task) {
-            for (std::int64_t line = task * per_task; line < std::min(lines, (task + 1) * per_task); ++line)
-                take_columns(s, reinterpret_cast<const Word*>(x), index, reinterpret_cast<Word*>(y), line);
-        });
-    };
     switch (size_of(s.x)) {
-        case 1: return take_as(std::uint8_t{});
-        case 2: return take_as(std::uint16_t{});
-        case 4: return take_as(std::uint32_t{});
-        default: return take_as(std::uint64_t{});
+        case 1: return take<std::uint8_t>(launch, s);
+        case 2: return take<std::uint16_t>(launch, s);
+        case 4: return take<std::uint32_t>(launch, s);
+        default: return take<std::uint64_t>(launch, s);
     }
 }
 

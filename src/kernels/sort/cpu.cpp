@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Sorting on the CPU: elements become items (key, place in the row), which differ all, so that every way of sorting them gives
-// the one stable order. Items of a chunk are sorted by digits of their keys (least digit first) where there are many of them;
-// a row of several chunks is merged, each thread cutting out its part of the result by bisection. Where few elements are
-// kept, they are selected first.
+// the one stable order: by digits of their keys, the least first, where there are many of them. In a row of several chunks
+// each chunk counts and moves its own items. Where few elements are kept, they are selected first.
 #include <algorithm>
-#include <cstring>
+#include <type_traits>
+#include <utility>
 
 #include "base/thread_pool.h"
 #include "kernels/native.h"
@@ -13,10 +13,11 @@
 namespace invar::kernels::sort {
 namespace {
 
-constexpr std::int64_t kChunk =
-    32768;  // items that one thread sorts: with its scratch they stay in the second-level cache
+// Items that one thread sorts: with its scratch they stay in the second-level cache.
+constexpr std::int64_t kChunk = 32768;
 constexpr std::int64_t kMostTasks = 64;   // over short rows, each with a workspace of its own
 constexpr std::int64_t kRadixFrom = 512;  // items; fewer are compared
+constexpr int kDigits = 256;
 
 // Keys of up to 32 bits stand above the place in one word.
 struct NarrowItem {
@@ -70,16 +71,19 @@ struct Sorter {
             std::sort(items, items + count);
             return;
         }
-        std::uint32_t counts[sizeof(Word)][256] = {};
+        std::uint32_t counts[sizeof(Word)][kDigits] = {};
         for (std::int64_t i = 0; i < count; ++i)
-            for (std::size_t d = 0; d < sizeof(Word); ++d) ++counts[d][items[i].key() >> (8 * d) & 255];
+            for (std::size_t d = 0; d < sizeof(Word); ++d)
+                ++counts[d][items[i].key() >> (8 * d) & (kDigits - 1)];
         Item *from = items, *to = scratch;
         for (std::size_t d = 0; d < sizeof(Word); ++d) {
             std::uint32_t* starts = counts[d];
-            if (starts[from[0].key() >> (8 * d) & 255] == count) continue;  // all have the same digit
+            if (starts[from[0].key() >> (8 * d) & (kDigits - 1)] == count)
+                continue;  // all have the same digit
             std::uint32_t sum = 0;
-            for (int digit = 0; digit < 256; ++digit) sum += std::exchange(starts[digit], sum);
-            for (std::int64_t i = 0; i < count; ++i) to[starts[from[i].key() >> (8 * d) & 255]++] = from[i];
+            for (int digit = 0; digit < kDigits; ++digit) sum += std::exchange(starts[digit], sum);
+            for (std::int64_t i = 0; i < count; ++i)
+                to[starts[from[i].key() >> (8 * d) & (kDigits - 1)]++] = from[i];
             std::swap(from, to);
         }
         if (from != items) std::copy(from, from + count, items);
@@ -101,27 +105,75 @@ struct Sorter {
             for (std::int64_t i = first; i < end; ++i) reinterpret_cast<Word*>(y)[i] = x[items[i].place()];
     }
 
-    // How many of the first d items of the merger of a and b come from a.
-    static std::int64_t cut(const Item* a, std::int64_t a_count, const Item* b, std::int64_t b_count,
-                            std::int64_t d) {
-        std::int64_t low = std::max<std::int64_t>(0, d - b_count), high = std::min(d, a_count);
-        while (low < high) {
-            const std::int64_t middle = (low + high) / 2;
-            if (b[d - 1 - middle] < a[middle])
-                high = middle;
-            else
-                low = middle + 1;
+    // The first `keep` of a chunk's elements in order, in the front of items, which has room for all: most elements are only
+    // compared with the last that is kept so far.
+    void select_first(const Word* x, std::int64_t first, std::int64_t count, std::int64_t keep, Item* items,
+                      Item* scratch) const {
+        const std::int64_t room = 2 * keep + 64;
+        if (keep == 0) return;
+        if (room > count / 2) {
+            make_items(x, first, count, items);
+            return order_first(items, count, keep, scratch);
         }
-        return low;
+        std::int64_t held = 0;
+        Item limit{};
+        const auto cut = [&] {
+            std::nth_element(items, items + keep - 1, items + held);
+            limit = items[keep - 1];
+            held = keep;
+        };
+        for (std::int64_t i = 0; i < room; ++i)
+            items[held++] = Item::of(key(x[first + i]), static_cast<std::uint32_t>(first + i));
+        cut();
+        for (std::int64_t i = room; i < count; ++i) {
+            const Item item = Item::of(key(x[first + i]), static_cast<std::uint32_t>(first + i));
+            if (!(item < limit)) continue;
+            items[held++] = item;
+            if (held == room) cut();
+        }
+        cut();
+        std::sort(items, items + keep);
     }
 
-    void sort_long_row(const Word* x, std::byte* y, Item* items, Item* scratch, ThreadPool& pool) const {
+    // All items of a row by digits, every chunk counting and moving its own.
+    void sort_long_row(Item*& items, Item*& scratch, std::uint32_t* counts, ThreadPool& pool) const {
+        const std::int64_t n = spec.n, chunks = ceil_div(n, kChunk);
+        for (std::size_t d = 0; d < sizeof(Word); ++d) {
+            pool.parallel_for(chunks, [&](std::int64_t c) {
+                std::uint32_t own[kDigits] = {};
+                for (std::int64_t i = c * kChunk; i < std::min(n, (c + 1) * kChunk); ++i)
+                    ++own[items[i].key() >> (8 * d) & (kDigits - 1)];
+                std::copy_n(own, kDigits, counts + c * kDigits);
+            });
+            std::uint32_t start = 0;  // rows have fewer than 2^32 elements
+            bool moves = true;
+            for (int digit = 0; digit < kDigits; ++digit) {
+                const std::uint32_t before = start;
+                for (std::int64_t c = 0; c < chunks; ++c)
+                    start += std::exchange(counts[c * kDigits + digit], start);
+                moves = moves && start - before != n;
+            }
+            if (!moves) continue;  // all have the same digit
+            pool.parallel_for(chunks, [&](std::int64_t c) {
+                std::uint32_t starts[kDigits];
+                std::copy_n(counts + c * kDigits, kDigits, starts);
+                for (std::int64_t i = c * kChunk; i < std::min(n, (c + 1) * kChunk); ++i)
+                    scratch[starts[items[i].key() >> (8 * d) & (kDigits - 1)]++] = items[i];
+            });
+            std::swap(items, scratch);
+        }
+    }
+
+    void run_long_row(const Word* x, std::byte* y, Item* workspace, ThreadPool& pool) const {
         const std::int64_t n = spec.n, chunks = ceil_div(n, kChunk);
         const bool few = spec.keep <= kChunk / 8;
+        Item *items = workspace, *scratch = workspace + n;
         pool.parallel_for(chunks, [&](std::int64_t c) {
             const std::int64_t first = c * kChunk, count = std::min(kChunk, n - first);
-            make_items(x, first, count, items + first);
-            order_first(items + first, count, few ? std::min(spec.keep, count) : count, scratch + first);
+            if (few)
+                select_first(x, first, count, std::min(spec.keep, count), items + first, scratch + first);
+            else
+                make_items(x, first, count, items + first);
         });
         if (few) {
             std::int64_t left = 0;
@@ -132,18 +184,7 @@ struct Sorter {
             put(x, scratch, 0, spec.keep, y);
             return;
         }
-        for (std::int64_t run = kChunk; run < n; run *= 2) {
-            pool.parallel_for(chunks, [&](std::int64_t c) {
-                const std::int64_t first = c * kChunk, start = first / (2 * run) * (2 * run);
-                const Item *a = items + start, *b = items + std::min(n, start + run);
-                const std::int64_t a_count = std::min(run, n - start),
-                                   b_count = std::max<std::int64_t>(0, std::min(run, n - start - run));
-                const std::int64_t d0 = first - start, d1 = std::min(d0 + kChunk, a_count + b_count);
-                const std::int64_t a0 = cut(a, a_count, b, b_count, d0), a1 = cut(a, a_count, b, b_count, d1);
-                std::merge(a + a0, a + a1, b + (d0 - a0), b + (d1 - a1), scratch + first);
-            });
-            std::swap(items, scratch);
-        }
+        sort_long_row(items, scratch, reinterpret_cast<std::uint32_t*>(workspace + 2 * n), pool);
         pool.parallel_for(ceil_div(spec.keep, kChunk), [&](std::int64_t c) {
             put(x, items, c * kChunk, std::min(spec.keep, (c + 1) * kChunk), y);
         });
@@ -160,16 +201,14 @@ struct Sorter {
         const std::int64_t row_bytes = spec.keep * static_cast<std::int64_t>(size_of(type));
         if (spec.n > kChunk) {
             for (std::int64_t r = 0; r < spec.rows; ++r)
-                sort_long_row(x + r * spec.x_row, y + r * row_bytes, workspace, workspace + spec.n,
-                              launch.pool);
+                run_long_row(x + r * spec.x_row, y + r * row_bytes, workspace, launch.pool);
             return;
         }
         const std::int64_t tasks = native_tasks(spec), share = ceil_div(spec.rows, tasks);
         launch.pool.parallel_for(tasks, [&](std::int64_t task) {
             Item* items = workspace + task * 2 * spec.n;
             for (std::int64_t r = task * share; r < std::min(spec.rows, (task + 1) * share); ++r) {
-                make_items(x + r * spec.x_row, 0, spec.n, items);
-                order_first(items, spec.n, spec.keep, items + spec.n);
+                select_first(x + r * spec.x_row, 0, spec.n, spec.keep, items, items + spec.n);
                 put(x + r * spec.x_row, items, 0, spec.keep, y + r * row_bytes);
             }
         });
@@ -187,7 +226,9 @@ std::int64_t native_tasks(const SortSpec& s) {
 std::size_t native_workspace(const SortSpec& s) {
     if (s.rows == 0 || s.keep == 0) return 0;
     const std::int64_t items = 2 * s.n * (s.n > kChunk ? 1 : native_tasks(s));
-    return static_cast<std::size_t>(items) * (size_of(s.x) == 8 ? sizeof(WideItem) : sizeof(NarrowItem));
+    const std::int64_t counts = s.n > kChunk ? ceil_div(s.n, kChunk) * kDigits : 0;
+    return static_cast<std::size_t>(items) * (size_of(s.x) == 8 ? sizeof(WideItem) : sizeof(NarrowItem)) +
+           static_cast<std::size_t>(counts) * sizeof(std::uint32_t);
 }
 
 void run_sort(const NativeLaunch& launch) {
