@@ -30,7 +30,6 @@ void take(const NativeLaunch& launch, const TakeSpec& s) {
                                            s.n, "take");
     auto* y = reinterpret_cast<Word*>(need(launch, 2, s.outer * s.count * s.inner, s.x, "take", "y"));
     if (s.inner == 0) return;
-    // Elements of one o whose indices are neighbours: a task is a run of them.
     const std::int64_t lines = s.outer * s.count, per_task = ceil_div(kTaskElements, s.inner);
     launch.pool.parallel_for(ceil_div(lines, per_task), [&](std::int64_t task) {
         const std::int64_t end = std::min(lines, (task + 1) * per_task);
