@@ -201,6 +201,22 @@ TEST(Indexing, ScatterOfAnyAxisWithFewAndManyUpdates) {
     check_scatter(numbers({50, 8}, 1), indices({2100, 1}, 50, 2), numbers({2100, 8}, 3), 0);
 }
 
+TEST(Indexing, SymbolicNumbersOfUpdates) {
+    const Tensor x = numbers({50, 8}, 1).eval();
+    const Dim count(Symbol{0, 200});
+    const CompiledFunction f = compile(
+        [&](std::span<const Tensor> in) {
+            return std::vector<Tensor>{scatter_add(x, in[0].expand_dims(1), in[1], 0), take(x, in[0], 1)};
+        },
+        std::vector<InputSpec>{{DType::i64, Shape{count}}, {DType::f32, Shape{count, 8}}}, x.device());
+    for (const std::int64_t n : {5, 200, 0, 33}) {
+        const Tensor i = indices({n}, 8, 2), u = numbers({n, 8}, 3);
+        const std::vector<Tensor> got = f(std::vector<Tensor>{i, u});
+        EXPECT_EQ(got[0].to_vector<float>(), scatter_add(x, i.expand_dims(1), u, 0).to_vector<float>()) << n;
+        EXPECT_EQ(got[1].to_vector<float>(), take(x, i, 1).to_vector<float>()) << n;
+    }
+}
+
 TEST(Indexing, ScatterErrors) {
     const Tensor x = numbers({4, 6}, 1);
     for (const std::int64_t count : {3, 50})
