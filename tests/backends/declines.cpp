@@ -107,7 +107,9 @@ std::string declined_by(Device& device, bool wide) {
             plans("reduce, of f64", [=](const Device& d) { kernels::plan_reduce(d, of_f64); }),
             plans("reduce, mean of integers", [=](const Device& d) { kernels::plan_reduce(d, mean); }),
             plans("gather, scatter, sums of f64",
-                  [](const Device& d) { kernels::plan_scatter(d, {DType::f64, DType::i64, true}); }),
+                  [](const Device& d) {
+                      kernels::plan_scatter(d, {DType::f64, DType::i64, true});
+                  }),
         };
         attempts.insert(attempts.end(), std::begin(more), std::end(more));
     }
