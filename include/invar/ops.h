@@ -3,6 +3,7 @@
 // pointwise_ops.def is one function here.
 #pragma once
 
+#include <array>
 #include <initializer_list>
 #include <span>
 #include <vector>
@@ -100,6 +101,58 @@ INVAR_API Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor&
 // table (rows, ...), index of any shape, i32 or i64 -> index.shape + table.shape[1:]. Negative indices count from the
 // end; one out of range throws InvalidArgument when the result is read.
 INVAR_API Tensor gather(const Tensor& table, const Tensor& index);
+// x (..., n, ...) with indices of any shape in place of the axis: NumPy's take. Indices as those of gather.
+INVAR_API Tensor take(const Tensor& x, const Tensor& indices, int axis);
+// Elements of the axis by an index for each result, as NumPy's take_along_axis: shapes broadcast outside the axis, and
+// y[.., i, ..] = x[.., indices[.., i, ..], ..].
+INVAR_API Tensor take_along_axis(const Tensor& x, const Tensor& indices, int axis);
+// x with updates written at, or added to, the elements of the axis that indices name: y[.., indices[.., i, ..], ..] =
+// updates[.., i, ..]. indices and updates broadcast against each other, and against x outside the axis; updates are cast to
+// x's dtype. Updates take effect in the order of i: of several that name one element the last wins, and sums are made in that
+// order on every device, in f32 for f16 and bf16 with one rounding at the end. Indices as those of gather.
+INVAR_API Tensor scatter(const Tensor& x, const Tensor& indices, const Tensor& updates, int axis);
+INVAR_API Tensor scatter_add(const Tensor& x, const Tensor& indices, const Tensor& updates, int axis);
+
+// The axis in order, smallest first unless descending. Stable: equals keep their order in both directions, so there is one
+// answer, the same on every device. -0 equals 0; NaN is greater than all numbers: last, and first where descending. Rows have
+// fewer than 2^32 - 1 elements.
+INVAR_API Tensor sort(const Tensor& x, int axis = -1, bool descending = false);
+// Where the elements of the sorted axis stood, i64.
+INVAR_API Tensor argsort(const Tensor& x, int axis = -1, bool descending = false);
+// The k largest (or smallest) elements of the axis in sorted order, and where they stood (i64): the first k of sort and
+// argsort, without sorting the rest where k is small.
+struct TopK {
+    Tensor values, indices;
+};
+INVAR_API TopK topk(const Tensor& x, std::int64_t k, int axis = -1, bool largest = true);
+
+// Convolution as neural networks have it (cross-correlation): x (n, c, h, w), weight (o, c / groups, kh, kw), bias (o) or
+// undefined -> (n, o, oh, ow) with oh = (h + 2 * padding - dilation * (kh - 1) - 1) / stride + 1. f32, f16 and bf16, of the
+// promoted dtype; sums are f32. Zeros stand in the padding. Throws InvalidArgument for shapes that do not fit.
+struct Conv2dOptions {
+    std::array<std::int64_t, 2> stride = {1, 1}, padding = {0, 0}, dilation = {1, 1};
+    std::int64_t groups = 1;  // group g of o / groups channels reads group g of c / groups
+};
+INVAR_API Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias = {},
+                        const Conv2dOptions& options = {});
+// The same over one axis: x (n, c, l), weight (o, c / groups, k) -> (n, o, ol).
+struct Conv1dOptions {
+    std::int64_t stride = 1, padding = 0, dilation = 1, groups = 1;
+};
+INVAR_API Tensor conv1d(const Tensor& x, const Tensor& weight, const Tensor& bias = {},
+                        const Conv1dOptions& options = {});
+
+// Windows of x (n, c, h, w), f32, f16 or bf16. stride: that of {0, 0} is the kernel; padding: less than the kernel.
+struct PoolOptions {
+    std::array<std::int64_t, 2> kernel = {2, 2}, stride = {0, 0}, padding = {0, 0};
+    bool count_padding = true;  // of the mean: the zeros of the padding are elements
+};
+INVAR_API Tensor max_pool2d(const Tensor& x, const PoolOptions& options = {});  // NaN where a window has one
+INVAR_API Tensor avg_pool2d(const Tensor& x, const PoolOptions& options = {});
+// The windows of conv2d as columns: (n, c * kh * kw, oh * ow), so that a convolution is weight (o, c * kh * kw) times them.
+INVAR_API Tensor unfold(const Tensor& x, std::array<std::int64_t, 2> kernel,
+                        const Conv2dOptions& options = {});
+
 INVAR_API Tensor cat(std::span<const Tensor> tensors, int axis);
 INVAR_API Tensor cat(std::initializer_list<Tensor> tensors, int axis);
 INVAR_API Tensor stack(std::span<const Tensor> tensors, int axis);

@@ -144,6 +144,8 @@ void Executable::prepare(std::size_t index, std::span<const double> scalars,
     // Everything before the first step has ended when it begins, so that the inputs are as they stay.
     if (index == 0 || (call.early_buffers & ~p.constant) != 0) p.config.overlap = false;
     p.next_config = call.next_config;
+    p.next_times = call.next_times;
+    p.number_at = call.number_at;
     p.least = call.buffer_bytes;
     p.workspace = call.workspace_bytes > 0;
     p.params_bytes = call.params_bytes;
@@ -272,8 +274,12 @@ void Executable::launch_steps(Stream& stream, std::span<const BufferRef> inputs,
                                                  step.arguments.size() + (p.workspace ? 1 : 0));
         const std::span<const std::byte> params(p.params.data(), p.params_bytes);
         if (trace) trace->before(stream, i, buffers);
+        kernels::put_launch_number(p.params, p.number_at, 0);
         stream.launch(*p.kernel, p.config, buffers, params);
-        if (p.next_kernel) stream.launch(*p.next_kernel, p.next_config, buffers, params);
+        for (std::int32_t n = 1; p.next_kernel && n <= p.next_times; ++n) {
+            kernels::put_launch_number(p.params, p.number_at, n);
+            stream.launch(*p.next_kernel, p.next_config, buffers, params);
+        }
         if (trace) trace->after(stream, *p.kernel, p.next_kernel);
     }
     executor_.statistics_.steps_launched += prepared_.size();

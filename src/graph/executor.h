@@ -41,6 +41,7 @@ private:
         const char *entry = nullptr, *next_entry = nullptr;
         Kernel *kernel = nullptr, *next_kernel = nullptr;
         LaunchConfig config, next_config;
+        std::int32_t next_times = 1, number_at = -1;
         std::array<std::size_t, 12> least{};  // bytes of each buffer
         std::size_t params_bytes = 0;
         std::vector<std::byte> params;

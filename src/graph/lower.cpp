@@ -208,6 +208,15 @@ void Lowerer::emit(const Node& n) {
         case Op::rms_norm: return emit_row(n, kernels::RowOp::rms_norm);
         case Op::layer_norm: return emit_row(n, kernels::RowOp::layer_norm);
         case Op::gather: return emit_gather(n);
+        case Op::sort:
+        case Op::argsort: return emit_sort(n);
+        case Op::take_along: return emit_take_along(n);
+        case Op::scatter:
+        case Op::scatter_add: return emit_scatter(n);
+        case Op::convolution: return emit_convolution(n);
+        case Op::unfold: return emit_window(n, kernels::WindowOp::unfold);
+        case Op::max_pool: return emit_window(n, kernels::WindowOp::max);
+        case Op::mean_pool: return emit_window(n, kernels::WindowOp::mean);
         case Op::kv_append: return emit_kv_append(n);
         case Op::attention: return emit_attention(n);
         case Op::sample: return emit_sample(n);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What lower() works with: the schedule as it grows, and where each node's elements lie. Its parts stand in lower.cpp
-// (views, regions, donations), lower_families.cpp (calls of kernel families) and lower_marks.cpp (regions that a family may
+// (views, regions, donations), lower_families.cpp, lower_indexing.cpp and lower_convolution.cpp (calls of kernel families) and lower_marks.cpp (regions that a family may
 // take along).
 #pragma once
 
@@ -89,7 +89,11 @@ private:
             std::vector<std::int64_t> symbols(kMaxSymbols, 0);
             for (std::int64_t v = 1; v < max_of_symbols(spec); v *= 2) {
                 std::fill(symbols.begin(), symbols.end(), v);
-                workspace = std::max(workspace, plan(device_, spec.resolve(symbols)).workspace_bytes);
+                try {
+                    workspace = std::max(workspace, plan(device_, spec.resolve(symbols)).workspace_bytes);
+                } catch (const InvalidArgument&) {
+                    // Too short for a window, say: a run of this length is refused when it comes.
+                }
             }
         }
         s.work = std::move(spec);
@@ -160,6 +164,21 @@ private:
     void emit_scan(const Node& n);
     void emit_row(const Node& n, kernels::RowOp op);
     void emit_gather(const Node& n);
+    // lower_indexing.cpp
+    void emit_sort(const Node& n);
+    void emit_take_along(const Node& n);
+    void emit_scatter(const Node& n);
+    // Strides of a view's axes as (outer, axis, inner); copies where they do not merge to three.
+    struct AxisStrides {
+        Located located;
+        Dim outer, step, inner;
+    };
+    AxisStrides around_axis(Located l, int axis);
+    // A scratch array of places that sort the indices of each column, or of all where they share them.
+    Argument emit_order(const AxisStrides& index, int axis, bool shared);
+    // lower_convolution.cpp
+    void emit_convolution(const Node& n);
+    void emit_window(const Node& n, kernels::WindowOp op);
 
     // Fields of a KvLayout at the given byte offset inside a spec.
     template <class Spec>

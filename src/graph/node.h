@@ -49,9 +49,18 @@ enum class Op : std::uint16_t {
     rms_norm,    // floats: eps
     layer_norm,  // floats: eps
     gather,
-    kv_append,  // value: the cache (2, blocks, kv_heads, block tokens, head_dim), changed in place
-    attention,  // ints: window, max length; floats: scale, softcap
-    scan,       // ints: kind, axis
+    sort,        // ints: descending, elements that are kept (-1: all)
+    argsort,     // the same
+    take_along,  // ints: axis
+    scatter,     // ints: axis
+    scatter_add,
+    convolution,  // ints: stride, padding, dilation (two each), groups
+    unfold,       // ints: kernel, stride, padding, dilation (two each)
+    max_pool,     // ints: kernel, stride, padding (two each)
+    mean_pool,    // the same, and whether the padding counts
+    kv_append,    // value: the cache (2, blocks, kv_heads, block tokens, head_dim), changed in place
+    attention,    // ints: window, max length; floats: scale, softcap
+    scan,         // ints: kind, axis
     sample,
 };
 inline constexpr int kOpCount = static_cast<int>(Op::sample) + 1;

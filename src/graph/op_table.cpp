@@ -8,6 +8,7 @@
 
 #include <invar/error.h>
 
+#include "graph/infer.h"
 #include "kernels/attention/family.h"
 #include "kernels/reduce/family.h"
 #include "kernels/scan/family.h"
@@ -305,6 +306,25 @@ const OpRow kRows[] = {
      "(x - mean) / sqrt(var + eps) * weight + bias over the last axis", infer_row},
     {Op::gather, "gather", OpClass::family, 2, 2, TypeRule::given, "", "", "rows of a table by index",
      infer_gather},
+    {Op::sort, "sort", OpClass::family, 1, 1, TypeRule::given, "", "",
+     "the last axis in order, stable, NaN greatest; all of it or the first elements", infer_sort},
+    {Op::argsort, "argsort", OpClass::family, 1, 1, TypeRule::given, "", "",
+     "where the elements of the sorted last axis stood (i64)", infer_sort},
+    {Op::take_along, "take_along", OpClass::family, 2, 2, TypeRule::given, "", "",
+     "elements of an axis by index, a list of its own for each column", infer_take_along},
+    {Op::scatter, "scatter", OpClass::family, 3, 3, TypeRule::given, "", "",
+     "x with updates written at indices of an axis; of several for one element the last wins", infer_scatter},
+    {Op::scatter_add, "scatter_add", OpClass::family, 3, 3, TypeRule::given, "", "",
+     "x with updates added at indices of an axis, in the order of the indices", infer_scatter},
+    {Op::convolution, "convolution", OpClass::family, 2, 2, TypeRule::given, "", "",
+     "2-D convolution (cross-correlation) of x (n, c, h, w) with weights (o, c / groups, kh, kw)",
+     infer_convolution},
+    {Op::unfold, "unfold", OpClass::family, 1, 1, TypeRule::given, "", "",
+     "the windows of x (n, c, h, w) as columns (n, c * kh * kw, oh * ow)", infer_unfold},
+    {Op::max_pool, "max_pool", OpClass::family, 1, 1, TypeRule::given, "", "",
+     "the largest element of each window of x (n, c, h, w)", infer_pool},
+    {Op::mean_pool, "mean_pool", OpClass::family, 1, 1, TypeRule::given, "", "",
+     "the mean of each window of x (n, c, h, w)", infer_pool},
     {Op::kv_append, "kv_append", OpClass::family, 6, 6, TypeRule::given, "", "",
      "keys and values written into the cache in place", infer_kv_append},
     {Op::attention, "attention", OpClass::family, 5, 6, TypeRule::given, "", "",

@@ -39,5 +39,17 @@ inline kernels::KernelCall plan(const Device& d, const kernels::SampleSpec& s) {
 inline kernels::KernelCall plan(const Device& d, const kernels::RandomSpec& s) {
     return kernels::plan_random(d, s);
 }
+inline kernels::KernelCall plan(const Device& d, const kernels::SortSpec& s) {
+    return kernels::plan_sort(d, s);
+}
+inline kernels::KernelCall plan(const Device& d, const kernels::TakeSpec& s) {
+    return kernels::plan_take(d, s);
+}
+inline kernels::KernelCall plan(const Device& d, const kernels::ScatterSpec& s) {
+    return kernels::plan_scatter(d, s);
+}
+inline kernels::KernelCall plan(const Device& d, const kernels::WindowSpec& s) {
+    return kernels::plan_window(d, s);
+}
 
 }  // namespace invar::graph

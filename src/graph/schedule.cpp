@@ -82,6 +82,27 @@ struct Sizes {
     std::string operator()(const Sized<kernels::RandomSpec>& w) const {
         return sizes(w, {{"count", &kernels::RandomSpec::count}});
     }
+    std::string operator()(const Sized<kernels::SortSpec>& w) const {
+        using S = kernels::SortSpec;
+        return sizes(w, {{"rows", &S::rows}, {"n", &S::n}, {"keep", &S::keep}});
+    }
+    std::string operator()(const Sized<kernels::TakeSpec>& w) const {
+        using S = kernels::TakeSpec;
+        return sizes(w, {{"outer", &S::outer}, {"n", &S::n}, {"inner", &S::inner}, {"count", &S::count}});
+    }
+    std::string operator()(const Sized<kernels::ScatterSpec>& w) const {
+        using S = kernels::ScatterSpec;
+        return sizes(w, {{"outer", &S::outer}, {"n", &S::n}, {"inner", &S::inner}, {"count", &S::count}});
+    }
+    std::string operator()(const Sized<kernels::WindowSpec>& w) const {
+        using S = kernels::WindowSpec;
+        return sizes(w, {{"batch", &S::batch},
+                         {"channels", &S::channels},
+                         {"out_h", &S::out_h},
+                         {"out_w", &S::out_w},
+                         {"kernel_h", &S::kernel_h},
+                         {"kernel_w", &S::kernel_w}});
+    }
 };
 
 }  // namespace

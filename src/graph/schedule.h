@@ -14,11 +14,15 @@
 
 #include "graph/node.h"
 #include "kernels/attention/family.h"
+#include "kernels/convolution/family.h"
 #include "kernels/gather/family.h"
+#include "kernels/gather/scatter.h"
+#include "kernels/gather/take.h"
 #include "kernels/matmul/family.h"
 #include "kernels/random/family.h"
 #include "kernels/reduce/family.h"
 #include "kernels/scan/family.h"
+#include "kernels/sort/family.h"
 
 namespace invar::graph {
 
@@ -96,11 +100,12 @@ struct PointwiseWork {
     bool symbolic() const;
 };
 
-using Work =
-    std::variant<PointwiseWork, Sized<kernels::MatmulSpec>, Sized<kernels::LinearSpec>,
-                 Sized<kernels::ReduceSpec>, Sized<kernels::RowSpec>, Sized<kernels::GatherSpec>,
-                 Sized<kernels::KvAppendSpec>, Sized<kernels::AttentionSpec>, Sized<kernels::DecodeSpec>,
-                 Sized<kernels::SampleSpec>, Sized<kernels::RandomSpec>, Sized<kernels::ScanSpec>>;
+using Work = std::variant<PointwiseWork, Sized<kernels::MatmulSpec>, Sized<kernels::LinearSpec>,
+                          Sized<kernels::ReduceSpec>, Sized<kernels::RowSpec>, Sized<kernels::GatherSpec>,
+                          Sized<kernels::KvAppendSpec>, Sized<kernels::AttentionSpec>,
+                          Sized<kernels::DecodeSpec>, Sized<kernels::SampleSpec>, Sized<kernels::RandomSpec>,
+                          Sized<kernels::ScanSpec>, Sized<kernels::SortSpec>, Sized<kernels::TakeSpec>,
+                          Sized<kernels::ScatterSpec>, Sized<kernels::WindowSpec>>;
 
 struct Step {
     std::string label;  // "region 3: silu multiply", "matmul + residual"

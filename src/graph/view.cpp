@@ -110,6 +110,8 @@ std::optional<View> apply_view(const Node& node, const View& in) {
                 if (!empty(node.shape)) r.offset = r.offset + node.attributes.dims[at(i)] * in.stride(i);
                 r.strides[at(i)] = in.stride(i) * Dim(node.attributes.ints[at(i)]);
             }
+            // Of nothing, nothing begins inside the buffer.
+            if (node.shape.max_elements() == 0) r.offset = Dim(0);
             return r;
         case Op::broadcast: {
             const int lead = node.shape.rank() - in.shape.rank();

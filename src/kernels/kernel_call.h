@@ -20,6 +20,10 @@ struct KernelCall {
     // A second launch behind the first, with the same buffers and parameters: partial results are combined there.
     const char* next_entry = nullptr;
     LaunchConfig next_config;
+    // How often the second launch is made, one behind the other: passes over the same memory. Where number_at is not
+    // negative, the parameters hold an int64 at that byte, the number of the launch: 0 for the first, 1 and on for those
+    // behind it. Whoever launches writes it.
+    std::int32_t next_times = 1, number_at = -1;
     // Least bytes of each buffer (workspace apart), for kernels that cannot see how large a buffer is; 0 where unknown.
     std::array<std::size_t, 12> buffer_bytes{};
     // Buffers (bit i: number i) that an overlapping kernel reads before it waits for earlier work: weights. Whoever launches
@@ -37,6 +41,11 @@ struct KernelCall {
         params_bytes = sizeof p;
     }
 };
+
+// Writes the number of a launch into the parameters of its call.
+inline void put_launch_number(std::span<std::byte> params, std::int32_t number_at, std::int64_t number) {
+    if (number_at >= 0) std::memcpy(params.data() + number_at, &number, sizeof number);
+}
 
 // Reads the parameter block of a native entry; throws LaunchFailed when its size is not that of P.
 template <class P>

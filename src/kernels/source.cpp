@@ -11,6 +11,7 @@ namespace invar::kernels {
 
 extern const char* const kCudaPrelude;      // cuda_prelude.cu
 extern const char* const kMetalPrelude;     // metal_prelude.k
+extern const char* const kPortableCuda;     // portable_cuda.k
 extern const char* const kPortableMetal;    // portable_metal.k
 extern const char* const kPortableOpencl;   // portable_opencl.k
 extern const char* const kPortablePrelude;  // portable_prelude.k
@@ -88,6 +89,15 @@ const Module* portable_module(const Device& device, const char* name,
     static const std::string opencl = std::string(kPortableOpencl) + kPortablePrelude;
     static const std::string metal = std::string(kPortableMetal) + kPortablePrelude;
     const bool for_metal = is_metal(device);
+    if (is_cuda(device)) {
+        // There kernels write the texts of their faults to the host themselves.
+        std::string cuda = "#define FAULT_TEXTS";
+        for (const FaultText& f : faults)
+            cuda += " case " + std::to_string(f.number) + ": return {" + std::to_string(f.kind) + ", \"" +
+                    f.text + "\"};";
+        cuda += "\n" + std::string(kPortableCuda) + kPortablePrelude;
+        return module_of("cuda", name, cuda, parts, definitions, 80, {}, exact);
+    }
     return module_of(for_metal ? "metal" : "opencl", name, for_metal ? metal : opencl, parts, definitions, 0,
                      std::span(faults.begin(), faults.size()), exact);
 }

@@ -2,7 +2,7 @@
 // The sources of the families: how a variant becomes a module. A source is a prelude, the family's parameter structs
 // (shared with the host through a header of plain C) and its kernels, behind the definitions that make the variant.
 // There are three kinds: CUDA C++ and the Metal Shading Language, tuned; and portable C (portable.k), which a prelude makes
-// OpenCL C or Metal of.
+// OpenCL C, Metal or CUDA of.
 #pragma once
 
 #include <initializer_list>
@@ -22,6 +22,8 @@ inline bool is_cuda(const Device& device) { return device.kernel_language() == "
 inline bool is_portable(const Device& device) {
     return device.kernel_language() == "opencl" || device.kernel_language() == "metal";
 }
+// Whether the device compiles sources of families that have none but portable ones, CUDA included.
+inline bool compiles_portable(const Device& device) { return is_portable(device) || is_cuda(device); }
 inline bool is_metal(const Device& device) { return device.kernel_language() == "metal"; }
 
 // "f32", "bf16", "i64", ...: what the preludes call a type; pred is u8.
@@ -35,7 +37,7 @@ using Definitions = std::initializer_list<std::pair<const char*, const char*>>;
 // least compute capability, times 10.
 const Module* cuda_module(const char* name, std::initializer_list<const char*> parts, Definitions definitions,
                           int oldest = 80);
-// The same in the portable kind, in the device's language. faults: what its kernels report; exact: they need divisions and
+// The same in the portable kind, in the device's language ("cuda" too: families without CUDA sources of their own). faults: what its kernels report; exact: they need divisions and
 // square roots that are correctly rounded (SourceText).
 const Module* portable_module(const Device& device, const char* name,
                               std::initializer_list<const char*> parts, Definitions definitions,

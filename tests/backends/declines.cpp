@@ -10,11 +10,15 @@
 
 #include "device/services.h"
 #include "kernels/attention/family.h"
+#include "kernels/convolution/family.h"
 #include "kernels/gather/family.h"
+#include "kernels/gather/scatter.h"
+#include "kernels/gather/take.h"
 #include "kernels/matmul/family.h"
 #include "kernels/random/family.h"
 #include "kernels/reduce/family.h"
 #include "kernels/scan/family.h"
+#include "kernels/sort/family.h"
 
 namespace invar::test {
 
@@ -81,6 +85,10 @@ std::string declined_by(Device& device, bool wide) {
         plans("reduce, row", [&](const Device& d) { kernels::plan_row(d, row); }),
         plans("scan", [&](const Device& d) { kernels::plan_scan(d, {}); }),
         plans("gather", [&](const Device& d) { kernels::plan_gather(d, gather); }),
+        plans("gather, take", [&](const Device& d) { kernels::plan_take(d, {}); }),
+        plans("gather, scatter", [&](const Device& d) { kernels::plan_scatter(d, {}); }),
+        plans("sort", [&](const Device& d) { kernels::plan_sort(d, {}); }),
+        plans("convolution", [&](const Device& d) { kernels::plan_window(d, {}); }),
         plans("attention, kv_append", [&](const Device& d) { kernels::plan_kv_append(d, append); }),
         plans("attention", [&](const Device& d) { kernels::plan_attention(d, attention); }),
         plans("attention, decode", [&](const Device& d) { kernels::plan_decode(d, decode); }),
@@ -103,6 +111,10 @@ std::string declined_by(Device& device, bool wide) {
             plans("scan, of f64",
                   [](const Device& d) {
                       kernels::plan_scan(d, {kernels::Scan::sum, DType::f64, DType::f64});
+                  }),
+            plans("gather, scatter, sums of f64",
+                  [](const Device& d) {
+                      kernels::plan_scatter(d, {DType::f64, DType::i64, true});
                   }),
         };
         attempts.insert(attempts.end(), std::begin(more), std::end(more));

@@ -18,8 +18,12 @@
 #include "base/thread_pool.h"
 #include "device/device.h"
 #include "device/services.h"
+#include "kernels/convolution/family.h"
+#include "kernels/gather/scatter.h"
+#include "kernels/gather/take.h"
 #include "kernels/reduce/family.h"
 #include "kernels/scan/family.h"
+#include "kernels/sort/family.h"
 #include "kernels/source.h"
 #include "support/golden.h"
 
@@ -62,6 +66,22 @@ TEST(CudaSchedule, LaunchesOfAToken) {
     EXPECT_EQ(launches[0], 2 * launches[1]);
 }
 
+// Families that models do not ask for: sources that differ in more than a type's name.
+void plan_other_families(const Device& device) {
+    using kernels::WindowOp;
+    for (const DType t : {DType::f16, DType::i64})
+        kernels::plan_sort(device, {t, false, false, 1, 5000, 5000, 5000});
+    kernels::plan_take(device, {DType::f32, DType::i32, 1, 1, 1, 1});
+    kernels::plan_scatter(device, {DType::bf16, DType::i64, true, false, 1, 1, 1, 1});
+    kernels::plan_scatter(device, {DType::f16, DType::i64, true, true, 1, 1, 1, 1});
+    kernels::plan_scatter(device, {DType::f64, DType::i32, false, true, 1, 1, 1, 1});
+    for (const auto& [op, t] : {std::pair{WindowOp::unfold, DType::f16},
+                                {WindowOp::channels, DType::bf16},
+                                {WindowOp::max, DType::f16},
+                                {WindowOp::mean, DType::f32}})
+        kernels::plan_window(device, {op, t, true, 1, 1, 1, 1, 1, 1, 1});
+}
+
 TEST(CudaSource, EverySourceCompiles) {
     try {
         cuda::nvrtc();
@@ -82,6 +102,7 @@ TEST(CudaSource, EverySourceCompiles) {
     // The shape of head that the tuned attention kernels serve.
     const auto large = Model::random("gpt2", {.device = "null:cuda", .dtype = DType::f16, .max_context = 64});
     const Session session(large);
+    plan_other_families(*find_device("null:cuda"));
 
     // Reductions, along both kinds of axis, whole and in chunks: every accumulator, and each width of an element.
     const auto device = find_device("null:cuda");

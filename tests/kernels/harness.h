@@ -184,8 +184,11 @@ inline void run_on_device(const KernelCall& call, const std::vector<Array*>& arr
                                " bytes where " + std::to_string(call.buffer_bytes[i]) + " are needed");
     }
     stream->launch(module->kernel(call.entry), call.config, refs, call.params());
-    if (call.next_entry)
-        stream->launch(module->kernel(call.next_entry), call.next_config, refs, call.params());
+    for (std::int32_t n = 1; call.next_entry && n <= call.next_times; ++n) {
+        KernelCall numbered = call;
+        put_launch_number(numbered.params_data, call.number_at, n);
+        stream->launch(module->kernel(call.next_entry), call.next_config, refs, numbered.params());
+    }
     stream->synchronize();
     for (std::size_t i = 0; i < all.size(); ++i) {
         const std::span<std::byte> bytes = all[i]->with_guards();

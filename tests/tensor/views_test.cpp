@@ -211,6 +211,7 @@ TEST(Views, ZeroSizesAndScalars) {
     const Tensor empty = Tensor::of(std::vector<float>{}, {0, 3});
     EXPECT_EQ((empty + 1.0).to_vector<float>().size(), 0u);
     EXPECT_EQ((empty.transpose() * 2.0).shape(), (Shape{3, 0}));
+    EXPECT_EQ((empty.slice(1, 2, -1, -1) + 1.0).to_vector<float>().size(), 0u);
     const Tensor s = Tensor::full({}, 2.5);
     EXPECT_EQ((s * s).item(), 6.25);
     EXPECT_EQ(s.broadcast_to({2, 2}).to_vector<float>(), (std::vector<float>{2.5f, 2.5f, 2.5f, 2.5f}));

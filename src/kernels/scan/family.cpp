@@ -56,7 +56,8 @@ KernelCall plan_scan(const Device& device, const ScanSpec& s) {
 // What goes through the workspace of long axes is left out, as it is small beside the array.
 Cost cost(const ScanSpec& s) {
     Cost c;
-    c.bytes = array_bytes(s.x, s.outer, s.n, s.inner) + array_bytes(s.y, s.outer, s.n, s.inner);
+    c.bytes =
+        static_cast<double>(s.outer) * (array_bytes(s.x, s.n, s.inner) + array_bytes(s.y, s.n, s.inner));
     c.flops = static_cast<double>(s.outer) * static_cast<double>(s.n) * static_cast<double>(s.inner);
     return c;
 }
