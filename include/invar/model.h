@@ -124,6 +124,8 @@ public:
     std::int64_t prefill_chunk() const noexcept;
     // The decode step's schedule, one line a step.
     std::string decode_schedule() const;
+    // The same of a prompt chunk, whose length is a symbol.
+    std::string prefill_schedule() const;
 
 private:
     struct Impl;

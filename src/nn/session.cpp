@@ -166,6 +166,7 @@ std::int64_t Session::length() const noexcept { return impl_->length; }
 std::int64_t Session::capacity() const noexcept { return impl_->capacity; }
 std::int64_t Session::prefill_chunk() const noexcept { return impl_->chunk; }
 std::string Session::decode_schedule() const { return impl_->decode.to_text(); }
+std::string Session::prefill_schedule() const { return impl_->prefill.to_text(); }
 
 std::vector<std::int32_t> Session::start(std::span<const std::vector<std::int32_t>> prompts,
                                          std::span<const SamplingOptions> sampling,
