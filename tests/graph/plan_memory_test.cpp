@@ -9,6 +9,7 @@
 
 #include <gtest/gtest.h>
 
+#include "graph/arena_picture.h"
 #include "graph/schedule.h"
 
 namespace invar::graph {
@@ -75,6 +76,21 @@ TEST(PlanMemory, ArenasOfTheModelsAreTight) {
             expect_tight(several.decode_schedule(), what + ", decode of three");
             expect_tight(several.prefill_schedule(), what + ", prefill of three");
         }
+}
+
+TEST(PlanMemory, ThePictureHasABoxAValue) {
+    Schedule s;
+    s.steps.resize(4);
+    s.steps[1].label = "a < b & \"c\"";
+    s.values = {scratch(0, 1, 1000), scratch(1, 3, 5000), scratch(2, 2, 0)};
+    plan_memory(s);
+    const std::string svg = arena_svg(s, "<test>");
+    std::size_t boxes = 0;
+    for (std::size_t at = 0; (at = svg.find("class=\"box", at)) != std::string::npos; ++at) ++boxes;
+    EXPECT_EQ(boxes, 2u);
+    EXPECT_NE(svg.find("&lt;test&gt;"), std::string::npos);
+    EXPECT_NE(svg.find("to 1 (a &lt; b &amp; &quot;c&quot;)"), std::string::npos) << svg;
+    EXPECT_EQ(arena_svg(Schedule(), "").substr(0, 4), "<svg");
 }
 
 }  // namespace
