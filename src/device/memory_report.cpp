@@ -119,8 +119,9 @@ std::vector<Share> shares_at(const MemoryHistory& h, std::int64_t time) {
         share.tag = tag;
         shares.push_back(share);
     }
-    std::stable_sort(shares.begin(), shares.end(),
-                     [](const Share& a, const Share& b) { return a.bytes > b.bytes; });
+    std::sort(shares.begin(), shares.end(), [](const Share& a, const Share& b) {
+        return a.bytes != b.bytes ? a.bytes > b.bytes : a.tag < b.tag;
+    });
     return shares;
 }
 
@@ -155,8 +156,9 @@ std::string memory_svg(const MemoryHistory& h) {
             const MemoryBlock& b = h.blocks[i];
             return static_cast<double>(b.bytes) * static_cast<double>(end_of(b.end, h) - b.begin + 1);
         };
-        std::stable_sort(drawn.begin(), drawn.end(),
-                         [&](std::size_t a, std::size_t b) { return area(a) > area(b); });
+        std::sort(drawn.begin(), drawn.end(), [&](std::size_t a, std::size_t b) {
+            return area(a) != area(b) ? area(a) > area(b) : a < b;
+        });
         drawn.resize(kMaxBoxes);
     }
     for (const std::size_t i : drawn) {
