@@ -69,12 +69,6 @@ struct AllocatorStatistics {
         return peak_bytes == 0 ? 0.0
                                : 1.0 - static_cast<double>(peak_in_use) / static_cast<double>(peak_bytes);
     }
-    // Share of the cached bytes that lie outside the largest cached block: no single request can use them now.
-    double scattered() const {
-        return bytes_cached == 0
-                   ? 0.0
-                   : 1.0 - static_cast<double>(largest_cached) / static_cast<double>(bytes_cached);
-    }
 };
 
 struct AllocatorBudget {
