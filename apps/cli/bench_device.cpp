@@ -154,7 +154,7 @@ private:
         std::vector<std::byte> here(kLarge, std::byte{1});
         const auto wait = [&] { stream->synchronize(); };
         const auto piece = [](const Allocation& a, std::size_t bytes) {
-            return BufferRef{&a.buffer(), 0, bytes};
+            return BufferRef{&a.buffer(), a.offset(), bytes};
         };
         add_time("copy 4 KiB to the device",
                  time_calls([&] { stream->upload(piece(there, kSmall), here.data(), kSmall), wait(); }, 10));

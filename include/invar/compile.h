@@ -10,6 +10,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -42,6 +43,8 @@ public:
     std::string to_text() const;
     int steps() const;
     std::size_t arena_bytes() const;
+    // The arena as a picture (SVG): steps across, offsets up, one rectangle a value.
+    std::string arena_picture(std::string_view title = "compiled function") const;
 
 private:
     friend INVAR_API CompiledFunction

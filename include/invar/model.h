@@ -124,6 +124,11 @@ public:
     std::int64_t prefill_chunk() const noexcept;
     // The decode step's schedule, one line a step.
     std::string decode_schedule() const;
+    // The same of a prompt chunk, whose length is a symbol.
+    std::string prefill_schedule() const;
+    // The arenas of both as pictures (SVG): steps across, offsets up, one rectangle a value.
+    std::string decode_arena_picture() const;
+    std::string prefill_arena_picture() const;
 
 private:
     struct Impl;

@@ -14,7 +14,7 @@
 namespace invar {
 
 namespace {
-std::atomic<std::uint64_t> next_buffer{1};
+std::atomic<std::uint64_t> next_buffer{1}, next_stream{1};
 }
 
 Buffer::Buffer(std::size_t size) : size_(size), id_(next_buffer.fetch_add(1, std::memory_order_relaxed)) {}
@@ -26,6 +26,7 @@ CapturedGraph::~CapturedGraph() = default;
 std::optional<double> Event::seconds_since(const Event&) const { return std::nullopt; }
 std::unique_ptr<Event> Stream::record_timed() { return nullptr; }
 void Stream::record_into(std::unique_ptr<Event>& event) { event = record(); }
+Stream::Stream() : id_(next_stream.fetch_add(1, std::memory_order_relaxed)) {}
 Stream::~Stream() = default;
 Backend::~Backend() = default;
 BandwidthService::~BandwidthService() = default;

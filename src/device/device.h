@@ -128,6 +128,8 @@ public:
 class INVAR_API Stream {
 public:
     virtual ~Stream();
+    // No two streams of a process share it, also not one after the other; never 0.
+    std::uint64_t id() const noexcept { return id_; }
     // Starts a kernel. buffers are in the order that the kernel declares; params is its block of scalar parameters,
     // passed by value (at most kMaxParamsBytes). Neither span need outlive the call.
     virtual void launch(Kernel& kernel, const LaunchConfig& config, std::span<const BufferRef> buffers,
@@ -157,6 +159,12 @@ public:
     virtual std::unique_ptr<CapturedGraph> end_capture();
     virtual void replay(CapturedGraph& graph);
     virtual bool poisoned() const noexcept = 0;
+
+protected:
+    Stream();
+
+private:
+    std::uint64_t id_;
 };
 
 inline constexpr std::size_t kMaxParamsBytes = 3072;

@@ -14,6 +14,7 @@
 #include "base/thread_pool.h"
 #include "base/trace.h"
 #include "device/allocator.h"
+#include "device/memory_log.h"
 #include "graph/plan.h"
 #include "graph/step_trace.h"
 #include "program/pointwise.h"
@@ -77,6 +78,7 @@ Executable::Executable(Executor& executor, Schedule schedule, bool keep_arena)
             p.params.resize(sizeof(kernels::KernelCall::params_data));
         }
     }
+    const MemoryTag tag("arena");
     if (keep_arena_) arena_ = allocate(executor.device(), schedule_.arena_bytes);
 }
 
@@ -189,7 +191,7 @@ void Executable::run(std::span<const BufferRef> inputs, std::span<const BufferRe
         throw InvalidArgument("run: the number of inputs, outputs or scalars is not that of the schedule");
     const std::lock_guard lock(executor_.mutex());
     Allocation own;
-    if (!keep_arena_) own = allocate(executor_.device(), schedule_.arena_bytes);
+    if (!keep_arena_) own = executor_.allocate_for_stream(schedule_.arena_bytes);
     const BufferRef arena = keep_arena_ ? arena_.ref() : own.ref();
 
     if (trace_enabled()) return run_traced(inputs, outputs, scalars, symbols, arena);
@@ -215,10 +217,14 @@ void Executable::run(std::span<const BufferRef> inputs, std::span<const BufferRe
         return;
     }
     graph_.reset();
+    // The arena must not be handed out while the stream may still use it, also where a later step could not be launched.
+    struct Release {
+        Executor& executor;
+        Allocation& memory;
+        ~Release() { executor.release_behind_work(std::move(memory)); }
+    } const release{executor_, own};
     executor_.with_stream(
         [&](Stream& stream) { launch_steps(stream, inputs, outputs, scalars, symbols, arena); });
-    // Memory that goes back to the allocator must not be handed out while the stream may still use it.
-    if (!keep_arena_ && schedule_.arena_bytes > 0) executor_.synchronize();
 }
 
 // Every step is launched by itself, whatever could be captured, and the run waited for.
@@ -294,6 +300,30 @@ Allocation allocate(Device& device, std::size_t bytes, bool zeroed) {
     } catch (const OutOfMemory&) {
         Executor::of(device)->synchronize();
         return device.allocator().allocate(bytes, zeroed);
+    }
+}
+
+Allocation Executor::allocate_for_stream(std::size_t bytes) {
+    const MemoryTag tag("arena of a run");
+    try {
+        return device_.allocator().allocate_for(stream_->id(), bytes);
+    } catch (const OutOfMemory&) {
+        synchronize();
+        return device_.allocator().allocate_for(stream_->id(), bytes);
+    }
+}
+
+void Executor::release_behind_work(Allocation memory) noexcept {
+    if (!memory || host_runs_launches(device_)) return;  // the work has been done
+    try {
+        memory.release_behind(stream_->id(), stream_->record());
+    } catch (const std::exception& e) {
+        log(LogLevel::kDebug, std::string("no event behind a run: ") + e.what());
+        try {
+            synchronize();
+        } catch (const std::exception& error) {
+            log(LogLevel::kError, std::string("a run failed: ") + error.what());
+        }
     }
 }
 

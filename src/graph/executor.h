@@ -105,6 +105,11 @@ public:
     Device& device() noexcept { return device_; }
     std::recursive_mutex& mutex() noexcept { return mutex_; }
 
+    // Memory for work of the stream alone, which earlier work of it may still be using; where there is no room, as allocate().
+    // The caller holds mutex(), as for what gives it back behind the work given to the stream so far.
+    Allocation allocate_for_stream(std::size_t bytes);
+    void release_behind_work(Allocation memory) noexcept;
+
     // The schedule for a graph of this structure, lowered on first sight. The caller holds mutex().
     std::shared_ptr<Executable> executable(const GraphView& graph);
     // Gives work to the stream. The error of a poisoned one is thrown before or behind the work, once, and the stream

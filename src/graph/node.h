@@ -74,8 +74,8 @@ struct Storage {
     // Counts the times that somebody wrote over what lay there: what is kept by a tensor's identity asks for it too.
     std::atomic<std::uint64_t> overwritten{0};
     BufferRef ref() const {
-        Buffer* b = wrapped ? wrapped.get() : allocation ? &allocation.buffer() : nullptr;
-        return {b, 0, bytes};
+        if (!wrapped && allocation) return {&allocation.buffer(), allocation.offset(), bytes};
+        return {wrapped.get(), 0, bytes};
     }
 };
 

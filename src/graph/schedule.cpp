@@ -147,7 +147,8 @@ std::string to_text(const Schedule& s) {
             out << " workspace " << s.values[static_cast<std::size_t>(step.workspace)].max_bytes;
         out << '\n';
     }
-    out << "memory arena " << s.arena_bytes << " live " << s.live_bytes << " naive " << s.naive_bytes << '\n';
+    out << "memory arena " << s.arena_bytes << " live " << s.live_bytes << " naive " << s.naive_bytes
+        << " order " << arena_order_name(s.arena_order) << '\n';
     return out.str();
 }
 

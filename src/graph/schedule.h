@@ -12,6 +12,7 @@
 #include <variant>
 #include <vector>
 
+#include "graph/arena_plan.h"
 #include "graph/node.h"
 #include "kernels/attention/family.h"
 #include "kernels/convolution/family.h"
@@ -123,6 +124,7 @@ struct Schedule {
     std::vector<std::pair<int, int>> donations;  // output, input whose memory it takes
     // Memory (MEM-3): what the plan takes, the most that lives at once, and the sum without reuse.
     std::size_t arena_bytes = 0, live_bytes = 0, naive_bytes = 0;
+    ArenaOrder arena_order = ArenaOrder::size;  // in which the places were given
 };
 
 // One line a step; the form of golden tests and of INVAR_DEBUG=graph.

@@ -8,6 +8,7 @@
 #include <invar/error.h>
 #include <invar/ops.h>
 
+#include "device/memory_log.h"
 #include "io/checkpoint.h"
 #include "nn/model_impl.h"
 #include "nn/weights.h"
@@ -129,6 +130,7 @@ std::shared_ptr<Model> Model::load(const std::filesystem::path& folder, const Lo
     io::Checkpoint checkpoint = io::Checkpoint::open(folder);
     const DType saved = checkpoint.size() > 0 ? checkpoint.info(checkpoint.names()[0])->dtype : DType::f32;
     const DType dtype = weight_type(options, config, saved);
+    const MemoryTag tag("weights");
     const auto weights =
         nn::checkpoint_weights(std::move(checkpoint), dtype, find_device(options.device), options.progress);
     return std::shared_ptr<Model>(new Model(build(std::move(config), *weights, options)));
@@ -139,6 +141,7 @@ std::shared_ptr<Model> Model::random(std::string_view shape, const LoadOptions& 
         if (shape != s.name) continue;
         io::ModelConfig config = config_of(s);
         const DType dtype = weight_type(options, config, DType::bf16);
+        const MemoryTag tag("weights");
         const auto weights = nn::random_weights(dtype, find_device(options.device), options.progress,
                                                 rough_parameters(config) * size_of(dtype));
         return std::shared_ptr<Model>(new Model(build(std::move(config), *weights, options)));

@@ -9,6 +9,7 @@
 #include <array>
 
 #include "device/device.h"
+#include "device/memory_log.h"
 #include "nn/model_impl.h"
 #include "tensor/checkpoint.h"
 
@@ -151,6 +152,7 @@ struct Session::Impl {
 
 Session::Session(std::shared_ptr<const Model> model, const SessionOptions& options) {
     const Model::Impl& m = *model->impl_;
+    const MemoryTag tag("session: cache and sampling");
     const std::int64_t capacity = options.capacity > 0 ? options.capacity : m.info.context;
     m.check_capacity(capacity);
     if (options.sequences < 1 || options.sequences > 4096)
@@ -166,6 +168,9 @@ std::int64_t Session::length() const noexcept { return impl_->length; }
 std::int64_t Session::capacity() const noexcept { return impl_->capacity; }
 std::int64_t Session::prefill_chunk() const noexcept { return impl_->chunk; }
 std::string Session::decode_schedule() const { return impl_->decode.to_text(); }
+std::string Session::prefill_schedule() const { return impl_->prefill.to_text(); }
+std::string Session::decode_arena_picture() const { return impl_->decode.arena_picture("decode step"); }
+std::string Session::prefill_arena_picture() const { return impl_->prefill.arena_picture("prompt chunk"); }
 
 std::vector<std::int32_t> Session::start(std::span<const std::vector<std::int32_t>> prompts,
                                          std::span<const SamplingOptions> sampling,

@@ -7,6 +7,7 @@
 #include <invar/error.h>
 
 #include "base/trace.h"
+#include "graph/arena_picture.h"
 #include "graph/executor.h"
 #include "graph/node.h"
 #include "tensor/evaluate.h"
@@ -196,6 +197,9 @@ std::vector<Tensor> CompiledFunction::operator()(std::span<const Tensor> inputs)
 void CompiledFunction::synchronize() const { impl_->executor->synchronize(); }
 std::string CompiledFunction::to_text() const { return graph::to_text(impl_->executable->schedule()); }
 int CompiledFunction::steps() const { return static_cast<int>(impl_->executable->schedule().steps.size()); }
+std::string CompiledFunction::arena_picture(std::string_view title) const {
+    return graph::arena_svg(impl_->executable->schedule(), title);
+}
 std::size_t CompiledFunction::arena_bytes() const { return impl_->executable->schedule().arena_bytes; }
 
 }  // namespace invar

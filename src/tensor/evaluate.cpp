@@ -55,14 +55,14 @@ void evaluate_on(Device& device, std::vector<NodePtr> outputs) {
     for (const int i : executable->overwritten_inputs())
         ++g.inputs[static_cast<std::size_t>(i)]->storage->overwritten;
     executable->run(inputs, results, g.scalars, {});
+    // What the outputs were computed from is let go below; and what failed has no value.
+    executor->synchronize();
     for (std::size_t i = 0; i < g.outputs.size(); ++i) {
         Node& n = *g.outputs[i];
         n.storage = storages[i];
         n.device = storages[i]->device;
         n.op = Op::leaf;
     }
-    // What the outputs were computed from is let go; memory that steps may still use waits for the stream.
-    executor->synchronize();
     for (const NodePtr& n : g.outputs) {
         n->inputs.clear();
         n->attributes = {};

@@ -74,7 +74,7 @@ protected:
     void launch(const char* name) { stream->launch(module->kernel(name), {}, {}, {}); }
 };
 
-float* floats(const Allocation& a) { return reinterpret_cast<float*>(a.buffer().host()); }
+float* floats(const Allocation& a) { return reinterpret_cast<float*>(a.host()); }
 
 TEST_F(CpuTest, EntriesCompute) {
     const Allocation x = device->allocator().allocate(4000), y = device->allocator().allocate(4000);
@@ -131,8 +131,8 @@ TEST_F(CpuTest, ReplayStopsAtTheFirstFailure) {
     const auto graph = stream->end_capture();
     EXPECT_NO_THROW(stream->replay(*graph));
     EXPECT_THROW(stream->synchronize(), FormatError);
-    EXPECT_EQ(a.buffer().host()[0], std::byte{1});
-    EXPECT_EQ(a.buffer().host()[1], std::byte{0});
+    EXPECT_EQ(a.host()[0], std::byte{1});
+    EXPECT_EQ(a.host()[1], std::byte{0});
 }
 
 TEST_F(CpuTest, CapturedParametersAreCopies) {

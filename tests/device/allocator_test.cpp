@@ -279,6 +279,222 @@ TEST(Allocator, AllocationsOutliveTheDevice) {
     EXPECT_EQ(state->live, 0u);
 }
 
+// An event that passes when the test says so.
+class TestEvent final : public Event {
+public:
+    bool done() const override { return passed; }
+    void wait() const override {
+        ++waits;
+        passed = true;
+        if (fails) throw LaunchFailed("the work before the event failed");
+    }
+    mutable std::atomic<bool> passed{false};
+    mutable std::atomic<int> waits{0};
+    bool fails = false;
+};
+
+TEST_F(AllocatorTest, LargeRequestsShareASegmentAndMakeItWholeAgain) {
+    constexpr std::size_t kMiB = 1 << 20;
+    Allocation a = pool.allocate(2 * kMiB), b = pool.allocate(3 * kMiB), c = pool.allocate(kMiB);
+    EXPECT_EQ(device.state->made, 1u);
+    EXPECT_EQ(device.state->live, 16 * kMiB);
+    EXPECT_EQ(&a.buffer(), &c.buffer());
+    EXPECT_EQ(a.offset(), 0u);
+    EXPECT_EQ(b.offset(), 2 * kMiB);
+    EXPECT_EQ(c.ref(5).offset, 5 * kMiB + 5);
+    EXPECT_EQ(c.ref(5).size, kMiB - 5);
+    EXPECT_EQ(pool.statistics().bytes_in_use, 6 * kMiB);
+    EXPECT_EQ(pool.statistics().bytes_cached, 10 * kMiB);
+    EXPECT_EQ(pool.statistics().bytes_reclaimable, 0u);
+    EXPECT_DOUBLE_EQ(pool.statistics().external_fragmentation(), 10.0 / 16);
+    b.reset();  // out of order: a hole between the two
+    pool.trim();
+    EXPECT_EQ(device.state->live, 16 * kMiB) << "a segment in use went to the driver";
+    Allocation d = pool.allocate(3 * kMiB - 100);
+    EXPECT_EQ(d.offset(), 2 * kMiB) << "the hole fits best";
+    EXPECT_EQ(device.state->made, 1u);
+    a.reset();
+    c.reset();
+    EXPECT_EQ(pool.statistics().largest_cached, 11 * kMiB) << "the last and the rest are one block again";
+    d.reset();
+    EXPECT_EQ(pool.statistics().bytes_reclaimable, 16 * kMiB);
+    EXPECT_EQ(pool.statistics().objects_cached, 1u);
+    EXPECT_EQ(pool.statistics().external_fragmentation(), 0.0);
+    pool.trim();
+    EXPECT_EQ(device.state->live, 0u);
+    EXPECT_EQ(pool.statistics().evictions, 1u);
+}
+
+// Blocks of a segment never overlap, whatever the order of release, and all of it comes back.
+TEST_F(AllocatorTest, OutOfOrderReleasesInRandomOrder) {
+    device.state->record = false;
+    std::mt19937_64 random(9);
+    std::vector<Allocation> live;
+    for (int step = 0; step < 3000; ++step) {
+        if (live.size() < 40 && random() % 5 < 3) {
+            live.push_back(pool.allocate((1 << 20) + random() % (std::size_t{10} << 20)));
+            const Allocation& a = live.back();
+            ASSERT_EQ(a.offset() % 256, 0u);
+            ASSERT_LE(a.offset() + a.size(), a.buffer().size());
+            for (std::size_t i = 0; i + 1 < live.size(); ++i) {
+                const Allocation& b = live[i];
+                const bool apart = &a.buffer() != &b.buffer() || a.offset() + a.size() <= b.offset() ||
+                                   b.offset() + b.size() <= a.offset();
+                ASSERT_TRUE(apart) << step;
+            }
+        } else if (!live.empty()) {
+            live.erase(live.begin() + static_cast<std::ptrdiff_t>(random() % live.size()));
+        }
+        const AllocatorStatistics s = pool.statistics();
+        ASSERT_EQ(s.bytes_in_use + s.bytes_cached, device.state->live);
+        ASSERT_LE(s.bytes_reclaimable, s.bytes_cached);
+    }
+    EXPECT_GT(pool.statistics().splits, 100u);
+    live.clear();
+    EXPECT_EQ(pool.statistics().bytes_reclaimable, device.state->live);
+    pool.trim();
+    EXPECT_EQ(device.state->live, 0u);
+    EXPECT_EQ(pool.statistics().bytes_cached, 0u);
+}
+
+TEST_F(AllocatorTest, TheLargestHaveSegmentsOfTheirOwn) {
+    constexpr std::size_t kMiB = 1 << 20;
+    pool.allocate(100 * kMiB).reset();
+    const Allocation close = pool.allocate(90 * kMiB);  // an eighth is not needed
+    EXPECT_EQ(device.state->made, 1u);
+    EXPECT_EQ(close.buffer().size(), 100 * kMiB);
+    EXPECT_LE(pool.statistics().internal_fragmentation(), 0.125);
+    pool.allocate(60 * kMiB).reset();
+    const Allocation small = pool.allocate(40 * kMiB);  // more than an eighth of 60 would be lost
+    EXPECT_EQ(small.buffer().size(), 40 * kMiB);
+    EXPECT_EQ(pool.statistics().traded, 1u) << "what is free pays for what the pool would grow by";
+    EXPECT_EQ(pool.statistics().bytes_cached, 0u);
+    EXPECT_EQ(pool.statistics().peak_bytes, 160 * kMiB);
+    EXPECT_EQ(pool.statistics().peak_in_use, 160 * kMiB);
+}
+
+TEST_F(AllocatorTest, ASharedSegmentThatDoesNotFitIsNotAsked) {
+    constexpr std::size_t kMiB = 1 << 20;
+    device.state->limit = 5 * kMiB;
+    const Allocation a = pool.allocate(2 * kMiB), b = pool.allocate(3 * kMiB);
+    EXPECT_EQ(device.state->live, 5 * kMiB);
+    EXPECT_EQ(pool.statistics().oom_retries, 0u);
+    EXPECT_EQ(pool.statistics().bytes_in_use, 5 * kMiB);
+    EXPECT_THROW(pool.allocate(kMiB), OutOfMemory);
+    EXPECT_EQ(pool.statistics().bytes_requested, 5 * kMiB);
+}
+
+TEST_F(AllocatorTest, ReleasedBehindAnEventIsOnlyForItsStream) {
+    for (const std::size_t bytes : {std::size_t{5000}, std::size_t{2} << 20, std::size_t{9} << 20}) {
+        CachingAllocator own(device);
+        const auto event = std::make_shared<TestEvent>();
+        Allocation a = own.allocate_for(7, bytes);
+        const BufferRef first = a.ref();
+        a.release_behind(7, event);
+        EXPECT_FALSE(a);
+        EXPECT_EQ(own.statistics().objects_in_use, 0u);
+        EXPECT_GE(own.statistics().bytes_waiting, bytes);
+        const auto same = [&](const Allocation& other) {
+            return &other.buffer() == first.buffer && other.offset() == first.offset;
+        };
+        Allocation host = own.allocate(bytes), other_stream = own.allocate_for(8, bytes);
+        EXPECT_FALSE(same(host) || same(other_stream)) << "the stream may still write there";
+        own.trim();
+        EXPECT_GE(own.statistics().bytes_waiting, bytes) << "memory in use by a stream went to the driver";
+        Allocation again = own.allocate_for(7, bytes);
+        EXPECT_TRUE(same(again)) << "work of one stream runs in order";
+        EXPECT_EQ(event->waits, 0);
+        const auto second = std::make_shared<TestEvent>();
+        again.release_behind(7, second);
+        second->passed = true;
+        // Once the event has passed it is for all; in a shared segment another part may fit as well.
+        const bool got = same(own.allocate(bytes));
+        own.trim();
+        EXPECT_TRUE(got || bytes == std::size_t{2} << 20);
+        EXPECT_EQ(own.statistics().bytes_waiting, 0u);
+    }
+}
+
+TEST_F(AllocatorTest, WhereThereIsNoRoomItWaitsForStreams) {
+    device.state->limit = 64 * 1024;
+    const auto fine = std::make_shared<TestEvent>(), failed = std::make_shared<TestEvent>();
+    failed->fails = true;
+    pool.allocate(32 * 1024).release_behind(1, fine);
+    pool.allocate(16 * 1024).release_behind(2, failed);
+    const Allocation a = pool.allocate(60 * 1024);
+    EXPECT_TRUE(a) << "the error of other work is not this request's";
+    EXPECT_EQ(fine->waits, 1);
+    EXPECT_EQ(failed->waits, 1);
+    EXPECT_EQ(pool.statistics().oom_retries, 1u);
+    EXPECT_EQ(pool.statistics().bytes_waiting, 0u);
+}
+
+TEST(Allocator, ReleasesBehindEventsOutliveTheAllocator) {
+    TestDevice device;
+    const auto before = std::make_shared<TestEvent>(), after = std::make_shared<TestEvent>();
+    Allocation late;
+    {
+        CachingAllocator pool(device);
+        pool.allocate(1000).release_behind(3, before);
+        late = pool.allocate(3 << 20);
+    }
+    EXPECT_EQ(before->waits, 1);
+    EXPECT_EQ(device.state->live, 16u << 20);
+    late.release_behind(3, after);
+    EXPECT_EQ(after->waits, 1);
+    EXPECT_EQ(device.state->live, 0u);
+}
+
+// Last use is when memory came back, not when it was first made or handed out.
+TEST_F(AllocatorTest, EvictionFollowsTheLastUseOfSharedSegmentsToo) {
+    constexpr std::size_t kMiB = 1 << 20;
+    Allocation shared = pool.allocate(2 * kMiB);
+    Allocation own = pool.allocate(20 * kMiB), small = pool.allocate(4096);
+    own.reset();
+    shared.reset();
+    small.reset();
+    pool.set_budget({.bytes = 0, .objects = 2});
+    ASSERT_EQ(device.state->freed, (std::vector<std::size_t>{20 * kMiB}));
+    pool.allocate(2 * kMiB).reset();  // used again: now the small one is the oldest
+    pool.set_budget({.bytes = 0, .objects = 1});
+    ASSERT_EQ(device.state->freed, (std::vector<std::size_t>{20 * kMiB, 4096}));
+}
+
+TEST_F(AllocatorTest, PressureTrimsAndWarnsOnceAtNinetyPercent) {
+    const auto log_of = [&](const auto& work) {
+        ::testing::internal::CaptureStderr();
+        work();
+        return ::testing::internal::GetCapturedStderr();
+    };
+    constexpr std::size_t kKiB = 1024;
+    pool.set_budget({.bytes = 100 * kKiB, .objects = 0});
+    std::vector<Allocation> held;
+    EXPECT_EQ(log_of([&] {
+                  pool.allocate(20 * kKiB).reset();
+                  pool.allocate(10 * kKiB).reset();
+                  held.push_back(pool.allocate(56 * kKiB));
+              }),
+              "");
+    EXPECT_EQ(pool.statistics().evictions, 0u);
+    // 86 held: 16 more would pass 90, so the least recently used goes although the budget would hold.
+    EXPECT_EQ(log_of([&] { held.push_back(pool.allocate(14 * kKiB)); }), "");
+    EXPECT_EQ(pool.statistics().pressure_trims, 1u);
+    EXPECT_EQ(device.state->freed, (std::vector<std::size_t>{20 * kKiB}));
+    const std::string warned = log_of([&] {
+        held.push_back(pool.allocate(24 * kKiB));
+        held.push_back(pool.allocate(kKiB));
+    });
+    EXPECT_EQ(pool.statistics().evictions, 2u);
+    EXPECT_NE(warned.find("more than 90%"), std::string::npos) << warned;
+    EXPECT_EQ(warned.find("more than 90%"), warned.rfind("more than 90%")) << "said twice: " << warned;
+    held.clear();
+    pool.trim();
+    EXPECT_EQ(log_of([&] { held.push_back(pool.allocate(40 * kKiB)); }), "");
+    EXPECT_NE(log_of([&] { held.push_back(pool.allocate(52 * kKiB)); }).find("more than 90%"),
+              std::string::npos)
+        << "after relief the next shortage is told again";
+}
+
 // Sizes such as a server meets: activations of changing batch, KV blocks, logits; released in any order.
 TEST_F(AllocatorTest, FragmentationOfAMixedTrace) {
     device.state->record = false;

@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+// Recording of allocations. The recorder is made once and never destroyed, so that allocators may outlive everything else.
+#include "device/memory_log.h"
+
+#include <cstdlib>
+#include <exception>
+#include <mutex>
+
+#include <invar/memory.h>
+
+#include "base/env.h"
+#include "base/log.h"
+#include "device/device.h"
+
+namespace invar {
+namespace {
+
+constexpr std::size_t kMaxBlocks = std::size_t{1} << 20;
+
+thread_local std::string_view current_tag;
+
+// Leaked on purpose: releases at the end of the process may still ask for it.
+MemoryLog& recorder() {
+    static auto* log = new MemoryLog;
+    return *log;
+}
+
+}  // namespace
+
+std::atomic<MemoryLog*> MemoryLog::active_{nullptr};
+
+MemoryTag::MemoryTag(std::string_view text) noexcept : previous_(std::exchange(current_tag, text)) {}
+MemoryTag::~MemoryTag() { current_tag = previous_; }
+std::string_view MemoryTag::current() noexcept { return current_tag; }
+
+void MemoryLog::start() {
+    MemoryLog& log = recorder();
+    const std::lock_guard lock(log.mutex_);
+    log.history_ = {};
+    log.segment_of_.clear();
+    log.block_of_.clear();
+    log.start_ = std::chrono::steady_clock::now();
+    active_.store(&log, std::memory_order_release);
+}
+
+void MemoryLog::stop() noexcept { active_.store(nullptr, std::memory_order_release); }
+
+void MemoryLog::start_from_environment() {
+    static std::once_flag once;
+    std::call_once(once, [] {
+        if (env_string("INVAR_MEMORY_TRACE").empty()) return;
+        start();
+        std::atexit([] {
+            try {
+                write_memory_report(env_string("INVAR_MEMORY_TRACE"));
+            } catch (const std::exception& e) {
+                log(LogLevel::kError, std::string("INVAR_MEMORY_TRACE: ") + e.what());
+            }
+        });
+    });
+}
+
+MemoryHistory MemoryLog::history() {
+    MemoryLog& log = recorder();
+    const std::lock_guard lock(log.mutex_);
+    MemoryHistory history = log.history_;
+    if (log.start_ != std::chrono::steady_clock::time_point{}) history.end = log.now();
+    return history;
+}
+
+std::int64_t MemoryLog::now() const {
+    return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now() - start_)
+        .count();
+}
+
+void MemoryLog::segment_made(const std::string& device, const Buffer& buffer, std::uint64_t bytes) noexcept {
+    const std::lock_guard lock(mutex_);
+    try {
+        segment_of_[buffer.id()] = history_.segments.size();
+        history_.segments.push_back({device, bytes, now(), kMemoryOpen});
+    } catch (const std::bad_alloc&) {
+        segment_of_.erase(buffer.id());
+    }
+}
+
+void MemoryLog::segment_freed(const Buffer& buffer) noexcept {
+    const std::lock_guard lock(mutex_);
+    const auto it = segment_of_.find(buffer.id());
+    if (it == segment_of_.end()) return;  // made before the recording began
+    history_.segments[it->second].end = now();
+    segment_of_.erase(it);
+}
+
+void MemoryLog::allocated(const std::string& device, const Buffer& buffer, std::uint64_t offset,
+                          std::uint64_t bytes, std::uint64_t requested) noexcept {
+    const std::lock_guard lock(mutex_);
+    if (history_.blocks.size() >= kMaxBlocks) {
+        ++history_.left_out;
+        return;
+    }
+    const std::pair key(buffer.id(), offset);
+    try {
+        const auto [segment, fresh] = segment_of_.try_emplace(buffer.id(), history_.segments.size());
+        if (fresh)  // held since before the recording began
+            history_.segments.push_back({device, buffer.size(), now(), kMemoryOpen});
+        block_of_[key] = history_.blocks.size();
+        history_.blocks.push_back(
+            {segment->second, offset, bytes, requested, now(), kMemoryOpen, std::string(current_tag)});
+    } catch (const std::bad_alloc&) {
+        block_of_.erase(key);
+        ++history_.left_out;
+    }
+}
+
+void MemoryLog::released(const Buffer& buffer, std::uint64_t offset) noexcept {
+    const std::lock_guard lock(mutex_);
+    const auto it = block_of_.find({buffer.id(), offset});
+    if (it == block_of_.end()) return;
+    history_.blocks[it->second].end = now();
+    block_of_.erase(it);
+}
+
+}  // namespace invar
