@@ -9,6 +9,7 @@
 
 #include "device/device.h"
 #include "graph/executor.h"
+#include "kernels/matmul/family.h"
 
 namespace invar {
 namespace {
@@ -86,6 +87,23 @@ TEST(Fusion, ProductsTakeTheActivationThatTheDeviceHas) {
     // A few rows are another kernel's, which has no activation of one product.
     EXPECT_EQ(cuda(relu(linear(f16({2, 128}), w, b))), (Labels{"matmul bias", "relu"}));
     EXPECT_EQ(labels(schedule_of(relu(linear(x, w, b)))), (Labels{"matmul bias", "relu"}));
+}
+
+// A schedule of symbolic rows is grouped for its largest size, and planned anew for every other.
+TEST(Fusion, AnActivationStaysWithItsProductForFewRowsAndNone) {
+    const std::shared_ptr<Device> device = find_device("null:cuda");
+    const Dim rows(Symbol{0, 512});
+    const Tensor x(graph::make_placeholder(DType::f16, Shape{rows, 128}, device));
+    const Tensor w = Tensor::empty(DType::f16, {96, 128}, device);
+    const graph::Schedule s = schedule_of(gelu_tanh(linear(x, w)), true, "null:cuda");
+    ASSERT_EQ(labels(s), (Labels{"matmul gelu_tanh"}));
+    const auto& product = std::get<graph::Sized<kernels::MatmulSpec>>(s.steps[0].work);
+    for (const std::int64_t m : {0, 1, 2, 3, 4, 64, 512}) {
+        const std::int64_t symbols[] = {m};
+        const kernels::KernelCall call = kernels::plan_matmul(*device, product.resolve(symbols));
+        EXPECT_NE(call.module, nullptr);
+        if (m > 0) EXPECT_STREQ(call.entry, "gemm") << m;
+    }
 }
 
 TEST(Fusion, RotationIsOneStep) {

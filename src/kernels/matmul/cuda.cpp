@@ -140,23 +140,21 @@ bool fuses_linear_cuda(const Device& device, const LinearSpec& s) {
     return normed && (!s.has_norm || *normed <= kMaxNormed);
 }
 
-namespace {
-// Few rows: the linear kernel. It takes no activation of one product along.
-bool takes_rows(const Device& device, const MatmulSpec& s) {
+bool takes_rows_cuda(const Device& device, const MatmulSpec& s) {
     return s.batch == 1 && s.w_transposed && fuses_linear_cuda(device, as_linear(s));
 }
-}  // namespace
 
-bool fuses_activation_cuda(const Device& device, const MatmulSpec& s) {
-    // By the library, whose gelu is the tanh form, where it gets the shape.
-    return (s.activation == Gate::relu || s.activation == Gate::gelu_tanh) && !takes_rows(device, s) &&
-           device.supports(Feature::library) && suits_library(s);
+bool takes_activation_cuda(const Device& device, const MatmulSpec& s) {
+    MatmulSpec some = s;  // of no rows nothing is computed
+    some.m = std::max<std::int64_t>(s.m, 1);
+    return (s.activation == Gate::relu || s.activation == Gate::gelu_tanh) &&
+           device.supports(Feature::library) && suits_library(some);
 }
 
 KernelCall plan_linear_cuda(const LinearSpec& s) { return plan_rows(s, false); }
 
 KernelCall plan_cuda(const Device& device, const MatmulSpec& s) {
-    if (s.activation == Gate::none && takes_rows(device, s)) return plan_rows(as_linear(s), true);
+    if (s.activation == Gate::none && takes_rows_cuda(device, s)) return plan_rows(as_linear(s), true);
     if (device.supports(Feature::library) && suits_library(s)) return plan_library(s, kGemmWorkspaceBytes);
     return plan_tile(s);
 }

@@ -72,7 +72,10 @@ void check_spec(const MatmulSpec& spec);
 KernelCall plan_cuda(const Device& device, const MatmulSpec& spec);
 KernelCall plan_linear_cuda(const LinearSpec& spec);
 bool fuses_linear_cuda(const Device& device, const LinearSpec& spec);
-bool fuses_activation_cuda(const Device& device, const MatmulSpec& spec);
+// Few rows: the linear kernel, which takes no activation of one product along.
+bool takes_rows_cuda(const Device& device, const MatmulSpec& spec);
+// The library does, relu and the tanh form of gelu, where it gets the shape.
+bool takes_activation_cuda(const Device& device, const MatmulSpec& spec);
 void plan_portable(const Device& device, const MatmulSpec& spec, KernelCall& call);
 KernelCall plan_metal(const Device& device, const MatmulSpec& spec);
 KernelCall plan_linear_metal(const Device& device, const LinearSpec& spec);
