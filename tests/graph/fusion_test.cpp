@@ -102,7 +102,8 @@ TEST(Fusion, AnActivationStaysWithItsProductForFewRowsAndNone) {
         const std::int64_t symbols[] = {m};
         const kernels::KernelCall call = kernels::plan_matmul(*device, product.resolve(symbols));
         EXPECT_NE(call.module, nullptr);
-        if (m > 0) EXPECT_STREQ(call.entry, "gemm") << m;
+        // Of no rows nothing is computed, so any kernel serves.
+        EXPECT_TRUE(m == 0 || std::string(call.entry) == "gemm") << m;
     }
 }
 
