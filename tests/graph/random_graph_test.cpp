@@ -16,15 +16,16 @@
 namespace invar {
 namespace {
 
-// One operator of a program over a growing list of tensors; the numbers choose operands modulo what there is.
+// One operator of a program over a growing list of tensors, three of them inputs: a and b are places in the list.
 struct Instruction {
     unsigned op, a, b, c;
 };
 
 constexpr unsigned kOps = 22;
+constexpr std::size_t kInputs = 3;
 
 Tensor execute(const Instruction& i, const std::vector<Tensor>& values) {
-    const Tensor &a = values[i.a % values.size()], &b = values[i.b % values.size()];
+    const Tensor &a = values[i.a], &b = values[i.b];
     const auto axis = static_cast<int>(i.c % 2);
     switch (i.op % kOps) {
         case 0: return a + b;
@@ -56,7 +57,7 @@ Tensor execute(const Instruction& i, const std::vector<Tensor>& values) {
 std::vector<Tensor> inputs(unsigned seed) {
     std::mt19937 rng(seed);
     std::vector<Tensor> values;
-    for (int i = 0; i < 3; ++i) {
+    for (std::size_t i = 0; i < kInputs; ++i) {
         std::vector<float> v(64);
         for (float& x : v) x = std::uniform_real_distribution<float>(-2, 2)(rng);
         values.push_back(Tensor::of(v, {8, 8}));
@@ -76,15 +77,24 @@ bool agrees(unsigned seed, const std::vector<Instruction>& program) {
     return std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
 }
 
+// The program without operator i, whose readers read its operand instead.
+std::vector<Instruction> without(std::vector<Instruction> program, std::size_t i) {
+    const unsigned gone = static_cast<unsigned>(kInputs + i), instead = program[i].a;
+    program.erase(program.begin() + static_cast<std::ptrdiff_t>(i));
+    for (std::size_t j = i; j < program.size(); ++j)
+        for (unsigned* operand : {&program[j].a, &program[j].b})
+            *operand = *operand == gone ? instead : *operand - (*operand > gone);
+    return program;
+}
+
 // The program without what it fails just as well without.
 std::vector<Instruction> shrunk(unsigned seed, std::vector<Instruction> program) {
     for (bool smaller = true; smaller;) {
         smaller = false;
         for (std::size_t i = program.size(); i-- > 0 && program.size() > 1;) {
-            std::vector<Instruction> without = program;
-            without.erase(without.begin() + static_cast<std::ptrdiff_t>(i));
-            if (agrees(seed, without)) continue;
-            program = std::move(without);
+            std::vector<Instruction> less = without(program, i);
+            if (agrees(seed, less)) continue;
+            program = std::move(less);
             smaller = true;
         }
     }
@@ -98,16 +108,20 @@ TEST(RandomGraphs, FusedAgreesWithOperatorByOperator) {
     for (unsigned seed = 0; seed < static_cast<unsigned>(count); ++seed) {
         std::mt19937 rng(seed);
         std::vector<Instruction> program(1 + rng() % 14);
-        for (Instruction& i : program)
-            i = {static_cast<unsigned>(rng()), static_cast<unsigned>(rng()), static_cast<unsigned>(rng()),
-                 static_cast<unsigned>(rng())};
+        for (std::size_t i = 0; i < program.size(); ++i) {
+            const auto there = static_cast<unsigned>(kInputs + i);
+            program[i].op = static_cast<unsigned>(rng());
+            program[i].a = static_cast<unsigned>(rng()) % there;
+            program[i].b = static_cast<unsigned>(rng()) % there;
+            program[i].c = static_cast<unsigned>(rng());
+        }
         if (agrees(seed, program)) continue;
         std::string text;
         const std::vector<Instruction> least = shrunk(seed, program);
         for (std::size_t i = 0; i < least.size(); ++i)
-            text += "\n  v" + std::to_string(3 + i) + " = operator " + std::to_string(least[i].op % kOps) +
-                    " of v" + std::to_string(least[i].a % (3 + i)) + ", v" +
-                    std::to_string(least[i].b % (3 + i)) + ", " + std::to_string(least[i].c);
+            text += "\n  v" + std::to_string(kInputs + i) + " = operator " +
+                    std::to_string(least[i].op % kOps) + " of v" + std::to_string(least[i].a) + ", v" +
+                    std::to_string(least[i].b) + ", " + std::to_string(least[i].c);
         FAIL() << "seed " << seed << " differs in its last value:" << text;
     }
 }
