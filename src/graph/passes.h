@@ -33,7 +33,10 @@ INVAR_API Rewritten simplify(const GraphView& graph, const Rewritten* from = nul
 // Nodes that compute the same of the same inputs become one. Nodes with parameters of their own stay apart.
 INVAR_API Rewritten merge_common(const GraphView& graph, const Rewritten* from = nullptr);
 
-// "simplify: cast pair 1, views 2"; empty where nothing was done. INVAR_DEBUG=graph prints it.
+// A node like n, of other inputs, which `to` keeps alive.
+NodePtr node_like(const Node& n, std::vector<NodePtr> inputs, Rewritten& to);
+
+// "simplify: cast there and back 1, view of a view 2"; empty where nothing was done. INVAR_DEBUG=graph prints it.
 INVAR_API std::string to_text(const char* pass, const Rewritten& r);
 
 }  // namespace invar::graph

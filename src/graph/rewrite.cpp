@@ -12,7 +12,13 @@ namespace {
 // The node without a share in its life: the graph that it is part of outlives the rewriting.
 NodePtr borrowed(const Node* n) { return {NodePtr(), const_cast<Node*>(n)}; }
 
-NodePtr with_inputs(const Node& n, std::vector<NodePtr> inputs) {
+bool can_be_output(const Node& n) {
+    return !is_view(n.op) && n.op != Op::leaf && n.op != Op::placeholder && n.op != Op::constant;
+}
+
+}  // namespace
+
+NodePtr node_like(const Node& n, std::vector<NodePtr> inputs, Rewritten& to) {
     auto c = std::make_shared<Node>();
     c->op = n.op.load();
     c->dtype = n.dtype;
@@ -22,14 +28,10 @@ NodePtr with_inputs(const Node& n, std::vector<NodePtr> inputs) {
     c->device = n.device;
     c->sequence = n.sequence;
     c->inputs = std::move(inputs);
+    to.scalar_base[c.get()] = to.scalar_base.at(&n);
+    to.made.push_back(c);
     return c;
 }
-
-bool can_be_output(const Node& n) {
-    return !is_view(n.op) && n.op != Op::leaf && n.op != Op::placeholder && n.op != Op::constant;
-}
-
-}  // namespace
 
 Rewritten rewrite(const GraphView& graph, const Rewritten* from, const Rule& rule) {
     Rewritten to;
@@ -54,11 +56,7 @@ Rewritten rewrite(const GraphView& graph, const Rewritten* from, const Rule& rul
             same = same && inputs.back() == i;
         }
         NodePtr current = borrowed(n);
-        if (!same) {
-            current = with_inputs(*n, std::move(inputs));
-            to.scalar_base[current.get()] = to.scalar_base.at(n);
-            to.made.push_back(current);
-        }
+        if (!same) current = node_like(*n, std::move(inputs), to);
         if (outputs.contains(n)) plain[n] = current;
         now[n] = rule(current, to);
     }
@@ -68,11 +66,7 @@ Rewritten rewrite(const GraphView& graph, const Rewritten* from, const Rule& rul
         if (r->dtype != o->dtype || !can_be_output(*r) || taken.contains(r.get())) {
             r = plain.at(o.get());
             // Another output took it, by way of another node that is equal to it.
-            if (taken.contains(r.get())) {
-                to.made.push_back(with_inputs(*r, r->inputs));
-                to.scalar_base[to.made.back().get()] = to.scalar_base.at(r.get());
-                r = to.made.back();
-            }
+            if (taken.contains(r.get())) r = node_like(*r, r->inputs, to);
         }
         taken.insert(r.get());
         to.graph.outputs.push_back(std::move(r));

@@ -54,20 +54,7 @@ private:
         return n;
     }
 
-    // A node like n, of another input.
-    NodePtr over(const Node& n, const NodePtr& input) {
-        auto c = std::make_shared<Node>();
-        c->op = n.op.load();
-        c->dtype = n.dtype;
-        c->shape = n.shape;
-        c->attributes = n.attributes;
-        c->device = n.device;
-        c->sequence = n.sequence;
-        c->inputs = {input};
-        to_.scalar_base[c.get()] = to_.scalar_base.at(&n);
-        to_.made.push_back(c);
-        return c;
-    }
+    NodePtr over(const Node& n, const NodePtr& input) { return node_like(n, {input}, to_); }
 
     NodePtr view(const NodePtr& n) {
         const NodePtr& in = n->inputs[0];

@@ -21,7 +21,7 @@ constexpr std::int64_t kMostBlocks = 1 << 20;
 
 void plan_scan_cuda(const ScanSpec& s, KernelCall& call) {
     const Chunks c = cut_for_blocks(s);
-    const bool columns = s.inner != 1, chunked = c.chunks > 1 && s.outer * s.inner > 0;
+    const bool columns = s.inner != 1, chunked = is_chunked(s, c);
     const DType a = accumulator(s);
     const std::int64_t segment = columns || s.n > kGroup * kGroup ? kTile
                                  : s.n > kGroup                   ? kGroup * kGroup
@@ -40,18 +40,7 @@ void plan_scan_cuda(const ScanSpec& s, KernelCall& call) {
                                             : ceil_div(s.outer, kTile / segment) * chunks;
         return {cuda_grid(std::min(blocks, kMostBlocks)), {kThreads}, 0, true};
     };
-    call.entry = "scan";
-    call.config = config(c.chunks);
-    if (chunked) {
-        call.entry = "chunk_totals";
-        call.next_entry = "scan";
-        call.next_config = call.config;
-        call.config = config(c.chunks - 1);
-        call.workspace_bytes = totals_bytes(s, c.chunks);
-    }
-    const std::int64_t elements = s.outer * s.n * s.inner;
-    call.buffer_bytes = {bytes_of(elements, s.x), bytes_of(elements, s.y)};
-    call.set_params(ScanParams{s.outer, s.n, s.inner, c.chunks, c.chunk});
+    set_launches(s, c, config, call);
 }
 
 }  // namespace scan

@@ -2,6 +2,7 @@
 // What the variants of the scan family have in common: accumulators, and how an axis is cut into chunks.
 #include <bit>
 
+#include "kernels/scan/params.h"
 #include "kernels/scan/variants.h"
 
 namespace invar::kernels::scan {
@@ -50,6 +51,22 @@ std::size_t totals_bytes(const ScanSpec& s, std::int64_t chunks) {
     const auto bytes = static_cast<std::int64_t>(size_of(accumulator(s)));
     return static_cast<std::size_t>(
         checked_mul(checked_mul(power(s.outer * s.inner + 1), power(chunks), "scan"), bytes, "scan"));
+}
+
+void set_launches(const ScanSpec& s, const Chunks& c, FunctionRef<LaunchConfig(std::int64_t)> config,
+                  KernelCall& call) {
+    call.entry = "scan";
+    call.config = config(c.chunks);
+    if (is_chunked(s, c)) {
+        call.entry = "chunk_totals";
+        call.next_entry = "scan";
+        call.next_config = call.config;
+        call.config = config(c.chunks - 1);
+        call.workspace_bytes = totals_bytes(s, c.chunks);
+    }
+    const std::int64_t elements = s.outer * s.n * s.inner;
+    call.buffer_bytes = {bytes_of(elements, s.x), bytes_of(elements, s.y)};
+    call.set_params(ScanParams{s.outer, s.n, s.inner, c.chunks, c.chunk});
 }
 
 }  // namespace invar::kernels::scan

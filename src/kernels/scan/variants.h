@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "base/function_ref.h"
 #include "kernels/native.h"
 #include "kernels/scan/family.h"
 
@@ -23,6 +24,13 @@ Chunks cut_for_blocks(const ScanSpec& spec);
 Chunks cut_for_threads(const ScanSpec& spec);
 DType accumulator(const ScanSpec& spec);
 std::size_t totals_bytes(const ScanSpec& spec, std::int64_t chunks);
+// Whether chunks are folded first, for which accelerators have a launch of its own.
+inline bool is_chunked(const ScanSpec& spec, const Chunks& c) {
+    return c.chunks > 1 && spec.outer * spec.inner > 0;
+}
+// The launches of an accelerator's kernels, config being that of a launch over so many chunks, with their parameters.
+void set_launches(const ScanSpec& spec, const Chunks& c, FunctionRef<LaunchConfig(std::int64_t)> config,
+                  KernelCall& call);
 
 void run_scan(const NativeLaunch& launch);
 // Fill in the call on a CUDA device and in portable C; the specification has been checked.
