@@ -4,6 +4,7 @@
 
 #include "kernels/scan/params.h"
 #include "kernels/scan/variants.h"
+#include "kernels/source.h"
 
 namespace invar::kernels::scan {
 
