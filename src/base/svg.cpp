@@ -6,6 +6,8 @@
 #include <array>
 #include <cstdio>
 
+#include "base/number_text.h"
+
 namespace invar {
 namespace {
 
@@ -24,11 +26,7 @@ std::string escaped(std::string_view text) {
     return out;
 }
 
-std::string number(double v) {
-    std::array<char, 32> text{};
-    std::snprintf(text.data(), text.size(), "%.2f", v);
-    return text.data();
-}
+std::string number(double v) { return fixed_text(v, 2); }
 
 std::string_view name_of(SvgChart::Line kind) {
     switch (kind) {

@@ -19,6 +19,7 @@
 
 #include "base/env.h"
 #include "base/log.h"
+#include "base/number_text.h"
 
 namespace invar {
 namespace {
@@ -48,18 +49,12 @@ std::string quoted(std::string_view text) {
 
 std::string number(double value) {
     if (!std::isfinite(value)) return "null";
-    char text[40];
     const bool whole = std::fabs(value) < 1e15 && value == std::floor(value);
-    std::snprintf(text, sizeof text, whole ? "%.0f" : "%.9g", value);
-    return text;
+    return whole ? fixed_text(value, 0) : general_text(value, 9);
 }
 
 // Times keep nanoseconds, however long the machine has been up.
-std::string time_text(double microseconds) {
-    char text[40];
-    std::snprintf(text, sizeof text, "%.3f", microseconds);
-    return text;
-}
+std::string time_text(double microseconds) { return fixed_text(microseconds, 3); }
 
 class Writer {
 public:

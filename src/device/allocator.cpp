@@ -412,11 +412,11 @@ struct Allocation::Core {
             if (MemoryLog* log = MemoryLog::active()) log->segment_made(device_name, *block->buffer, segment);
             const std::lock_guard lock(mutex);
             ++statistics.allocations;
-            note_peak();
             if (rest) {
                 statistics.bytes_in_use -= segment - size.bytes;
                 split(block.get(), size.bytes, rest.release());
             }
+            note_peak();
             return block.release();
         } catch (...) {
             const std::lock_guard lock(mutex);

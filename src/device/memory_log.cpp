@@ -40,10 +40,16 @@ void MemoryLog::start() {
     log.segment_of_.clear();
     log.block_of_.clear();
     log.start_ = std::chrono::steady_clock::now();
+    log.end_ = kMemoryOpen;
     active_.store(&log, std::memory_order_release);
 }
 
-void MemoryLog::stop() noexcept { active_.store(nullptr, std::memory_order_release); }
+void MemoryLog::stop() noexcept {
+    MemoryLog* log = active_.exchange(nullptr);
+    if (!log) return;
+    const std::lock_guard lock(log->mutex_);
+    log->end_ = log->now();
+}
 
 void MemoryLog::start_from_environment() {
     static std::once_flag once;
@@ -64,7 +70,8 @@ MemoryHistory MemoryLog::history() {
     MemoryLog& log = recorder();
     const std::lock_guard lock(log.mutex_);
     MemoryHistory history = log.history_;
-    if (log.start_ != std::chrono::steady_clock::time_point{}) history.end = log.now();
+    if (log.start_ != std::chrono::steady_clock::time_point{})
+        history.end = log.end_ != kMemoryOpen ? log.end_ : log.now();
     return history;
 }
 
@@ -107,6 +114,9 @@ void MemoryLog::allocated(const std::string& device, const Buffer& buffer, std::
         history_.blocks.push_back(
             {segment->second, offset, bytes, requested, now(), kMemoryOpen, std::string(current_tag)});
     } catch (const std::bad_alloc&) {
+        if (const auto it = segment_of_.find(buffer.id());
+            it != segment_of_.end() && it->second >= history_.segments.size())
+            segment_of_.erase(it);
         block_of_.erase(key);
         ++history_.left_out;
     }

@@ -69,6 +69,7 @@ private:
 
     std::mutex mutex_;
     std::chrono::steady_clock::time_point start_;
+    std::int64_t end_ = kMemoryOpen;  // when it was stopped
     MemoryHistory history_;
     std::unordered_map<std::uint64_t, std::size_t> segment_of_;                // by Buffer::id
     std::map<std::pair<std::uint64_t, std::uint64_t>, std::size_t> block_of_;  // by Buffer::id and offset

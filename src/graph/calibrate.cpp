@@ -128,7 +128,7 @@ private:
         const Allocation there = device_.allocator().allocate(bytes, true);
         std::vector<std::byte> here(bytes, std::byte{kFill});
         const auto move = [&](std::size_t n) {
-            const BufferRef ref{&there.buffer(), 0, n};
+            const BufferRef ref{&there.buffer(), there.offset(), n};
             if (up)
                 stream_->upload(ref, here.data(), n);
             else
@@ -203,7 +203,7 @@ private:
         Allocation workspace;
         if (call.workspace_bytes > 0) {
             workspace = device_.allocator().allocate(call.workspace_bytes);
-            buffers.push_back({&workspace.buffer(), 0, call.workspace_bytes});
+            buffers.push_back(workspace.ref());
         }
         LaunchConfig config = call.config;
         config.overlap = false;  // each writes what the one before it wrote

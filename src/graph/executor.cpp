@@ -82,6 +82,13 @@ Executable::Executable(Executor& executor, Schedule schedule, bool keep_arena)
     if (keep_arena_) arena_ = allocate(executor.device(), schedule_.arena_bytes);
 }
 
+// Its last run may be in flight.
+Executable::~Executable() {
+    if (!arena_) return;
+    const std::lock_guard lock(executor_.mutex());
+    executor_.release_behind_work(std::move(arena_));
+}
+
 void Executable::prepare_pointwise(Prepared& p, const PointwiseWork& work, std::span<const double> scalars,
                                    std::span<const std::int64_t> symbols) {
     const std::size_t rank = work.dims.size();
@@ -194,7 +201,16 @@ void Executable::run(std::span<const BufferRef> inputs, std::span<const BufferRe
     if (!keep_arena_) own = executor_.allocate_for_stream(schedule_.arena_bytes);
     const BufferRef arena = keep_arena_ ? arena_.ref() : own.ref();
 
-    if (trace_enabled()) return run_traced(inputs, outputs, scalars, symbols, arena);
+    // The arena must not be handed out while the stream may still use it, also where a later step could not be launched.
+    struct Release {
+        Executor& executor;
+        Allocation& memory;
+        ~Release() { executor.release_behind_work(std::move(memory)); }
+    } const release{executor_, own};
+    if (trace_enabled()) {
+        graph_.reset();  // what it was captured with is not what the last run had
+        return run_traced(inputs, outputs, scalars, symbols, arena);
+    }
     if (captures_ && bound_as_before(inputs, outputs) && !fresh_ && std::ranges::equal(symbols, symbols_) &&
         std::ranges::equal(scalars, scalars_)) {
         // The second run in a row with the same buffers and sizes: a decode loop. It is captured once, then replayed.
@@ -217,12 +233,6 @@ void Executable::run(std::span<const BufferRef> inputs, std::span<const BufferRe
         return;
     }
     graph_.reset();
-    // The arena must not be handed out while the stream may still use it, also where a later step could not be launched.
-    struct Release {
-        Executor& executor;
-        Allocation& memory;
-        ~Release() { executor.release_behind_work(std::move(memory)); }
-    } const release{executor_, own};
     executor_.with_stream(
         [&](Stream& stream) { launch_steps(stream, inputs, outputs, scalars, symbols, arena); });
 }
@@ -264,16 +274,18 @@ void Executable::launch_steps(Stream& stream, std::span<const BufferRef> inputs,
                               std::span<const BufferRef> outputs, std::span<const double> scalars,
                               std::span<const std::int64_t> symbols, const BufferRef& arena,
                               StepTrace* trace) {
+    // Until every step has been launched, none counts as prepared for the numbers of this run: one may throw.
+    const bool fresh = std::exchange(fresh_, true);
     const bool new_symbols =
-        fresh_ || !std::equal(symbols.begin(), symbols.end(), symbols_.begin(), symbols_.end());
+        fresh || !std::equal(symbols.begin(), symbols.end(), symbols_.begin(), symbols_.end());
     const bool new_scalars =
-        fresh_ || !std::equal(scalars.begin(), scalars.end(), scalars_.begin(), scalars_.end());
+        fresh || !std::equal(scalars.begin(), scalars.end(), scalars_.begin(), scalars_.end());
     for (std::size_t i = 0; i < prepared_.size(); ++i) {
         Prepared& p = prepared_[i];
         const Step& step = schedule_.steps[i];
         const auto* pointwise = std::get_if<PointwiseWork>(&step.work);
         const bool has_scalars = pointwise ? !pointwise->scalars.empty() : step.scalars >= 0;
-        if (fresh_ || (new_symbols && p.symbolic) || (new_scalars && has_scalars))
+        if (fresh || (new_symbols && p.symbolic) || (new_scalars && has_scalars))
             prepare(i, scalars, symbols);
         bind(i, inputs, outputs, arena, symbols);
         const std::span<const BufferRef> buffers(p.buffers.data(),
@@ -316,14 +328,17 @@ Allocation Executor::allocate_for_stream(std::size_t bytes) {
 void Executor::release_behind_work(Allocation memory) noexcept {
     if (!memory || host_runs_launches(device_)) return;  // the work has been done
     try {
-        memory.release_behind(stream_->id(), stream_->record());
+        // The event of a poisoned stream has passed at once, whatever earlier work still runs.
+        std::shared_ptr<const Event> passed;
+        if (!stream_->poisoned()) passed = stream_->record();
+        if (passed && !stream_->poisoned()) return memory.release_behind(stream_->id(), std::move(passed));
     } catch (const std::exception& e) {
         log(LogLevel::kDebug, std::string("no event behind a run: ") + e.what());
-        try {
-            synchronize();
-        } catch (const std::exception& error) {
-            log(LogLevel::kError, std::string("a run failed: ") + error.what());
-        }
+    }
+    try {
+        kept_.push_back(std::make_shared<const Allocation>(std::move(memory)));  // until somebody waits
+    } catch (const std::exception& e) {
+        log(LogLevel::kError, std::string("memory of a run is given back early: ") + e.what());
     }
 }
 
@@ -340,7 +355,7 @@ void Executor::with_stream(FunctionRef<void(Stream&)> work) {
     try {
         work(*stream_);
     } catch (...) {
-        if (stream_->poisoned()) synchronize();
+        synchronize();  // what the work was given may go once this is thrown; throws the stream's own error
         throw;
     }
 }

@@ -27,6 +27,9 @@ class INVAR_API Executable {
 public:
     // keep_arena: hold the arena between runs (fixed addresses); otherwise it is taken from the allocator at each run.
     Executable(Executor& executor, Schedule schedule, bool keep_arena);
+    ~Executable();
+    Executable(const Executable&) = delete;
+    Executable& operator=(const Executable&) = delete;
     // inputs and outputs in the order of the graph; outputs of donations and states may be empty references. Starts the
     // steps on the executor's stream; errors surface at its next wait, or here for what is found before a launch.
     void run(std::span<const BufferRef> inputs, std::span<const BufferRef> outputs,

@@ -161,6 +161,20 @@ TEST(Compile, RepeatedEagerCodeReusesItsSchedule) {
     EXPECT_GT(executor->statistics().schedules_lowered, after.schedules_lowered);
 }
 
+// A run that fails leaves nothing prepared for its numbers: the next one with the old numbers is right.
+TEST(Compile, NumbersOfAFailedRunAreNotKept) {
+    const Tensor x = counting({4, 8});
+    const auto run = [&](double scale, std::int32_t index) {
+        return sum(gather(x * scale, Tensor::of(std::vector<std::int32_t>{index}, {1})) + scale, 1)
+            .to_vector<float>();
+    };
+    const std::vector<float> right = run(2, 1);
+    EXPECT_THROW(run(5, 77), InvalidArgument);
+    EXPECT_EQ(run(2, 1), right);
+    EXPECT_THROW(run(2, 77), InvalidArgument);
+    EXPECT_NE(run(5, 1), right);
+}
+
 TEST(State, StaleUseThrows) {
     const auto device = find_device();
     State s(make_kv_cache(DType::f32, 2, 1, 8, device));
