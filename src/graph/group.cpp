@@ -193,6 +193,16 @@ private:
             results = {s_.steps[*g.gate].arguments[gated->gated->result]};
             l.y_row[0] = l.n[0];
         }
+        // Results move up to the first product, where none may lie in what the group, or a step between, looks at.
+        const std::size_t last = g.gate ? *g.gate : g.products.back();
+        for (const Argument& y : results) {
+            const auto is_y = [&](const Argument& a) { return a.value == y.value; };
+            if (std::any_of(arguments.begin(), arguments.end(), is_y)) return false;
+            for (std::size_t j = g.products[0]; j < last; ++j)
+                if (!gone_[j] && std::find(g.products.begin(), g.products.end(), j) == g.products.end() &&
+                    std::any_of(s_.steps[j].arguments.begin(), s_.steps[j].arguments.end(), is_y))
+                    return false;
+        }
         if (!kernels::fuses_linear(device_, l)) return false;
         Step made;
         made.label = std::move(label);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // An activation joins the product before it: the product writes what the activation would have, and the step is gone.
 #include <algorithm>
+#include <cstddef>
 #include <optional>
 #include <string>
 
@@ -34,6 +35,10 @@ void group_activations(Schedule& s, const Device& device) {
         auto* product = std::get_if<Sized<kernels::MatmulSpec>>(&s.steps[i].work);
         const int made = product ? s.steps[i].arguments[2].value : -1;
         if (!product || s.values[static_cast<std::size_t>(made)].kind != Value::Kind::scratch) continue;
+        // Whether the device takes it must not depend on the sizes of a run; fewer rows are as good.
+        if (std::any_of(product->fields.begin(), product->fields.end(),
+                        [](const auto& f) { return f.first != offsetof(kernels::MatmulSpec, m); }))
+            continue;
         const std::optional<std::size_t> reader = only_reader(s, i, made);
         if (!reader || *reader < i) continue;
         const Step& behind = s.steps[*reader];
@@ -43,9 +48,9 @@ void group_activations(Schedule& s, const Device& device) {
         joined.activation = work->activated->activation;
         const Argument& result = behind.arguments[work->activated->result];
         if (!(result.offset == Dim(0)) || !kernels::fuses_activation(device, joined)) continue;
-        // The product now writes where the activation did, which nobody between may look at.
+        // The product now writes where the activation did, which neither it nor anybody between may look at.
         bool seen = false;
-        for (std::size_t j = i + 1; j < *reader; ++j)
+        for (std::size_t j = i; j < *reader; ++j)
             for (const Argument& a : s.steps[j].arguments) seen = seen || a.value == result.value;
         if (seen) continue;
         constexpr const char* kNames[] = {"", " silu", " gelu", " gelu_tanh", " relu"};

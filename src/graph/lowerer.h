@@ -4,6 +4,7 @@
 // take along).
 #pragma once
 
+#include <algorithm>
 #include <optional>
 #include <string>
 #include <unordered_map>
@@ -83,24 +84,35 @@ private:
                          std::vector<int> writes) {
         Step s;
         s.label = std::move(label);
-        // A family may choose another variant for fewer rows, so the largest size is not always the one that needs most.
+        // A family may choose another variant for smaller sizes, so the largest are not always those that need most. What
+        // they need changes at powers of two, of the symbol or of a size made from it.
         std::size_t workspace = plan(device_, spec.spec).workspace_bytes;
-        if (spec.symbolic()) {
-            std::vector<std::int64_t> symbols(kMaxSymbols, 0);
-            for (std::int64_t v = 1; v < max_of_symbols(spec); v *= 2) {
-                std::fill(symbols.begin(), symbols.end(), v);
-                try {
-                    workspace = std::max(workspace, plan(device_, spec.resolve(symbols)).workspace_bytes);
-                } catch (const InvalidArgument&) {
-                    // Too short for a window, say: a run of this length is refused when it comes.
-                }
-            }
+        std::vector<std::int64_t> symbols(kMaxSymbols, 0);
+        for (const std::int64_t v : values_to_ask(spec)) {
+            std::fill(symbols.begin(), symbols.end(), v);
+            workspace = std::max(workspace, plan(device_, spec.resolve(symbols)).workspace_bytes);
         }
         s.work = std::move(spec);
         s.arguments = std::move(arguments);
         s.writes = std::move(writes);
         if (workspace > 0) s.workspace = add_value(Value::Kind::scratch, 0, workspace);
         schedule_.steps.push_back(std::move(s));
+    }
+
+    // Values of the symbols at which a step's workspace is asked for.
+    template <class Spec>
+    static std::vector<std::int64_t> values_to_ask(const Sized<Spec>& spec) {
+        std::vector<std::int64_t> values;
+        const std::int64_t most = max_of_symbols(spec);
+        for (std::int64_t v = 1; v < most; v *= 2) values.push_back(v);
+        for (const auto& [at, size] : spec.fields)
+            for (std::int64_t power = 2; size.scale() > 0 && power <= size.max(); power *= 2)
+                for (const std::int64_t wanted : {power - 1, power})  // the largest size not above it
+                    if (const std::int64_t v = (wanted - size.offset()) / size.scale(); v >= 1 && v < most)
+                        values.push_back(v);
+        std::sort(values.begin(), values.end());
+        values.erase(std::unique(values.begin(), values.end()), values.end());
+        return values;
     }
 
     template <class Spec>

@@ -29,8 +29,6 @@ private:
     std::string text_;
 };
 
-bool has_effects(Op op) { return op == Op::kv_append || op == Op::sample; }
-
 std::string value_of(const Node& n) {
     Writer w;
     w.put(n.op.load()).put(n.dtype).put(n.device.get()).put(n.shape.rank());

@@ -33,6 +33,8 @@ INVAR_API Rewritten simplify(const GraphView& graph, const Rewritten* from = nul
 // Nodes that compute the same of the same inputs become one. Nodes with parameters of their own stay apart.
 INVAR_API Rewritten merge_common(const GraphView& graph, const Rewritten* from = nullptr);
 
+// A state is changed in place, and a sample moves on.
+inline bool has_effects(Op op) { return op == Op::kv_append || op == Op::sample; }
 // A node like n, of other inputs, which `to` keeps alive.
 NodePtr node_like(const Node& n, std::vector<NodePtr> inputs, Rewritten& to);
 

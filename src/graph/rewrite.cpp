@@ -12,8 +12,9 @@ namespace {
 // The node without a share in its life: the graph that it is part of outlives the rewriting.
 NodePtr borrowed(const Node* n) { return {NodePtr(), const_cast<Node*>(n)}; }
 
+// What has effects stays where it is.
 bool can_be_output(const Node& n) {
-    return !is_view(n.op) && n.op != Op::leaf && n.op != Op::placeholder && n.op != Op::constant;
+    return !is_view(n.op) && op_row(n.op).op_class != OpClass::source && !has_effects(n.op);
 }
 
 }  // namespace

@@ -34,6 +34,8 @@ bool holds(DType to, DType from) {
     return is_unsigned_int(from) && size_of(to) >= size_of(from);
 }
 
+bool is_integer(DType t) { return is_signed_int(t) || is_unsigned_int(t); }
+
 bool is_constant(const Node& n, double value) {
     return n.op == Op::constant && n.attributes.scalars[0] == value && !std::signbit(n.attributes.scalars[0]);
 }
@@ -83,6 +85,11 @@ private:
         const NodePtr& first = in->inputs[0];
         if (first->dtype == in->dtype || !holds(in->dtype, first->dtype)) return n;
         if (first->dtype == n->dtype) return counted("cast there and back", first);
+        // A float saturates where it becomes an integer, an integer wraps; and an integer may be rounded twice on its way
+        // to a short float. So the three are of one kind.
+        const bool floats = is_float(first->dtype) && is_float(n->dtype),
+                   integers = is_integer(first->dtype) && is_integer(in->dtype) && is_integer(n->dtype);
+        if (!floats && !integers) return n;
         return counted("cast of an exact cast", over(*n, first));
     }
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the seam promises of every stream, asked of every device there is: copies and fills, bounds, events, capture and
 // replay, poisoning. Nothing here may depend on a backend; kernels are launched, not relied upon to compute.
+#include <unistd.h>
+
 #include <cstring>
 #include <filesystem>
 #include <numeric>
@@ -233,7 +235,8 @@ TEST_P(StreamContract, EventsOutliveTheirStream) {
 }
 
 TEST_P(StreamContract, TimedEventsTellWhatLiesBetween) {
-    const std::string file = ::testing::TempDir() + "invar-timed-events.json";
+    const std::string file =
+        ::testing::TempDir() + "invar-timed-events-" + std::to_string(getpid()) + ".json";
     trace_begin(file);  // some devices keep times only then
     const auto timed = device->make_stream();
     timed->launch(*first, {}, {}, {});

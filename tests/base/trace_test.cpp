@@ -38,7 +38,7 @@ protected:
             if (e.at("ph") == "X") found.push_back(e);
         return found;
     }
-    const std::string file_ = ::testing::TempDir() + "invar-trace-test.json";
+    const std::string file_ = ::testing::TempDir() + "invar-trace-test-" + std::to_string(getpid()) + ".json";
 };
 
 TEST_F(Trace, OffItWritesNothing) {

@@ -107,6 +107,28 @@ TEST(Fusion, AnActivationStaysWithItsProductForFewRowsAndNone) {
     }
 }
 
+// What the library takes may depend on these sizes, so it must not be decided for the largest.
+TEST(Fusion, ActivationsDoNotJoinWhereOtherSizesAreSymbols) {
+    const std::shared_ptr<Device> device = find_device("null:cuda");
+    const Dim some(Symbol{0, 4096});
+    const Tensor x = Tensor::empty(DType::f16, {64, 128}, device);
+    const Tensor w(graph::make_placeholder(DType::f16, Shape{some, 128}, device));
+    EXPECT_EQ(labels(schedule_of(relu(linear(x, w)), true, "null:cuda")), (Labels{"matmul", "relu"}));
+}
+
+// The product would write over what it reads.
+TEST(Fusion, ActivationsDoNotJoinWhereTheResultLiesInAnInput) {
+    const std::shared_ptr<Device> device = find_device("null:cuda");
+    const Tensor x(graph::make_placeholder(DType::f32, Shape{64, 512}, device)),
+        w(graph::make_placeholder(DType::f32, Shape{512, 512}, device));
+    const auto lowered = [&](const std::vector<std::pair<int, int>>& donations) {
+        return graph::lower(graph::collect({relu(matmul(x, w)).node()}), *device,
+                            {.fuse = true, .simplify = true, .donations = donations});
+    };
+    EXPECT_EQ(labels(lowered({})), (Labels{"matmul relu"}));
+    EXPECT_EQ(labels(lowered({{0, 0}})), (Labels{"matmul", "relu"}));
+}
+
 TEST(Fusion, RotationIsOneStep) {
     const Tensor x = input({5, 2, 8}), c = input({5, 1, 4}), s = input({5, 1, 4});
     const Tensor a = x.slice(2, 0, 4), b = x.slice(2, 4, 8);

@@ -62,6 +62,18 @@ TEST(Simplify, CastsThereAndBackWhereTheyAreExact) {
     EXPECT_EQ(labels_of(-ints.astype(DType::f64).astype(DType::i32)), (Labels{"negative"}));
 }
 
+// A float that becomes an integer saturates, an integer that becomes a narrower one wraps.
+TEST(Simplify, CastsThroughFloatsSaturate) {
+    const Tensor minus = Tensor::of(std::vector<float>{-1, 100, -100}, {3}).astype(DType::i8).eval();
+    EXPECT_EQ(minus.astype(DType::f32).astype(DType::u8).astype(DType::i32).to_vector<std::int32_t>(),
+              (std::vector<std::int32_t>{0, 100, 0}));
+    EXPECT_EQ(minus.astype(DType::i32).astype(DType::u8).astype(DType::i32).to_vector<std::int32_t>(),
+              (std::vector<std::int32_t>{255, 100, 156}));
+    const Tensor large = Tensor::of(std::vector<float>{200, 255, 3}, {3}).astype(DType::u8).eval();
+    EXPECT_EQ(large.astype(DType::f16).astype(DType::i8).astype(DType::i32).to_vector<std::int32_t>(),
+              (std::vector<std::int32_t>{127, 127, 3}));
+}
+
 TEST(Simplify, OperandsThatChangeNothing) {
     const Tensor x = input({64}), i = input({64}, DType::i32);
     EXPECT_EQ(labels_of(exp(x * 1.0)), (Labels{"exp"}));

@@ -22,6 +22,7 @@ constexpr std::int64_t kFewChunks = 32,
                        kCombining = 1024;  // as in cuda_lines.cu
 constexpr std::int64_t kThreads = 256;
 constexpr std::int64_t kMostBlocks = 1 << 20;
+constexpr std::int64_t kMostUnits = 2048;             // chunks times tiles of them: they fill a large card
 constexpr std::int64_t kMostChunks = 4 * kCombining;  // of an axis with others behind it
 
 // Results that a block of cuda_columns.cu takes side by side.
@@ -32,10 +33,10 @@ std::int64_t tile_of(const ReduceSpec& s) {
 // Chunks of the axis where others lie behind it: so many blocks that they fill a large card, none with fewer than 64
 // positions. By the shape alone, so that the bits are the same on every card.
 std::int64_t column_chunk(const ReduceSpec& s) {
-    constexpr std::int64_t kBlocks = 1024, kLeast = 64;
+    constexpr std::int64_t kLeast = 64;
     const std::int64_t tiles = s.outer * ceil_div(s.inner, tile_of(s));
     std::int64_t chunk = kLeast;
-    while (chunk < s.n && (ceil_div(s.n, chunk) > kMostChunks || ceil_div(s.n, chunk) * tiles > 2 * kBlocks))
+    while (chunk < s.n && (ceil_div(s.n, chunk) > kMostChunks || ceil_div(s.n, chunk) * tiles > kMostUnits))
         chunk *= 2;
     return chunk;
 }
@@ -79,7 +80,9 @@ void plan_reduce_cuda(const ReduceSpec& s, KernelCall& call) {
             {static_cast<std::uint32_t>(many ? kCombining : kThreads)},
             0,
             true};
-        call.workspace_bytes = partials_bytes(a, results, chunks);
+        // One size for all columns: whoever plans for a symbol asks at few sizes, and chunks go up and down.
+        call.workspace_bytes =
+            columns ? partials_bytes(a, tile_of(s), kMostUnits) : partials_bytes(a, results, chunks);
     }
     call.buffer_bytes = {bytes_of(s.outer * s.n * s.inner, s.x), bytes_of(results, s.y)};
     call.set_params(ReduceParams{s.outer, s.n, s.inner, chunks, chunk, s.correction});

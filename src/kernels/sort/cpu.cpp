@@ -225,7 +225,9 @@ std::int64_t native_tasks(const SortSpec& s) {
 
 std::size_t native_workspace(const SortSpec& s) {
     if (s.rows == 0 || s.keep == 0) return 0;
-    const std::int64_t items = 2 * s.n * (s.n > kChunk ? 1 : native_tasks(s));
+    // Not less than shorter rows need: whoever plans for a symbol asks at few sizes.
+    const std::int64_t items =
+        2 * (s.n > kChunk ? std::max(s.n, kChunk * std::min(kMostTasks, s.rows)) : s.n * native_tasks(s));
     const std::int64_t counts = s.n > kChunk ? ceil_div(s.n, kChunk) * kDigits : 0;
     return static_cast<std::size_t>(items) * (size_of(s.x) == 8 ? sizeof(WideItem) : sizeof(NarrowItem)) +
            static_cast<std::size_t>(counts) * sizeof(std::uint32_t);
