@@ -90,7 +90,11 @@ private:
         std::vector<std::int64_t> symbols(kMaxSymbols, 0);
         for (const std::int64_t v : values_to_ask(spec)) {
             std::fill(symbols.begin(), symbols.end(), v);
-            workspace = std::max(workspace, plan(device_, spec.resolve(symbols)).workspace_bytes);
+            try {
+                workspace = std::max(workspace, plan(device_, spec.resolve(symbols)).workspace_bytes);
+            } catch (const InvalidArgument&) {
+                // Too short for a window, say: a run of this length is refused when it comes.
+            }
         }
         s.work = std::move(spec);
         s.arguments = std::move(arguments);
