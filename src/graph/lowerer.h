@@ -93,7 +93,7 @@ private:
             try {
                 workspace = std::max(workspace, plan(device_, spec.resolve(symbols)).workspace_bytes);
             } catch (const InvalidArgument&) {
-                // Too short for a window, say: a run of this length is refused when it comes.
+                continue;  // too short for a window, say: a run of this length is refused when it comes
             }
         }
         s.work = std::move(spec);

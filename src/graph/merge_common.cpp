@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Common subexpressions. A node is told apart by all that its value depends on; what has an effect (states, samples) or
 // parameters, whose values a schedule does not know, is never merged.
+#include <cstdint>
 #include <cstring>
 
 #include "graph/op_table.h"
@@ -19,6 +20,7 @@ public:
         text_.append(bytes, sizeof v);
         return *this;
     }
+    Writer& put_address(const void* p) { return put(reinterpret_cast<std::uintptr_t>(p)); }
     Writer& put_dim(const Dim& d) {
         put(d.offset()).put(d.scale());
         return d.is_constant() ? *this : put(d.symbol().id);
@@ -31,10 +33,10 @@ private:
 
 std::string value_of(const Node& n) {
     Writer w;
-    w.put(n.op.load()).put(n.dtype).put(n.device.get()).put(n.shape.rank());
+    w.put(n.op.load()).put(n.dtype).put_address(n.device.get()).put(n.shape.rank());
     for (const Dim& d : n.shape) w.put_dim(d);
     w.put(n.inputs.size());
-    for (const NodePtr& i : n.inputs) w.put(i.get());
+    for (const NodePtr& i : n.inputs) w.put_address(i.get());
     w.put(n.attributes.dims.size());
     for (const Dim& d : n.attributes.dims) w.put_dim(d);
     w.put(n.attributes.ints.size());
