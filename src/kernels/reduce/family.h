@@ -4,7 +4,7 @@
 // results do not depend on threads or vector width: the axis is cut into chunks of kReduceChunk; in a chunk, 16 lanes
 // by position modulo 16 are summed in order and folded pairwise (i and i + 8, then 4, 2, 1); chunks are combined
 // pairwise in order (1 with 2, 3 with 4, then those, ...). A variance is the mean of its chunk and the squares around
-// it, combined by Chan's formula. That is the cpu's tree; other devices have one as fixed of their own (cuda.cu).
+// it, combined by Chan's formula. That is the cpu's tree; other devices have one as fixed of their own (cuda_lines.cu, cuda_columns.cu).
 #pragma once
 
 #include <cstdint>
