@@ -75,20 +75,20 @@ MSL_VECTORS(float)
 #ifdef MSL_CHECK
 #define MSL_PACKED_AS(T, N) using packed_##T##N = T##N;
 #else
-#define MSL_PACKED_AS(T, N)                             \
-    struct packed_##T##N {                              \
-        T of[N];                                        \
-        operator T##N() const {                         \
-            T##N v;                                     \
-            __builtin_memcpy(&v, of, sizeof of);        \
-            return v;                                   \
-        }                                               \
+#define MSL_PACKED_AS(T, N)                      \
+    struct packed_##T##N {                       \
+        T of[N];                                 \
+        operator T##N() const {                  \
+            T##N v;                              \
+            __builtin_memcpy(&v, of, sizeof of); \
+            return v;                            \
+        }                                        \
     };
 #endif
-#define MSL_PACKED(T)      \
-    namespace metal {      \
-    MSL_PACKED_AS(T, 2)    \
-    MSL_PACKED_AS(T, 4)    \
+#define MSL_PACKED(T)   \
+    namespace metal {   \
+    MSL_PACKED_AS(T, 2) \
+    MSL_PACKED_AS(T, 4) \
     }
 MSL_PACKED(int)
 MSL_PACKED(uint)
