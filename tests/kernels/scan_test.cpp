@@ -149,7 +149,8 @@ TEST(Scan, SumsHaveTheBitsOfTheTree) { check_shapes(Scan::sum, DType::f32, kLeng
 
 // Each type and operation is a kernel of its own, so accelerators get one layout of most.
 TEST(Scan, EveryTypeAndOperation) {
-    const std::vector<std::int64_t> few = {1, 17, 300, 4097};
+    std::vector<std::int64_t> few = {1, 17, 300, 4097};
+    if (!invar::test::kCountsHeap) few.back() = 1025;  // under a sanitizer
     int count = 0;
     for (const DType t : {DType::f16, DType::bf16, DType::f64, DType::pred, DType::i8, DType::u8, DType::i16,
                           DType::u16, DType::i32, DType::u32, DType::i64, DType::u64, DType::f32})

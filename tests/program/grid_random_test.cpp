@@ -9,6 +9,7 @@
 #include "program/grid_cases.h"
 #include "program/grid_reference.h"
 #include "program/optimize/optimize.h"
+#include "support/heap_counter.h"
 
 namespace invar {
 namespace {
@@ -55,7 +56,8 @@ std::string shrink(const GridCase& c) {
 }
 
 TEST(GridRandom, ProgramsAgreeWithTheReference) {
-    const std::int64_t count = env_int("INVAR_GRID_PROGRAMS", 10000, 1, 1000000000);
+    const std::int64_t count =
+        env_int("INVAR_GRID_PROGRAMS", test::kCountsHeap ? 10000 : 1500, 1, 1000000000);
     std::int64_t refused = 0;
     for (std::int64_t seed = 1; seed <= count; ++seed) {
         const GridCase c = random_grid_case(static_cast<std::uint64_t>(seed));

@@ -9,11 +9,14 @@
 // struct by value with their bytes; then, where it has shared memory, a local pointer to it; then, where its module reports
 // faults, a pointer to their words.
 //
+// INVAR_OPENCL_OPTIONS adds options to every compilation from source: -cl-opt-disable, say, or a vendor's own.
+//
 // What a device declines is listed in tests/backends/opencl_declines.txt.
 #include <mutex>
 
 #include "backends/opencl/bandwidth.h"
 #include "backends/opencl/context.h"
+#include "base/env.h"
 #include "base/log.h"
 #include "device/disk_cache.h"
 #include "device/faults.h"
@@ -134,6 +137,7 @@ private:
         const auto context = current();
         std::string options = options_;
         for (const std::string& option : source.options) options += " " + option;
+        if (const std::string more = env_string("INVAR_OPENCL_OPTIONS"); !more.empty()) options += " " + more;
         const std::string key = cache_key(source.text, options);
         if (const auto cached = DiskCache::shared().load("opencl", key)) {
             try {
