@@ -9,6 +9,7 @@
 #include <invar/error.h>
 #include <invar/ops.h>
 #include <invar/program.h>
+#include <invar/recovery.h>
 
 #include "base/log.h"
 #include "bench.h"
@@ -326,6 +327,7 @@ std::vector<std::shared_ptr<Device>> chosen_devices(const std::string& name) {
 }  // namespace
 
 int run_bench_device(const BenchDeviceArguments& arguments) {
+    set_recovery(Recovery::off);  // a device is judged by what it does itself
     if (arguments.verbose) set_log_level(LogLevel::kInfo);
     catch_interrupts();
     const std::vector<std::shared_ptr<Device>> devices = chosen_devices(arguments.device);

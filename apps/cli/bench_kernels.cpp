@@ -8,6 +8,7 @@
 
 #include <invar/error.h>
 #include <invar/ops.h>
+#include <invar/recovery.h>
 
 #include "base/log.h"
 #include "bench.h"
@@ -193,6 +194,7 @@ std::string text_of(const MetalTuning& t) {
 }  // namespace
 
 int run_bench_kernels(const BenchKernelsArguments& arguments) {
+    set_recovery(Recovery::off);  // a device is judged by what it does itself
     if (arguments.verbose) set_log_level(LogLevel::kInfo);
     catch_interrupts();
     const std::shared_ptr<Device> device = find_device(arguments.device);

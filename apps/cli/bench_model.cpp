@@ -13,6 +13,7 @@
 #include <invar/error.h>
 #include <invar/model.h>
 #include <invar/ops.h>
+#include <invar/recovery.h>
 
 #include "base/log.h"
 #include "bench.h"
@@ -193,6 +194,7 @@ std::string percent(double share) { return share > 0 ? format("%.0f%%", 100 * sh
 }  // namespace
 
 int run_bench_model(const BenchModelArguments& arguments) {
+    set_recovery(Recovery::off);  // a device is judged by what it does itself
     if (arguments.verbose) set_log_level(LogLevel::kInfo);
     check(arguments);
     catch_interrupts();

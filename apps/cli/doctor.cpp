@@ -11,6 +11,7 @@
 #include <invar/device.h>
 #include <invar/error.h>
 #include <invar/ops.h>
+#include <invar/recovery.h>
 
 #include "base/log.h"
 #include "bench.h"
@@ -139,6 +140,7 @@ std::optional<graph::Calibration> calibrate(Device& device, const DoctorArgument
 }  // namespace
 
 int run_doctor(const DoctorArguments& a) {
+    set_recovery(Recovery::off);  // a device is judged by what it does itself
     if (a.verbose) set_log_level(LogLevel::kInfo);
     catch_interrupts();
     if (!a.device.empty()) find_device(a.device);  // throws for one that is not there

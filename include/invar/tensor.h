@@ -67,6 +67,9 @@ public:
     // Computes the value; does nothing when that is done already.
     const Tensor& eval() const;
     bool evaluated() const;
+    // Whether the value was computed in another way than the planned one, because that failed (invar/recovery.h): right
+    // within the tolerance of the operators, but not always the same bits. Not passed on to what is computed from it.
+    bool degraded() const;
     // The same values on another device.
     Tensor to(const std::shared_ptr<Device>& device) const;
 

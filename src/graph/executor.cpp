@@ -293,6 +293,7 @@ void Executable::launch_steps(Stream& stream, std::span<const BufferRef> inputs,
         const std::span<const std::byte> params(p.params.data(), p.params_bytes);
         if (trace) trace->before(stream, i, buffers);
         kernels::put_launch_number(p.params, p.number_at, 0);
+        ++executor_.statistics_.steps_launched;
         stream.launch(*p.kernel, p.config, buffers, params);
         for (std::int32_t n = 1; p.next_kernel && n <= p.next_times; ++n) {
             kernels::put_launch_number(p.params, p.number_at, n);
@@ -300,7 +301,6 @@ void Executable::launch_steps(Stream& stream, std::span<const BufferRef> inputs,
         }
         if (trace) trace->after(stream, *p.kernel, p.next_kernel);
     }
-    executor_.statistics_.steps_launched += prepared_.size();
     if (new_symbols) symbols_.assign(symbols.begin(), symbols.end());
     if (new_scalars) scalars_.assign(scalars.begin(), scalars.end());
     fresh_ = false;

@@ -71,6 +71,7 @@ struct Storage {
     Allocation allocation;            // from the caching allocator, or
     std::unique_ptr<Buffer> wrapped;  // host memory used in place
     std::size_t bytes = 0;
+    bool degraded = false;  // a lower rung of the recovery ladder computed it (invar/recovery.h)
     // Counts the times that somebody wrote over what lay there: what is kept by a tensor's identity asks for it too.
     std::atomic<std::uint64_t> overwritten{0};
     BufferRef ref() const {

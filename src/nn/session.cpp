@@ -10,6 +10,7 @@
 
 #include "device/device.h"
 #include "device/memory_log.h"
+#include "device/recovery.h"
 #include "nn/model_impl.h"
 #include "tensor/checkpoint.h"
 
@@ -33,6 +34,8 @@ struct Session::Impl {
     Tensor first_token;
     CompiledFunction prefill, prefill_last, decode;
     std::int64_t length = 0;  // of the longest sequence
+    std::vector<std::vector<std::int32_t>>
+        histories;  // of each sequence: its prompt and what was sampled so far
     bool started = false;
     // One sequence on an accelerator: the next step is started before the token of the last one is read, so that the
     // device does not wait for the host. Tokens are then read from the sampler's history, where they stay.
@@ -124,6 +127,22 @@ struct Session::Impl {
         started = true;
     }
 
+    // What the next step reads besides the cache, whose rows before it are right, as it would be had no later step run.
+    void set_step() {
+        std::vector<std::int32_t> tokens, slots;
+        for (const std::vector<std::int32_t>& history : histories) {
+            tokens.push_back(history.back());
+            slots.push_back(static_cast<std::int32_t>(history.size()) - 1);
+        }
+        put(decode_inputs[0], tokens);
+        put(decode_inputs[1], slots);
+        put(decode_inputs[2], slots);
+    }
+    void set_histories() {
+        for (std::size_t r = 0; r < histories.size(); ++r)
+            set_sampler_history(sampler_memory, sequences, static_cast<std::int64_t>(r), histories[r]);
+    }
+
     static void put(const Tensor& t, std::span<const std::int32_t> values) { t.write(std::as_bytes(values)); }
 
     // Computes tokens[from, to) of one sequence; the last chunk also samples when sampling is asked for.
@@ -143,8 +162,11 @@ struct Session::Impl {
             put(in[2], row_of);
             const bool last = at + n == size && sampling;
             const CompiledFunction& f = last ? prefill_last : prefill;
-            f.run(in, std::span(last ? &first_token : no_outputs.data(), 1));
-            f.synchronize();
+            const auto run = [&] {
+                f.run(in, std::span(last ? &first_token : no_outputs.data(), 1));
+                f.synchronize();
+            };
+            replay_once(m.device->name() + ": a chunk of a prompt", run, [&] { set_histories(); });
             if (progress) progress(n);
         }
     }
@@ -195,40 +217,35 @@ std::vector<std::int32_t> Session::start(std::span<const std::vector<std::int32_
     }
     const Tensor packed = make_sampling_rows(sampling, s.m.device);
     s.sampling_rows.write(packed.to_bytes());
-    for (std::size_t r = 0; r < count; ++r)
-        set_sampler_history(s.sampler_memory, s.sequences, static_cast<std::int64_t>(r), prompts[r]);
+    s.histories.assign(prompts.begin(), prompts.end());
+    for (std::vector<std::int32_t>& h : s.histories) h.reserve(static_cast<std::size_t>(s.capacity) + 1);
+    s.set_histories();
 
     std::int64_t done = 0;
     const auto advance = [&](std::int64_t n) {
         done += n;
         if (progress) progress(done, total);
     };
-    std::vector<std::int32_t> tokens(count), slots(count);
     const bool single = count == 1;
     for (std::size_t r = 0; r < count; ++r) {
         // With several sequences the last token of each prompt goes through the decode step, all of them at once.
         const std::span<const std::int32_t> all = prompts[r];
         s.run_prompt(single ? all : all.first(all.size() - 1), static_cast<std::int32_t>(r), single, advance);
-        tokens[r] = all.back();
-        slots[r] = static_cast<std::int32_t>(all.size()) - 1;
     }
     s.started = true;
     s.ahead = false;
     s.length = longest;
     if (!single) {
-        Impl::put(s.decode_inputs[0], tokens);
-        Impl::put(s.decode_inputs[1], slots);
-        Impl::put(s.decode_inputs[2], slots);
+        s.set_step();
         s.length = longest - 1;
         std::vector<std::int32_t> next = step();
         advance(static_cast<std::int64_t>(count));
         return next;
     }
+    std::vector<std::int32_t> tokens(count);
     s.first_token.read(std::as_writable_bytes(std::span(tokens)));
-    slots[0] += 1;
-    Impl::put(s.decode_inputs[0], tokens);
-    Impl::put(s.decode_inputs[1], slots);
-    Impl::put(s.decode_inputs[2], slots);
+    s.histories[0].push_back(tokens[0]);
+    s.set_step();
     return tokens;
 }
 
@@ -242,12 +259,20 @@ void Session::step(std::span<std::int32_t> next, bool more) {
     if (s.length >= s.capacity)
         throw InvalidArgument("step: the context of " + std::to_string(s.capacity) +
                               " tokens is full; start a session with a larger capacity");
-    if (s.runs_ahead) {
-        s.step_ahead(next, more);
-    } else {
-        s.decode.run(s.decode_inputs, s.no_outputs);
-        s.decode_inputs[0].read(std::as_writable_bytes(next));
-    }
+    const auto run = [&] {
+        if (s.runs_ahead) {
+            s.step_ahead(next, more);
+        } else {
+            s.decode.run(s.decode_inputs, s.no_outputs);
+            s.decode_inputs[0].read(std::as_writable_bytes(next));
+        }
+    };
+    replay_once(s.m.device->name() + ": a step", run, [&] {
+        s.ahead = false;
+        s.set_histories();
+        s.set_step();
+    });
+    for (std::size_t r = 0; r < s.histories.size(); ++r) s.histories[r].push_back(next[r]);
     ++s.length;
 }
 

@@ -7,6 +7,7 @@
 #include <invar/error.h>
 
 #include "base/trace.h"
+#include "device/recovery.h"
 #include "graph/arena_picture.h"
 #include "graph/executor.h"
 #include "graph/node.h"
@@ -31,6 +32,7 @@ struct CompiledFunction::Impl {
     std::vector<double> scalars;
     std::vector<std::int64_t> symbols;
     std::vector<BufferRef> input_refs, output_refs;
+    bool degraded = false;  // not fused, because that did not compile
 
     // The values of the symbols that make the specs fit the inputs.
     void read_symbols(std::span<const Tensor> given) {
@@ -126,8 +128,23 @@ CompiledFunction compile(const std::function<std::vector<Tensor>(std::span<const
         if (o->op == Op::kv_append) impl->donated[impl->output_types.size() - 1] = true;
     }
     impl->output_refs.resize(outputs.size());
-    impl->executable =
-        std::make_unique<graph::Executable>(*impl->executor, graph::lower(g, *device, lowering), true);
+    const auto prepare = [&] {
+        impl->executable =
+            std::make_unique<graph::Executable>(*impl->executor, graph::lower(g, *device, lowering), true);
+    };
+    const std::string what = device->name() + ": the preparation of a function";
+    const bool any = recovery() == Recovery::any;
+    try {
+        replay_once(
+            what, prepare, [] {}, !any);
+    } catch (const CompileFailed& e) {
+        if (!any) throw;
+        log_rung(Rung::unfused, what, e);
+        lowering.fuse = false;
+        prepare();
+        impl->degraded = true;
+        count_rung(Rung::unfused);
+    }
     CompiledFunction f;
     f.impl_ = std::move(impl);
     return f;
@@ -165,7 +182,7 @@ void CompiledFunction::run(std::span<const Tensor> inputs, std::span<const Tenso
                                   std::string(dtype_name(f.output_types[i])));
     }
     for (std::size_t i = 0; i < outputs.size(); ++i)
-        if (!f.donated[i]) mark_overwritten(*outputs[i].node());
+        if (!f.donated[i]) mark_overwritten(*outputs[i].node(), f.degraded);
     for (const int slot : f.executable->overwritten_inputs()) {
         const auto input = std::find(f.input_slot.begin(), f.input_slot.end(), slot);
         if (input != f.input_slot.end())
@@ -188,9 +205,16 @@ std::vector<Tensor> CompiledFunction::operator()(std::span<const Tensor> inputs)
             outputs.push_back(
                 impl_->donated[i] ? Tensor() : Tensor::empty(impl_->output_types[i], shape, impl_->device));
         }
-        run(inputs, outputs);
+        // What overwrites none of its inputs may run twice.
+        const auto whole = [&] {
+            run(inputs, outputs);
+            synchronize();
+        };
+        if (impl_->executable->overwritten_inputs().empty())
+            replay_once(impl_->device->name() + ": a compiled function", whole, [] {});
+        else
+            whole();
     }
-    synchronize();
     return outputs;
 }
 

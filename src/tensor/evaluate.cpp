@@ -3,10 +3,12 @@
 #include "tensor/evaluate.h"
 
 #include <algorithm>
+#include <unordered_set>
 
 #include <invar/error.h>
 
 #include "base/trace.h"
+#include "device/recovery.h"
 #include "graph/executor.h"
 #include "graph/op_table.h"
 
@@ -18,26 +20,12 @@ using graph::Op;
 
 namespace {
 
-void evaluate_on(Device& device, std::vector<NodePtr> outputs) {
-    const std::shared_ptr<graph::Executor> executor = graph::Executor::of(device);
-    const std::lock_guard lock(executor->mutex());
-    const TraceSpan span("evaluate", "evaluate");
-    // Another thread may have evaluated some of them while this one waited for the lock.
-    std::erase_if(outputs, [](const NodePtr& n) { return n->op == Op::leaf; });
-    if (outputs.empty()) return;
-    const graph::GraphView g = graph::collect(outputs);
-    for (const Node* n : g.inputs)
-        if (n->op == Op::placeholder)
-            throw InvalidArgument(
-                "eval: the tensor depends on an input of a function that is being compiled; it has no value "
-                "yet");
-    const std::shared_ptr<graph::Executable> executable = executor->executable(g);
+using Storages = std::vector<std::shared_ptr<graph::Storage>>;
 
-    std::vector<BufferRef> inputs, results;
-    for (const Node* n : g.inputs) inputs.push_back(n->storage->ref());
-    std::vector<std::shared_ptr<graph::Storage>> storages;
+// Memory for the outputs. A state lives in the memory of the cache that it changes; its reference is empty.
+Storages output_storages(const graph::GraphView& g, std::vector<BufferRef>& results) {
+    Storages storages;
     for (const NodePtr& o : g.outputs) {
-        // A state lives in the memory of the cache that it changes.
         const Node* owner = o.get();
         while (owner->op == Op::kv_append) owner = owner->inputs[0].get();
         if (owner != o.get()) {
@@ -52,13 +40,29 @@ void evaluate_on(Device& device, std::vector<NodePtr> outputs) {
             static_cast<std::size_t>(o->shape.elements().value()) * size_of(o->dtype), false));
         results.push_back(storages.back()->ref());
     }
-    for (const int i : executable->overwritten_inputs())
+    return storages;
+}
+
+void count_overwritten(const graph::GraphView& g, const graph::Executable& executable) {
+    for (const int i : executable.overwritten_inputs())
         ++g.inputs[static_cast<std::size_t>(i)]->storage->overwritten;
-    executable->run(inputs, results, g.scalars, {});
-    // What the outputs were computed from is let go below; and what failed has no value.
-    executor->synchronize();
+}
+
+Storages compute(graph::Executor& executor, const graph::GraphView& g, graph::Executable& executable) {
+    std::vector<BufferRef> inputs, results;
+    for (const Node* n : g.inputs) inputs.push_back(n->storage->ref());
+    Storages storages = output_storages(g, results);
+    count_overwritten(g, executable);
+    executable.run(inputs, results, g.scalars, {});
+    // What the outputs were computed from is let go when they have their values; and what failed has no value.
+    executor.synchronize();
+    return storages;
+}
+
+void become_leaves(const graph::GraphView& g, const Storages& storages, bool degraded) {
     for (std::size_t i = 0; i < g.outputs.size(); ++i) {
         Node& n = *g.outputs[i];
+        storages[i]->degraded = degraded;
         n.storage = storages[i];
         n.device = storages[i]->device;
         n.op = Op::leaf;
@@ -69,12 +73,158 @@ void evaluate_on(Device& device, std::vector<NodePtr> outputs) {
     }
 }
 
+// ---- the recovery ladder (invar/recovery.h) -----------------------------------------------------------------------
+
+const Node* below_views(const Node* n) {
+    while (graph::is_view(n->op)) n = n->inputs[0].get();
+    return n;
+}
+
+// Whether work that failed part of the way may be done again: it writes rows of caches at most, and nothing reads those as
+// they were before.
+bool repeatable(const graph::GraphView& g) {
+    std::unordered_set<const Node*> states;
+    for (const Node* n : g.nodes) {
+        if (n->op == Op::sample) return false;
+        if (n->op == Op::kv_append) states.insert(below_views(n->inputs[0].get()));
+    }
+    for (const Node* n : g.nodes)
+        for (std::size_t i = 0; i < n->inputs.size(); ++i) {
+            const bool changes = graph::is_view(n->op) || (n->op == Op::kv_append && i == 0);
+            const Node* from = below_views(n->inputs[i].get());
+            if (!changes && from->op != Op::kv_append && states.contains(from)) return false;
+        }
+    return true;
+}
+
+void compute_unfused(graph::Executor& executor, const graph::GraphView& g) {
+    graph::LowerOptions options;
+    options.fuse = false;
+    graph::Executable executable(executor, graph::lower(g, executor.device(), options), false);
+    become_leaves(g, compute(executor, g, executable), true);
+}
+
+// In order of creation, each operator alone; what only later ones need is given back behind the last of them.
+void compute_split(graph::Executor& executor, const graph::GraphView& g) {
+    std::vector<NodePtr> order, pending = g.outputs;
+    std::unordered_set<const Node*> seen;
+    while (!pending.empty()) {
+        NodePtr n = std::move(pending.back());
+        pending.pop_back();
+        if (!seen.insert(n.get()).second) continue;
+        for (const NodePtr& i : n->inputs) pending.push_back(i);
+        if (!graph::is_view(n->op) && n->op != Op::leaf && n->op != Op::constant)
+            order.push_back(std::move(n));
+    }
+    std::sort(order.begin(), order.end(),
+              [](const NodePtr& a, const NodePtr& b) { return a->sequence < b->sequence; });
+    for (NodePtr& n : order) {
+        const graph::GraphView one = graph::collect({std::move(n)});
+        become_leaves(one, compute(executor, one, *executor.executable(one)), true);
+    }
+}
+
+// With copies of the inputs; the caches that were changed and the results go to the device.
+void compute_on_host(graph::Executor& executor, const graph::GraphView& g) {
+    const std::shared_ptr<Device> cpu = find_device("cpu");
+    const std::shared_ptr<graph::Executor> host = graph::Executor::of(*cpu);
+    const std::lock_guard lock(host->mutex());
+    const auto transfer = [&](FunctionRef<void(Stream&)> work) {
+        executor.with_stream(work);
+        executor.synchronize();
+    };
+    std::vector<BufferRef> targets, inputs, results;
+    Storages storages = output_storages(g, targets), copies, computed;
+    for (const Node* n : g.inputs) {
+        copies.push_back(allocate_storage(cpu, n->storage->bytes, false));
+        inputs.push_back(copies.back()->ref());
+        const BufferRef from = n->storage->ref(), to = inputs.back();
+        transfer([&](Stream& s) { s.download(to.buffer->host() + to.offset, from, from.size); });
+    }
+    for (const BufferRef& target : targets) {
+        computed.push_back(target.buffer ? allocate_storage(cpu, target.size, false) : nullptr);
+        results.push_back(target.buffer ? computed.back()->ref() : BufferRef{});
+    }
+    const std::shared_ptr<graph::Executable> executable = host->executable(g);
+    executable->run(inputs, results, g.scalars, {});
+    host->synchronize();
+    count_overwritten(g, *executable);
+    const auto upload = [&](const BufferRef& to, const BufferRef& from) {
+        transfer([&](Stream& s) { s.upload(to, from.buffer->host() + from.offset, to.size); });
+    };
+    for (const int i : executable->overwritten_inputs())
+        upload(g.inputs[static_cast<std::size_t>(i)]->storage->ref(), inputs[static_cast<std::size_t>(i)]);
+    for (std::size_t i = 0; i < targets.size(); ++i)
+        if (targets[i].buffer) upload(targets[i], results[i]);
+    become_leaves(g, storages, true);
+}
+
+void evaluate_on(Device& device, std::vector<NodePtr> outputs) {
+    const std::shared_ptr<graph::Executor> executor = graph::Executor::of(device);
+    const std::lock_guard lock(executor->mutex());
+    const TraceSpan span("evaluate", "evaluate");
+    // Another thread may have evaluated some of them while this one waited for the lock.
+    std::erase_if(outputs, [](const NodePtr& n) { return n->op == Op::leaf; });
+    if (outputs.empty()) return;
+    graph::GraphView g = graph::collect(outputs);
+    for (const Node* n : g.inputs)
+        if (n->op == Op::placeholder)
+            throw InvalidArgument(
+                "eval: the tensor depends on an input of a function that is being compiled; it has no value "
+                "yet");
+    const auto as_planned = [&] { become_leaves(g, compute(*executor, g, *executor->executable(g)), false); };
+    const std::uint64_t launched = executor->statistics().steps_launched;
+    std::exception_ptr first;
+    ErrorKind kind{};
+    try {
+        return as_planned();
+    } catch (const Error& e) {
+        const bool again = executor->statistics().steps_launched == launched || repeatable(g);
+        if (recovery() == Recovery::off || !recoverable(e) || !again) throw;
+        kind = e.kind();
+        const Rung rung = kind == ErrorKind::kOutOfMemory ? Rung::trimmed : Rung::replayed;
+        log_rung(rung, device.name() + ": work", e);
+        first = std::current_exception();
+    }
+    const auto finishes = [&](Rung rung, Rung next, FunctionRef<void()> way) {
+        try {
+            way();
+        } catch (const Error& e) {
+            log_rung(next, device.name() + ": work", e);
+            // Some nodes may have been evaluated.
+            std::erase_if(outputs, [](const NodePtr& n) { return n->op == Op::leaf; });
+            g = graph::collect(outputs);
+            return false;
+        }
+        count_rung(rung);
+        return true;
+    };
+    const bool no_room = kind == ErrorKind::kOutOfMemory, exact = recovery() == Recovery::exact,
+               elsewhere = device.name() != "cpu" && device.supports(Feature::arithmetic);
+    const Rung smaller = no_room ? Rung::split : Rung::unfused;
+    device.allocator().trim();
+    if (finishes(no_room ? Rung::trimmed : Rung::replayed, exact ? Rung::exhausted : smaller, as_planned))
+        return;
+    if (!exact && finishes(smaller, elsewhere ? Rung::host : Rung::exhausted, [&] {
+            if (no_room)
+                compute_split(*executor, g);
+            else
+                compute_unfused(*executor, g);
+        }))
+        return;
+    if (!exact && elsewhere && finishes(Rung::host, Rung::exhausted, [&] { compute_on_host(*executor, g); }))
+        return;
+    count_rung(Rung::exhausted);
+    std::rethrow_exception(first);
+}
+
 }  // namespace
 
-void mark_overwritten(const Node& node) {
-    const Node* n = &node;
-    while (graph::is_view(n->op)) n = n->inputs[0].get();
-    if (n->storage) ++n->storage->overwritten;
+void mark_overwritten(const Node& node, bool degraded) {
+    const Node* n = below_views(&node);
+    if (!n->storage) return;
+    ++n->storage->overwritten;
+    n->storage->degraded = degraded;
 }
 
 std::shared_ptr<graph::Storage> allocate_storage(const std::shared_ptr<Device>& device, std::size_t bytes,

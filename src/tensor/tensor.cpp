@@ -125,6 +125,12 @@ bool Tensor::evaluated() const {
     return n->op == Op::leaf || n->op == Op::constant;
 }
 
+bool Tensor::degraded() const {
+    const Node* n = node().get();
+    while (graph::is_view(n->op)) n = n->inputs[0].get();
+    return n->storage && n->storage->degraded;
+}
+
 const Tensor& Tensor::eval() const {
     if (!evaluated()) evaluate(std::span(&node(), 1));
     return *this;

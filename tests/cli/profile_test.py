@@ -46,7 +46,8 @@ class Trace(CliTest):
     def test_a_run_that_fails_leaves_a_valid_trace(self):
         file = self.folder / "trace.json"
         self.bad(1, *GENERATE, words=["injected"],
-                 environment={"INVAR_DEVICE": "cpu", "INVAR_TRACE": str(file), "INVAR_FAULTS": "launch@40"})
+                 environment={"INVAR_DEVICE": "cpu", "INVAR_TRACE": str(file), "INVAR_FAULTS": "launch@40",
+                              "INVAR_RECOVERY": "off"})
         trace = json.loads(file.read_text())
         self.assertTrue(any(e["name"] == "run" for e in trace))
 

@@ -45,6 +45,7 @@ PUBLIC = {
     "shape.h": 0,
     "device.h": 1,
     "memory.h": 1,
+    "recovery.h": 1,
     "pointwise_ops.def": 5,
     "compile.h": 6,
     "composed.h": 6,

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+// What Invar does about work that fails before it says so. The rungs of the ladder, in the order in which they are tried:
+//
+//   trim      a device without room: the caches are emptied, and the work is done again
+//   replay    a failed launch, compilation or device: the same work once more
+//   unfused   the same operators, each a step of its own (failed launches and compilations)
+//   split     each operator a schedule of its own, its memory given back behind it (no room)
+//   host      the cpu computes, and the results go to the device
+//
+// What trim and replay finish has the bits of work that did not fail. What the others finish is within the tolerance of
+// the operators and is marked (Tensor::degraded), because fusion keeps more precision than storage does. Work that changed
+// something that it cannot change twice (a sampler's memory) is not done again. An error is thrown when every rung has failed;
+// it is the first one.
+//
+// The ladder stands under eval and what calls it; under compiled functions that overwrite no input; under
+// the compilation of functions (replay, unfused); and under the steps of a Session (replay). Each rung that is tried is
+// a warning in the log.
+#pragma once
+
+#include <cstdint>
+
+#include <invar/export.h>
+
+namespace invar {
+
+enum class Recovery {
+    off,    // the error, at once
+    exact,  // the rungs that give the same bits
+    any,    // all of them
+};
+
+// Begins as INVAR_RECOVERY says (off, exact or any), else as any.
+INVAR_API Recovery recovery();
+INVAR_API void set_recovery(Recovery recovery);
+
+// How often each rung finished what had failed, since the process began.
+struct RecoveryStatistics {
+    std::uint64_t trimmed = 0, replayed = 0, unfused = 0, split = 0, host = 0;
+    std::uint64_t exhausted = 0;  // no rung did: the error was thrown
+};
+INVAR_API RecoveryStatistics recovery_statistics();
+
+}  // namespace invar

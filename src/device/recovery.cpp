@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "device/recovery.h"
+
+#include <array>
+#include <atomic>
+#include <string>
+
+#include "base/env.h"
+#include "base/log.h"
+
+namespace invar {
+namespace {
+
+constexpr std::array<std::string_view, 6> kTried = {
+    "the caches are emptied and it is done again",
+    "it is done again",
+    "it is done again with an operator a step",
+    "it is done again with an operator a schedule",
+    "the cpu does it",
+    "there is no other way",
+};
+
+std::array<std::atomic<std::uint64_t>, kTried.size()> counts{};
+
+Recovery from_environment() {
+    const std::string text = env_string("INVAR_RECOVERY", "any");
+    if (text == "off") return Recovery::off;
+    if (text == "exact") return Recovery::exact;
+    if (text == "any") return Recovery::any;
+    throw InvalidArgument("INVAR_RECOVERY is '" + text + "'; use off, exact or any");
+}
+
+std::atomic<Recovery>& chosen() {
+    static std::atomic<Recovery> recovery{from_environment()};
+    return recovery;
+}
+
+std::atomic<std::uint64_t>& count_of(Rung rung) { return counts[static_cast<std::size_t>(rung)]; }
+
+}  // namespace
+
+Recovery recovery() { return chosen(); }
+void set_recovery(Recovery recovery) { chosen() = recovery; }
+
+RecoveryStatistics recovery_statistics() {
+    RecoveryStatistics s;
+    s.trimmed = count_of(Rung::trimmed);
+    s.replayed = count_of(Rung::replayed);
+    s.unfused = count_of(Rung::unfused);
+    s.split = count_of(Rung::split);
+    s.host = count_of(Rung::host);
+    s.exhausted = count_of(Rung::exhausted);
+    return s;
+}
+
+bool recoverable(const Error& error) noexcept {
+    switch (error.kind()) {
+        case ErrorKind::kOutOfMemory:
+        case ErrorKind::kDeviceLost:
+        case ErrorKind::kCompileFailed:
+        case ErrorKind::kLaunchFailed: return true;
+        default: return false;
+    }
+}
+
+void log_rung(Rung rung, std::string_view what, const Error& error) {
+    log(LogLevel::kWarning, std::string(what) + " failed (" + error.what() + "); " +
+                                std::string(kTried[static_cast<std::size_t>(rung)]));
+}
+
+void count_rung(Rung rung) noexcept { ++count_of(rung); }
+
+void replay_once(std::string_view what, FunctionRef<void()> work, FunctionRef<void()> again, bool last) {
+    std::exception_ptr first;
+    try {
+        return work();
+    } catch (const Error& e) {
+        if (recovery() == Recovery::off || !recoverable(e)) throw;
+        log_rung(Rung::replayed, what, e);
+        first = std::current_exception();
+    }
+    try {
+        again();
+        work();
+    } catch (const Error& e) {
+        if (last) {
+            count_rung(Rung::exhausted);
+            log_rung(Rung::exhausted, what, e);
+        }
+        std::rethrow_exception(first);
+    }
+    count_rung(Rung::replayed);
+}
+
+}  // namespace invar
