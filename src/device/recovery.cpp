@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// What recovery() is, the counts of the rungs, and the one rung that needs nothing else: once more.
 #include "device/recovery.h"
 
 #include <array>
