@@ -11,6 +11,7 @@
 #include "device/recovery.h"
 #include "graph/executor.h"
 #include "graph/op_table.h"
+#include "tensor/route.h"
 
 namespace invar {
 
@@ -19,8 +20,6 @@ using graph::NodePtr;
 using graph::Op;
 
 namespace {
-
-using Storages = std::vector<std::shared_ptr<graph::Storage>>;
 
 // Memory for the outputs. A state lives in the memory of the cache that it changes; its reference is empty.
 Storages output_storages(const graph::GraphView& g, std::vector<BufferRef>& results) {
@@ -46,17 +45,6 @@ Storages output_storages(const graph::GraphView& g, std::vector<BufferRef>& resu
 void count_overwritten(const graph::GraphView& g, const graph::Executable& executable) {
     for (const int i : executable.overwritten_inputs())
         ++g.inputs[static_cast<std::size_t>(i)]->storage->overwritten;
-}
-
-Storages compute(graph::Executor& executor, const graph::GraphView& g, graph::Executable& executable) {
-    std::vector<BufferRef> inputs, results;
-    for (const Node* n : g.inputs) inputs.push_back(n->storage->ref());
-    Storages storages = output_storages(g, results);
-    count_overwritten(g, executable);
-    executable.run(inputs, results, g.scalars, {});
-    // What the outputs were computed from is let go when they have their values; and what failed has no value.
-    executor.synchronize();
-    return storages;
 }
 
 void become_leaves(const graph::GraphView& g, const Storages& storages, bool degraded) {
@@ -125,21 +113,15 @@ void compute_split(graph::Executor& executor, const graph::GraphView& g) {
 }
 
 // With copies of the inputs; the caches that were changed and the results go to the device.
-void compute_on_host(graph::Executor& executor, const graph::GraphView& g) {
+void compute_on_host(const std::shared_ptr<Device>& device, const graph::GraphView& g) {
     const std::shared_ptr<Device> cpu = find_device("cpu");
     const std::shared_ptr<graph::Executor> host = graph::Executor::of(*cpu);
     const std::lock_guard lock(host->mutex());
-    const auto transfer = [&](FunctionRef<void(Stream&)> work) {
-        executor.with_stream(work);
-        executor.synchronize();
-    };
     std::vector<BufferRef> targets, inputs, results;
     Storages storages = output_storages(g, targets), copies, computed;
     for (const Node* n : g.inputs) {
-        copies.push_back(allocate_storage(cpu, n->storage->bytes, false));
+        copies.push_back(copy_to(cpu, *n->storage));
         inputs.push_back(copies.back()->ref());
-        const BufferRef from = n->storage->ref(), to = inputs.back();
-        transfer([&](Stream& s) { s.download(to.buffer->host() + to.offset, from, from.size); });
     }
     for (const BufferRef& target : targets) {
         computed.push_back(target.buffer ? allocate_storage(cpu, target.size, false) : nullptr);
@@ -149,8 +131,10 @@ void compute_on_host(graph::Executor& executor, const graph::GraphView& g) {
     executable->run(inputs, results, g.scalars, {});
     host->synchronize();
     count_overwritten(g, *executable);
+    const std::shared_ptr<graph::Executor> executor = graph::Executor::of(*device);
     const auto upload = [&](const BufferRef& to, const BufferRef& from) {
-        transfer([&](Stream& s) { s.upload(to, from.buffer->host() + from.offset, to.size); });
+        executor->with_stream([&](Stream& s) { s.upload(to, from.buffer->host() + from.offset, to.size); });
+        executor->synchronize();
     };
     for (const int i : executable->overwritten_inputs())
         upload(g.inputs[static_cast<std::size_t>(i)]->storage->ref(), inputs[static_cast<std::size_t>(i)]);
@@ -159,7 +143,8 @@ void compute_on_host(graph::Executor& executor, const graph::GraphView& g) {
     become_leaves(g, storages, true);
 }
 
-void evaluate_on(Device& device, std::vector<NodePtr> outputs) {
+void evaluate_on(const std::shared_ptr<Device>& on, std::vector<NodePtr> outputs) {
+    Device& device = *on;
     const std::shared_ptr<graph::Executor> executor = graph::Executor::of(device);
     const std::lock_guard lock(executor->mutex());
     const TraceSpan span("evaluate", "evaluate");
@@ -172,7 +157,13 @@ void evaluate_on(Device& device, std::vector<NodePtr> outputs) {
             throw InvalidArgument(
                 "eval: the tensor depends on an input of a function that is being compiled; it has no value "
                 "yet");
-    const auto as_planned = [&] { become_leaves(g, compute(*executor, g, *executor->executable(g)), false); };
+    const auto as_planned = [&] {
+        const Placement placement = place(device, g);
+        become_leaves(g,
+                      placement.at_home() ? compute(*executor, g, *executor->executable(g))
+                                          : compute_placed(*executor, g, placement),
+                      false);
+    };
     const std::uint64_t launched = executor->statistics().steps_launched;
     std::exception_ptr first;
     ErrorKind kind{};
@@ -212,13 +203,43 @@ void evaluate_on(Device& device, std::vector<NodePtr> outputs) {
                 compute_unfused(*executor, g);
         }))
         return;
-    if (!exact && elsewhere && finishes(Rung::host, Rung::exhausted, [&] { compute_on_host(*executor, g); }))
-        return;
+    if (!exact && elsewhere && finishes(Rung::host, Rung::exhausted, [&] { compute_on_host(on, g); })) return;
     count_rung(Rung::exhausted);
     std::rethrow_exception(first);
 }
 
 }  // namespace
+
+Storages compute(graph::Executor& executor, const graph::GraphView& g, graph::Executable& executable) {
+    std::vector<BufferRef> inputs, results;
+    for (const Node* n : g.inputs) inputs.push_back(n->storage->ref());
+    Storages storages = output_storages(g, results);
+    count_overwritten(g, executable);
+    executable.run(inputs, results, g.scalars, {});
+    // What the outputs were computed from is let go when they have their values; and what failed has no value.
+    executor.synchronize();
+    return storages;
+}
+
+std::shared_ptr<graph::Storage> copy_to(const std::shared_ptr<Device>& device, const graph::Storage& from) {
+    const auto transfer = [](Device& on, FunctionRef<void(Stream&)> work) {
+        const std::shared_ptr<graph::Executor> executor = graph::Executor::of(on);
+        executor->with_stream(work);
+        executor->synchronize();
+    };
+    auto to = allocate_storage(device, from.bytes, false);
+    const BufferRef source = from.ref(), target = to->ref();
+    if (std::byte* direct = target.buffer->host()) {
+        transfer(*from.device, [&](Stream& s) { s.download(direct + target.offset, source, from.bytes); });
+    } else if (const std::byte* bytes = source.buffer->host()) {
+        transfer(*device, [&](Stream& s) { s.upload(target, bytes + source.offset, from.bytes); });
+    } else {
+        std::vector<std::byte> between(from.bytes);
+        transfer(*from.device, [&](Stream& s) { s.download(between.data(), source, from.bytes); });
+        transfer(*device, [&](Stream& s) { s.upload(target, between.data(), from.bytes); });
+    }
+    return to;
+}
 
 void mark_overwritten(const Node& node, bool degraded) {
     const Node* n = below_views(&node);
@@ -249,7 +270,7 @@ void evaluate(std::span<const NodePtr> nodes) {
         for (NodePtr& n : pending) (n->device == device ? here : elsewhere).push_back(std::move(n));
         pending = std::move(elsewhere);
         if (!device) device = find_device();
-        evaluate_on(*device, std::move(here));
+        evaluate_on(device, std::move(here));
     }
 }
 

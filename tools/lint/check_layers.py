@@ -51,6 +51,7 @@ PUBLIC = {
     "composed.h": 6,
     "ops.h": 6,
     "program.h": 6,
+    "route.h": 6,
     "state.h": 6,
     "tensor.h": 6,
     "model.h": 7,
