@@ -205,6 +205,52 @@ TEST(Threads, SharedTensorsAndOneGraphFromTwoThreads) {
     }
 }
 
+// Workspaces of sorts, scans and reductions over columns do not grow evenly with a length: one that is enough for the largest
+// must be enough for all of them.
+TEST(Compile, WorkspacesOfEveryLength) {
+    const auto device = find_device();
+    const Symbol n{0, 33000};
+    const auto f = [](const Tensor& x) {
+        return std::vector<Tensor>{sort(x, 0), cumsum(x, 0), sum(x, 0), argsort(x, 0), max(x, 0)};
+    };
+    for (const std::int64_t columns : {1, 3}) {
+        const InputSpec specs[] = {{DType::f32, {n, columns}}};
+        const CompiledFunction g =
+            compile([&](std::span<const Tensor> in) { return f(in[0]); }, specs, device);
+        for (const std::int64_t length : {33000, 1, 32769, 2049, 32768, 16385, 33000}) {
+            const Tensor x = counting({length, columns});
+            const Tensor in[] = {x};
+            const std::vector<Tensor> got = g(in), want = f(x);
+            for (std::size_t i = 0; i < want.size(); ++i)
+                ASSERT_EQ(got[i].to_bytes(), want[i].to_bytes())
+                    << length << "x" << columns << " output " << i;
+        }
+    }
+}
+
+// Its arena is given back behind its work, not under it.
+TEST(Compile, AFunctionMayGoWhileItRuns) {
+    const auto device = find_device();
+    const InputSpec specs[] = {{DType::f32, {1000, 1000}}};
+    const Tensor x = counting({1000, 1000});
+    const Tensor in[] = {x};
+    const auto f = [](std::span<const Tensor> one) {
+        return std::vector<Tensor>{sum(softmax(one[0] * 0.5) * 2.0 - cumsum(one[0], 1), 1)};
+    };
+    const std::vector<float> want = f(in)[0].to_vector<float>();
+    for (int round = 0; round < 5; ++round) {
+        CompiledFunction g = compile(f, specs, device);
+        ASSERT_GT(g.arena_bytes(), 0u);
+        const Tensor out[] = {Tensor::empty(DType::f32, {1000}, device)};
+        const auto bytes = static_cast<std::int64_t>(g.arena_bytes());
+        g.run(in, out);
+        g = {};
+        // Who takes its memory next writes over it.
+        const Tensor next = Tensor::empty(DType::u8, {bytes}, device, true);
+        EXPECT_EQ(out[0].to_vector<float>(), want) << round;
+    }
+}
+
 TEST(Errors, ImpossibleRequestsAreTypedAndTheProcessGoesOn) {
     EXPECT_THROW(find_device("cuda:7"), NoDevice);
     EXPECT_THROW(Tensor::empty(DType::f64, {std::int64_t{1} << 61, 4}, find_device()), InvalidArgument);
