@@ -11,6 +11,7 @@
 #include <gtest/gtest.h>
 
 #include "backends/fake_opencl.h"
+#include "base/env.h"
 #include "device/registry.h"
 
 namespace invar::test {
@@ -133,8 +134,13 @@ TEST_F(OpenclFake, TheCompilerIsAskedForExactArithmeticWhereItHasIt) {
         devices[which]->compile({"m", SourceText{"opencl", "kernel void k() {}", std::move(own)}});
         return std::string(control->options);
     };
+    const std::string before = env_string("INVAR_OPENCL_OPTIONS");
+    ::unsetenv("INVAR_OPENCL_OPTIONS");
     EXPECT_EQ(options(0, {}), "-cl-std=CL1.2");
     EXPECT_EQ(options(1, {"-DX=1"}), "-cl-std=CL1.2 -cl-fp32-correctly-rounded-divide-sqrt -DX=1");
+    ::setenv("INVAR_OPENCL_OPTIONS", "-cl-opt-disable", 1);
+    EXPECT_EQ(options(0, {"-DX=1"}), "-cl-std=CL1.2 -DX=1 -cl-opt-disable");
+    ::setenv("INVAR_OPENCL_OPTIONS", before.c_str(), 1);
 }
 
 TEST_F(OpenclFake, AKernelThatFailsPoisonsItsStreamAtTheNextWait) {
