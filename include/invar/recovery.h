@@ -7,7 +7,7 @@
 //   split     each operator a schedule of its own, its memory given back behind it (no room)
 //   host      the cpu computes, and the results go to the device
 //
-// What trim and replay finish has the bits of work that did not fail. What the others finish is within the tolerance of
+// What two devices were to share (invar/route.h) is done again on the tensors' device alone. What trim and replay finish has the bits of work that did not fail. What the others finish is within the tolerance of
 // the operators and is marked (Tensor::degraded), because fusion keeps more precision than storage does. Work that changed
 // something that it cannot change twice (a sampler's memory) is not done again. An error is thrown when every rung has failed;
 // it is the first one.

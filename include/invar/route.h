@@ -3,7 +3,8 @@
 // bits wherever it runs; that is the default. By cost, the evaluation may be shared with a partner, the cpu for an
 // accelerator: each operator goes where the sum of work and transfers is least by the calibrations of both devices
 // (`invar doctor` measures them), which counts where the data lies. Results lie on the tensors' device in every case. Work that
-// changes a state (a cache, a sampler's memory) stays on its device, and so do compiled functions and models.
+// changes a state (a cache, a sampler's memory) stays on its device, and so do compiled functions and a model's steps. Work
+// stays at home too while another thread has the partner, and where the partner turns out not to compile it: bits may then differ.
 #pragma once
 
 #include <cstdint>
@@ -24,12 +25,12 @@ enum class Routing {
 struct RoutingOptions {
     Routing routing = Routing::off;
     std::uint64_t seed = 0;
-    // The device that shares the work, as find_device knows it. "": the cpu for an accelerator, and for the cpu the device
-    // that find_device chooses by itself.
+    // The device that shares the work, as find_device knows it. "": the cpu for an accelerator, and for the cpu what
+    // find_device gives for no name (which INVAR_DEVICE decides, where it is set: name the partner then).
     std::string partner;
 };
 
-// Begins as INVAR_ROUTE says: off, cost or random:SEED, then :PARTNER ("cost:opencl"), else off. Throws NoDevice for a
+// Devices measured anew count from the next call on. Begins as INVAR_ROUTE says: off, cost or random:SEED, then :PARTNER ("cost:opencl"), else off. Throws NoDevice for a
 // partner that does not exist.
 INVAR_API void set_routing(const RoutingOptions& options);
 INVAR_API RoutingOptions routing_options();

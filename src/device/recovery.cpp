@@ -64,29 +64,30 @@ bool recoverable(const Error& error) noexcept {
     }
 }
 
-void log_rung(Rung rung, std::string_view what, const Error& error) {
-    log(LogLevel::kWarning, std::string(what) + " failed (" + error.what() + "); " +
+void log_rung(Rung rung, std::string_view device, std::string_view what, const char* error) {
+    log(LogLevel::kWarning, std::string(device) + ": " + std::string(what) + " failed (" + error + "); " +
                                 std::string(kTried[static_cast<std::size_t>(rung)]));
 }
 
 void count_rung(Rung rung) noexcept { ++count_of(rung); }
 
-void replay_once(std::string_view what, FunctionRef<void()> work, FunctionRef<void()> again, bool last) {
+void replay_once(std::string_view device, std::string_view what, FunctionRef<void()> work,
+                 FunctionRef<void()> again, bool last) {
     std::exception_ptr first;
     try {
         return work();
     } catch (const Error& e) {
         if (recovery() == Recovery::off || !recoverable(e)) throw;
-        log_rung(Rung::replayed, what, e);
+        log_rung(Rung::replayed, device, what, e.what());
         first = std::current_exception();
     }
     try {
         again();
         work();
-    } catch (const Error& e) {
+    } catch (const std::exception& e) {
         if (last) {
             count_rung(Rung::exhausted);
-            log_rung(Rung::exhausted, what, e);
+            log_rung(Rung::exhausted, device, what, e.what());
         }
         std::rethrow_exception(first);
     }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The recovery ladder's bookkeeping; invar/recovery.h says what the rungs are, and src/tensor/recover.h climbs them.
+// The recovery ladder's bookkeeping; invar/recovery.h says what the rungs are, and src/tensor/evaluate.cpp climbs them.
 #pragma once
 
 #include <exception>
@@ -17,13 +17,14 @@ enum class Rung { trimmed, replayed, unfused, split, host, exhausted };
 // Whether another way may end better: no room, a failed launch or compilation, a lost device. What a caller asked for in
 // error stays an error.
 INVAR_API bool recoverable(const Error& error) noexcept;
-INVAR_API void log_rung(Rung rung, std::string_view what, const Error& error);
+// "cuda: a step failed (...); it is done again"
+INVAR_API void log_rung(Rung rung, std::string_view device, std::string_view what, const char* error);
 INVAR_API void count_rung(Rung rung) noexcept;
 
 // Does the work, and where it fails in a way that may end better, calls again() and does it once more, if recovery() allows
-// that. Throws the first error when that fails too, and counts it as the end of the ladder if this is the last rung. what
-// names the work in the log.
-INVAR_API void replay_once(std::string_view what, FunctionRef<void()> work, FunctionRef<void()> again,
-                           bool last = true);
+// that. Throws the first error when that fails too, and counts it as the end of the ladder if this is the last rung. device and
+// what name the work in the log. The errors must be those of the work: what ran before it has been waited for.
+INVAR_API void replay_once(std::string_view device, std::string_view what, FunctionRef<void()> work,
+                           FunctionRef<void()> again, bool last = true);
 
 }  // namespace invar

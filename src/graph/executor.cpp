@@ -352,6 +352,7 @@ std::shared_ptr<Executor> Executor::of(Device& device) {
 void Executor::with_stream(FunctionRef<void(Stream&)> work) {
     const std::lock_guard lock(mutex_);
     if (stream_->poisoned()) synchronize();
+    ++work_number_;
     try {
         work(*stream_);
     } catch (...) {
@@ -380,6 +381,7 @@ void Executor::synchronize() {
     const std::vector<std::shared_ptr<const void>> passed = std::exchange(kept_, {});
     const InFlight newest = std::exchange(newest_, {});
     const std::list<InFlight> in_flight = std::exchange(in_flight_, {});
+    settled_number_ = work_number_;
     try {
         stream_->synchronize();
     } catch (...) {
@@ -387,6 +389,11 @@ void Executor::synchronize() {
         stream_ = device_.make_stream();  // the poison stays with the work that caused it
         throw;
     }
+}
+
+void Executor::settle() {
+    const std::lock_guard lock(mutex_);
+    if (!settled() || stream_->poisoned()) synchronize();
 }
 
 void Executor::mark(std::unique_ptr<Event>& point) {

@@ -120,6 +120,11 @@ public:
     void with_stream(FunctionRef<void(Stream&)> work);
     // Waits for the stream. A poisoned stream is replaced, its error thrown once.
     void synchronize();
+    // Waits where the stream has been given work that nobody has waited for: an error that comes later is of later work.
+    void settle();
+    // Counts what with_stream gave.
+    std::uint64_t work_number() const noexcept { return work_number_; }
+    bool settled() const noexcept { return settled_number_ == work_number_; }
     // Host memory that the stream may still read.
     void keep_until_synchronized(std::shared_ptr<const void> memory);
     // What the work given to the stream last uses, and its bytes, inputs included, since their owners may let them go: let go
@@ -154,7 +159,7 @@ private:
     Device& device_;
     std::recursive_mutex mutex_;
     std::unique_ptr<Stream> stream_, reader_;
-    std::uint64_t stream_number_ = 1;
+    std::uint64_t stream_number_ = 1, work_number_ = 0, settled_number_ = 0;
     std::vector<std::shared_ptr<const void>> kept_;
     struct InFlight {
         std::unique_ptr<Event> passed;

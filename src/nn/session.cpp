@@ -11,6 +11,7 @@
 #include "device/device.h"
 #include "device/memory_log.h"
 #include "device/recovery.h"
+#include "graph/executor.h"
 #include "nn/model_impl.h"
 #include "tensor/checkpoint.h"
 
@@ -37,6 +38,8 @@ struct Session::Impl {
     std::vector<std::vector<std::int32_t>>
         histories;  // of each sequence: its prompt and what was sampled so far
     bool started = false;
+    const std::shared_ptr<graph::Executor> executor;
+    std::uint64_t own_work = 0;  // the executor's number when this session last gave it work
     // One sequence on an accelerator: the next step is started before the token of the last one is read, so that the
     // device does not wait for the host. Tokens are then read from the sampler's history, where they stay.
     const bool runs_ahead;
@@ -52,6 +55,7 @@ struct Session::Impl {
           capacity(size),
           chunk(std::min(o.prefill_chunk > 0 ? o.prefill_chunk : suitable_chunk(*impl.device), size)),
           cache(impl, o.sequences, size),
+          executor(graph::Executor::of(*impl.device)),
           runs_ahead(o.sequences == 1 && !impl.device->supports(Feature::native)),
           behind{Checkpoint(impl.device), Checkpoint(impl.device)} {
         const auto ints = [&](std::int64_t n) { return Tensor::empty(DType::i32, {n}, m.device, true); };
@@ -113,7 +117,6 @@ struct Session::Impl {
         behind[static_cast<std::size_t>(steps++ % 2)].set();
     }
     void step_ahead(std::span<std::int32_t> next, bool more) {
-        started = false;  // after an error the state is that of some later step
         if (!ahead) start_step();
         ahead = false;
         const Checkpoint& done = behind[static_cast<std::size_t>((steps - 1) % 2)];
@@ -124,7 +127,6 @@ struct Session::Impl {
         // The sampler's memory is a length, then the tokens.
         done.read(sampler_memory, static_cast<std::size_t>(length + 2) * sizeof(std::int32_t),
                   std::as_writable_bytes(next));
-        started = true;
     }
 
     // What the next step reads besides the cache, whose rows before it are right, as it would be had no later step run.
@@ -166,7 +168,8 @@ struct Session::Impl {
                 f.run(in, std::span(last ? &first_token : no_outputs.data(), 1));
                 f.synchronize();
             };
-            replay_once(m.device->name() + ": a chunk of a prompt", run, [&] { set_histories(); });
+            executor->settle();  // what failed before is not this chunk's to mend
+            replay_once(m.device->name(), "a chunk of a prompt", run, [&] { set_histories(); });
             if (progress) progress(n);
         }
     }
@@ -217,6 +220,8 @@ std::vector<std::int32_t> Session::start(std::span<const std::vector<std::int32_
     }
     const Tensor packed = make_sampling_rows(sampling, s.m.device);
     s.sampling_rows.write(packed.to_bytes());
+    s.started = false;
+    s.ahead = false;
     s.histories.assign(prompts.begin(), prompts.end());
     for (std::vector<std::int32_t>& h : s.histories) h.reserve(static_cast<std::size_t>(s.capacity) + 1);
     s.set_histories();
@@ -233,7 +238,6 @@ std::vector<std::int32_t> Session::start(std::span<const std::vector<std::int32_
         s.run_prompt(single ? all : all.first(all.size() - 1), static_cast<std::int32_t>(r), single, advance);
     }
     s.started = true;
-    s.ahead = false;
     s.length = longest;
     if (!single) {
         s.set_step();
@@ -267,13 +271,22 @@ void Session::step(std::span<std::int32_t> next, bool more) {
             s.decode_inputs[0].read(std::as_writable_bytes(next));
         }
     };
-    replay_once(s.m.device->name() + ": a step", run, [&] {
-        s.ahead = false;
-        s.set_histories();
-        s.set_step();
-    });
+    // Errors of what others have given the device are not this session's to mend.
+    const std::lock_guard lock(s.executor->mutex());
+    const bool alone = s.executor->settled() || s.executor->work_number() == s.own_work;
+    s.started = false;  // after an error the device is at some other step
+    if (alone)
+        replay_once(s.m.device->name(), "a step", run, [&] {
+            s.ahead = false;
+            s.set_histories();
+            s.set_step();
+        });
+    else
+        run();
     for (std::size_t r = 0; r < s.histories.size(); ++r) s.histories[r].push_back(next[r]);
     ++s.length;
+    s.own_work = s.executor->work_number();
+    s.started = true;
 }
 
 std::vector<std::int32_t> Session::step() {

@@ -132,16 +132,32 @@ CompiledFunction compile(const std::function<std::vector<Tensor>(std::span<const
         impl->executable =
             std::make_unique<graph::Executable>(*impl->executor, graph::lower(g, *device, lowering), true);
     };
-    const std::string what = device->name() + ": the preparation of a function";
+    const char* const what = "the preparation of a function";
     const bool any = recovery() == Recovery::any;
+    if (recovery() != Recovery::off) impl->executor->settle();
     try {
         replay_once(
-            what, prepare, [] {}, !any);
-    } catch (const CompileFailed& e) {
-        if (!any) throw;
-        log_rung(Rung::unfused, what, e);
+            device->name(), what, prepare, [] {}, !any);
+    } catch (const Error& e) {
+        if (!any || !recoverable(e)) throw;
+        const auto exhausted = [&](const char* error) {
+            count_rung(Rung::exhausted);
+            log_rung(Rung::exhausted, device->name(), what, error);
+        };
+        if (e.kind() != ErrorKind::kCompileFailed) {
+            exhausted(e.what());
+            throw;
+        }
+        log_rung(Rung::unfused, device->name(), what, e.what());
         lowering.fuse = false;
-        prepare();
+        bool made = false;
+        try {
+            prepare();
+            made = true;
+        } catch (const std::exception& second) {
+            exhausted(second.what());
+        }
+        if (!made) throw;
         impl->degraded = true;
         count_rung(Rung::unfused);
     }
@@ -186,9 +202,10 @@ void CompiledFunction::run(std::span<const Tensor> inputs, std::span<const Tenso
     for (const int slot : f.executable->overwritten_inputs()) {
         const auto input = std::find(f.input_slot.begin(), f.input_slot.end(), slot);
         if (input != f.input_slot.end())
-            mark_overwritten(*inputs[static_cast<std::size_t>(input - f.input_slot.begin())].node());
+            mark_changed(*inputs[static_cast<std::size_t>(input - f.input_slot.begin())].node(), f.degraded);
         else
-            ++f.kept[static_cast<std::size_t>(f.kept_of_slot[static_cast<std::size_t>(slot)])]->overwritten;
+            mark_changed(*f.kept[static_cast<std::size_t>(f.kept_of_slot[static_cast<std::size_t>(slot)])],
+                         f.degraded);
     }
     f.executable->run(f.input_refs, f.output_refs, f.scalars, f.symbols);
 }
@@ -210,10 +227,12 @@ std::vector<Tensor> CompiledFunction::operator()(std::span<const Tensor> inputs)
             run(inputs, outputs);
             synchronize();
         };
-        if (impl_->executable->overwritten_inputs().empty())
-            replay_once(impl_->device->name() + ": a compiled function", whole, [] {});
-        else
+        if (recovery() != Recovery::off && impl_->executable->overwritten_inputs().empty()) {
+            impl_->executor->settle();
+            replay_once(impl_->device->name(), "a compiled function", whole, [] {});
+        } else {
             whole();
+        }
     }
     return outputs;
 }

@@ -3,10 +3,12 @@
 #include "tensor/evaluate.h"
 
 #include <algorithm>
+#include <unordered_map>
 #include <unordered_set>
 
 #include <invar/error.h>
 
+#include "base/log.h"
 #include "base/trace.h"
 #include "device/recovery.h"
 #include "graph/executor.h"
@@ -50,7 +52,8 @@ void count_overwritten(const graph::GraphView& g, const graph::Executable& execu
 void become_leaves(const graph::GraphView& g, const Storages& storages, bool degraded) {
     for (std::size_t i = 0; i < g.outputs.size(); ++i) {
         Node& n = *g.outputs[i];
-        storages[i]->degraded = degraded;
+        // The rest of a cache stays what it was.
+        storages[i]->degraded = degraded || (n.op == Op::kv_append && storages[i]->degraded);
         n.storage = storages[i];
         n.device = storages[i]->device;
         n.op = Op::leaf;
@@ -68,19 +71,33 @@ const Node* below_views(const Node* n) {
     return n;
 }
 
-// Whether work that failed part of the way may be done again: it writes rows of caches at most, and nothing reads those as
-// they were before.
+// Whether work that failed part of the way may be done again: it writes rows of caches at most, and nothing reads a cache as it
+// was before the last of its writes.
 bool repeatable(const graph::GraphView& g) {
-    std::unordered_set<const Node*> states;
+    const auto root = [](const Node* n) {
+        for (n = below_views(n); n->op == Op::kv_append;) n = below_views(n->inputs[0].get());
+        return n;
+    };
+    const auto appends_of = [](const Node* n) {
+        std::size_t count = 0;
+        for (n = below_views(n); n->op == Op::kv_append; n = below_views(n->inputs[0].get())) ++count;
+        return count;
+    };
+    // By memory: several leaves may stand for one cache.
+    std::unordered_map<const graph::Storage*, std::size_t> appends;
     for (const Node* n : g.nodes) {
         if (n->op == Op::sample) return false;
-        if (n->op == Op::kv_append) states.insert(below_views(n->inputs[0].get()));
+        if (n->op == Op::kv_append) ++appends[root(n)->storage.get()];
     }
+    if (appends.empty()) return true;
     for (const Node* n : g.nodes)
         for (std::size_t i = 0; i < n->inputs.size(); ++i) {
-            const bool changes = graph::is_view(n->op) || (n->op == Op::kv_append && i == 0);
-            const Node* from = below_views(n->inputs[i].get());
-            if (!changes && from->op != Op::kv_append && states.contains(from)) return false;
+            if (graph::is_view(n->op) || (n->op == Op::kv_append && i == 0)) continue;
+            const Node* from = n->inputs[i].get();
+            const Node* base = root(from);
+            if (base->op != Op::leaf) continue;
+            const auto changed = appends.find(base->storage.get());
+            if (changed != appends.end() && appends_of(from) != changed->second) return false;
         }
     return true;
 }
@@ -101,7 +118,9 @@ void compute_split(graph::Executor& executor, const graph::GraphView& g) {
         pending.pop_back();
         if (!seen.insert(n.get()).second) continue;
         for (const NodePtr& i : n->inputs) pending.push_back(i);
-        if (!graph::is_view(n->op) && n->op != Op::leaf && n->op != Op::constant)
+        // What is made of constants alone belongs to no device: it stays with those that read it.
+        const bool wanted = n->device || std::find(g.outputs.begin(), g.outputs.end(), n) != g.outputs.end();
+        if (wanted && !graph::is_view(n->op) && n->op != Op::leaf && n->op != Op::constant)
             order.push_back(std::move(n));
     }
     std::sort(order.begin(), order.end(),
@@ -118,10 +137,13 @@ void compute_on_host(const std::shared_ptr<Device>& device, const graph::GraphVi
     const std::shared_ptr<graph::Executor> host = graph::Executor::of(*cpu);
     const std::lock_guard lock(host->mutex());
     std::vector<BufferRef> targets, inputs, results;
-    Storages storages = output_storages(g, targets), copies, computed;
+    Storages storages = output_storages(g, targets), computed;
+    std::unordered_map<const graph::Storage*, std::shared_ptr<graph::Storage>>
+        copies;  // leaves may share one
     for (const Node* n : g.inputs) {
-        copies.push_back(copy_to(cpu, *n->storage));
-        inputs.push_back(copies.back()->ref());
+        std::shared_ptr<graph::Storage>& copy = copies[n->storage.get()];
+        if (!copy) copy = copy_to(cpu, *n->storage);
+        inputs.push_back(copy->ref());
     }
     for (const BufferRef& target : targets) {
         computed.push_back(target.buffer ? allocate_storage(cpu, target.size, false) : nullptr);
@@ -157,53 +179,67 @@ void evaluate_on(const std::shared_ptr<Device>& on, std::vector<NodePtr> outputs
             throw InvalidArgument(
                 "eval: the tensor depends on an input of a function that is being compiled; it has no value "
                 "yet");
-    const auto as_planned = [&] {
+    const auto at_home = [&] { become_leaves(g, compute(*executor, g, *executor->executable(g)), false); };
+    const auto as_placed = [&] {
         const Placement placement = place(device, g);
-        become_leaves(g,
-                      placement.at_home() ? compute(*executor, g, *executor->executable(g))
-                                          : compute_placed(*executor, g, placement),
-                      false);
+        if (placement.at_home()) return at_home();
+        Storages made;
+        try {
+            made = compute_placed(*executor, g, placement);
+        } catch (const Unsupported& e) {
+            // What lowers need not compile.
+            log(LogLevel::kInfo, device.name() + ": work is not shared: " + e.what());
+            return at_home();
+        }
+        become_leaves(g, made, false);
     };
-    const std::uint64_t launched = executor->statistics().steps_launched;
+    if (recovery() == Recovery::off) return as_placed();
+    executor->settle();  // what failed before is not this work's to mend
+    std::uint64_t launched = executor->statistics().steps_launched;
+    const auto may_go_on = [&] { return executor->statistics().steps_launched == launched || repeatable(g); };
     std::exception_ptr first;
-    ErrorKind kind{};
+    bool no_room = false;
     try {
-        return as_planned();
+        return as_placed();
     } catch (const Error& e) {
-        const bool again = executor->statistics().steps_launched == launched || repeatable(g);
-        if (recovery() == Recovery::off || !recoverable(e) || !again) throw;
-        kind = e.kind();
-        const Rung rung = kind == ErrorKind::kOutOfMemory ? Rung::trimmed : Rung::replayed;
-        log_rung(rung, device.name() + ": work", e);
+        if (!recoverable(e) || !may_go_on()) throw;
+        no_room = e.kind() == ErrorKind::kOutOfMemory;
+        log_rung(no_room ? Rung::trimmed : Rung::replayed, device.name(), "work", e.what());
         first = std::current_exception();
     }
-    const auto finishes = [&](Rung rung, Rung next, FunctionRef<void()> way) {
+    struct Way {
+        Rung rung;
+        FunctionRef<void()> go;
+    };
+    const auto smaller = [&] {
+        if (no_room)
+            compute_split(*executor, g);
+        else
+            compute_unfused(*executor, g);
+    };
+    const auto elsewhere = [&] { compute_on_host(on, g); };
+    // Not shared again: the partner may be what failed.
+    std::vector<Way> ways = {{no_room ? Rung::trimmed : Rung::replayed, at_home}};
+    if (recovery() == Recovery::any) {
+        ways.push_back({no_room ? Rung::split : Rung::unfused, smaller});
+        if (device.name() != "cpu" && device.supports(Feature::arithmetic))
+            ways.push_back({Rung::host, elsewhere});
+    }
+    if (no_room) device.allocator().trim();
+    for (std::size_t i = 0; i < ways.size(); ++i) {
+        launched = executor->statistics().steps_launched;
         try {
-            way();
-        } catch (const Error& e) {
-            log_rung(next, device.name() + ": work", e);
+            ways[i].go();
+            return count_rung(ways[i].rung);
+        } catch (const std::exception& e) {
             // Some nodes may have been evaluated.
             std::erase_if(outputs, [](const NodePtr& n) { return n->op == Op::leaf; });
             g = graph::collect(outputs);
-            return false;
+            const bool more = i + 1 < ways.size() && may_go_on();
+            log_rung(more ? ways[i + 1].rung : Rung::exhausted, device.name(), "work", e.what());
+            if (!more) break;
         }
-        count_rung(rung);
-        return true;
-    };
-    const bool no_room = kind == ErrorKind::kOutOfMemory, exact = recovery() == Recovery::exact,
-               elsewhere = device.name() != "cpu" && device.supports(Feature::arithmetic);
-    const Rung smaller = no_room ? Rung::split : Rung::unfused;
-    device.allocator().trim();
-    if (finishes(no_room ? Rung::trimmed : Rung::replayed, exact ? Rung::exhausted : smaller, as_planned))
-        return;
-    if (!exact && finishes(smaller, elsewhere ? Rung::host : Rung::exhausted, [&] {
-            if (no_room)
-                compute_split(*executor, g);
-            else
-                compute_unfused(*executor, g);
-        }))
-        return;
-    if (!exact && elsewhere && finishes(Rung::host, Rung::exhausted, [&] { compute_on_host(on, g); })) return;
+    }
     count_rung(Rung::exhausted);
     std::rethrow_exception(first);
 }
@@ -246,6 +282,15 @@ void mark_overwritten(const Node& node, bool degraded) {
     if (!n->storage) return;
     ++n->storage->overwritten;
     n->storage->degraded = degraded;
+}
+
+void mark_changed(graph::Storage& storage, bool degraded) {
+    ++storage.overwritten;
+    if (degraded) storage.degraded = true;
+}
+
+void mark_changed(const Node& node, bool degraded) {
+    if (const Node* n = below_views(&node); n->storage) mark_changed(*n->storage, degraded);
 }
 
 std::shared_ptr<graph::Storage> allocate_storage(const std::shared_ptr<Device>& device, std::size_t bytes,

@@ -17,8 +17,11 @@ void evaluate(std::span<const graph::NodePtr> nodes);
 std::optional<graph::View> evaluated_view(const graph::Node& node);
 // Memory of the elements of an evaluated node that lie contiguously.
 std::optional<BufferRef> contiguous_memory(const graph::Node& node);
-// Says that somebody writes over the memory of an evaluated node (Storage::overwritten, and whether the new value is degraded).
+// Says that somebody writes over the memory of an evaluated node (Storage::overwritten), and whether its new value is degraded.
 void mark_overwritten(const graph::Node& node, bool degraded = false);
+// The same where a part of it may stay, degraded or not.
+void mark_changed(const graph::Node& node, bool degraded);
+void mark_changed(graph::Storage& storage, bool degraded);
 std::shared_ptr<graph::Storage> allocate_storage(const std::shared_ptr<Device>& device, std::size_t bytes,
                                                  bool zeroed);
 

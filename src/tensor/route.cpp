@@ -58,9 +58,13 @@ RoutingOptions from_environment() {
     return options;
 }
 
+constexpr std::size_t kMaxPlacements = 1024;
+
 struct Chosen {
     std::mutex mutex;
     RoutingOptions options = from_environment();
+    // By home and structure: repeated code is placed once. What is calibrated anew counts after the next set_routing.
+    std::unordered_map<std::string, std::vector<bool>> placements;
     std::atomic<bool> off = options.routing == Routing::off;
 };
 Chosen& chosen() {
@@ -336,6 +340,16 @@ std::uint64_t mixed(std::uint64_t x) {  // the finaliser of SplitMix64 (Steele, 
     return x ^ (x >> 31);
 }
 
+void place_by_chance(std::uint64_t seed, const graph::GraphView& g, Placement& placement, bool reasons) {
+    const NodeCosts there(*placement.partner, std::nullopt);
+    for (std::size_t i = 0; i < g.nodes.size(); ++i) {
+        const Node& n = *g.nodes[i];
+        if (!computed(n)) continue;
+        placement.away[i] = mixed(seed * 0x9e3779b97f4a7c15u + i) % 2 == 1 && there.seconds(n) < kImpossible;
+        if (reasons) placement.reasons[i] = "by chance";
+    }
+}
+
 // ---- pieces -------------------------------------------------------------------------------------------------------
 
 // What one device does without asking the other. Nodes are copies; bridges are leaves for values of other pieces and of the
@@ -417,6 +431,7 @@ void set_routing(const RoutingOptions& options) {
     Chosen& c = chosen();
     const std::lock_guard lock(c.mutex);
     c.options = options;
+    c.placements.clear();
     c.off = options.routing == Routing::off;
 }
 
@@ -432,25 +447,30 @@ Placement place(Device& home, const graph::GraphView& g, bool reasons) {
     Placement placement;
     if (chosen().off) return placement;
     const RoutingOptions options = routing_options();
+    if (options.routing == Routing::off) return placement;
     // The steps of a state are in one order, which pieces would not keep.
     for (const Node* n : g.nodes)
         if (graph::has_effects(n->op)) return placement;
     placement.partner = partner_of(home, options);
     if (!placement.partner) return placement;
+    const std::string key = home.name() + "\n" + g.key;
+    if (!reasons) {
+        const std::lock_guard lock(chosen().mutex);
+        const auto known = chosen().placements.find(key);
+        if (known != chosen().placements.end()) {
+            placement.away = known->second;
+            return placement;
+        }
+    }
     placement.away.resize(g.nodes.size());
     placement.reasons.resize(reasons ? g.nodes.size() : 0);
-    if (options.routing == Routing::cost) {
+    if (options.routing == Routing::cost)
         place_by_cost(home, g, placement, reasons);
-        return placement;
-    }
-    const NodeCosts there(*placement.partner, std::nullopt);
-    for (std::size_t i = 0; i < g.nodes.size(); ++i) {
-        const Node& n = *g.nodes[i];
-        if (!computed(n)) continue;
-        placement.away[i] =
-            mixed(options.seed * 0x9e3779b97f4a7c15u + i) % 2 == 1 && there.seconds(n) < kImpossible;
-        if (reasons) placement.reasons[i] = "by chance";
-    }
+    else
+        place_by_chance(options.seed, g, placement, reasons);
+    const std::lock_guard lock(chosen().mutex);
+    if (chosen().placements.size() >= kMaxPlacements) chosen().placements.clear();
+    chosen().placements[key] = placement.away;
     return placement;
 }
 
@@ -470,11 +490,21 @@ Storages compute_placed(graph::Executor& home, const graph::GraphView& g, const 
         if (!at[away]) at[away] = copy_to(away ? placement.partner : device, *at[!away]);
         return at[away];
     };
-    for (const Piece& piece : pieces_of(g, placement, device)) {
+    const std::vector<Piece> pieces = pieces_of(g, placement, device);
+    std::unordered_map<const Node*, std::size_t> last_use;
+    for (std::size_t p = 0; p < pieces.size(); ++p)
+        for (const auto& [leaf, n] : pieces[p].bridges) last_use[n] = p;
+    for (const NodePtr& o : g.outputs) last_use[o.get()] = pieces.size();
+    for (std::size_t p = 0; p < pieces.size(); ++p) {
+        const Piece& piece = pieces[p];
         for (const auto& [leaf, n] : piece.bridges) leaf->storage = value_at(n, piece.away);
         graph::Executor& executor = piece.away ? *partner : home;
         const Storages made = compute(executor, piece.graph, *executor.executable(piece.graph));
         for (std::size_t i = 0; i < made.size(); ++i) values[piece.results[i]][piece.away] = made[i];
+        for (const auto& [leaf, n] : piece.bridges) {
+            leaf->storage = nullptr;
+            if (last_use[n] == p) values.erase(n);
+        }
     }
     Storages storages;
     for (const NodePtr& o : g.outputs) storages.push_back(value_at(o.get(), false));
@@ -490,16 +520,20 @@ std::string explain(std::span<const Tensor> tensors) {
             pending.push_back(std::move(n));
     }
     std::string text;
-    while (!pending.empty()) {
-        const std::shared_ptr<Device> device =
-            pending.front()->device ? pending.front()->device : find_device();
+    while (!pending.empty()) {  // as evaluate does
+        std::shared_ptr<Device> device = pending.front()->device;
         std::vector<NodePtr> here, elsewhere;
-        for (NodePtr& n : pending)
-            (!n->device || n->device == device ? here : elsewhere).push_back(std::move(n));
+        for (NodePtr& n : pending) (n->device == device ? here : elsewhere).push_back(std::move(n));
         pending = std::move(elsewhere);
+        if (!device) device = find_device();
         const std::shared_ptr<graph::Executor> executor = graph::Executor::of(*device);
         const std::lock_guard lock(executor->mutex());
         const graph::GraphView g = graph::collect(here);
+        for (const Node* n : g.inputs)
+            if (n->op == Op::placeholder)
+                throw InvalidArgument(
+                    "explain: the tensor depends on an input of a function that is being compiled; print the "
+                    "function's schedule instead (CompiledFunction::to_text)");
         Placement placement = place(*device, g, true);
         if (!placement.partner) {
             placement.away.assign(g.nodes.size(), false);
@@ -515,16 +549,28 @@ std::string explain(std::span<const Tensor> tensors) {
                     to_string(n.shape) + " on " + (placement.away[i] ? placement.partner : device)->name() +
                     ": " + placement.reasons[i] + "\n";
         }
+        std::unordered_map<const Node*, std::array<bool, 2>> lies;
+        const auto moved = [&](const Node* n, bool away) {  // bytes, once a value and side
+            std::array<bool, 2>& there = lies[n];
+            if (n->op == Op::leaf) there[0] = true;
+            return std::exchange(there[away], true) ? 0.0 : bytes_of(*n);
+        };
+        const auto bytes_text = [&](double bytes, const char* where) {
+            char line[64];
+            std::snprintf(line, sizeof line, "%.0f bytes move %s", bytes, where);
+            return placement.partner ? std::string(", ") + line : std::string();
+        };
         for (const Piece& piece : pieces_of(g, placement, device)) {
             const Device& on = piece.away ? *placement.partner : *device;
-            double moved = 0;
-            for (const auto& [leaf, n] : piece.bridges)
-                if (piece.away || n->op != Op::leaf) moved += bytes_of(*n);
-            char bytes[48];
-            std::snprintf(bytes, sizeof bytes, "%.0f bytes move there first", moved);
-            text += "\non " + on.name() + (placement.partner ? std::string(", ") + bytes : "") + "\n" +
+            double bytes = 0;
+            for (const auto& [leaf, n] : piece.bridges) bytes += moved(n, piece.away);
+            for (const Node* n : piece.results) lies[n][piece.away] = true;
+            text += "\non " + on.name() + bytes_text(bytes, "there first") + "\n" +
                     graph::to_text(graph::lower(piece.graph, on));
         }
+        double home = 0;
+        for (const NodePtr& o : g.outputs) home += moved(o.get(), false);
+        if (home > 0) text += "\nresults" + bytes_text(home, "home") + "\n";
     }
     return text;
 }

@@ -126,6 +126,7 @@ TEST(Recovery, ASessionThatFailsTwiceGivesTheErrorAndStartsAnew) {
     EXPECT_THROW(session.step(), LaunchFailed);
     EXPECT_EQ(ladder.taken(), "exhausted 1");
     set_faults("");
+    EXPECT_THROW(session.step(), InvalidArgument);  // not what comes after a token that nobody got
     EXPECT_EQ(generated(session, prompts, greedy), want);
 }
 

@@ -213,6 +213,46 @@ TEST(Recovery, ASampleIsNotRepeated) {
     EXPECT_EQ(ladder.taken(), "");
 }
 
+// Nor where it ran in an attempt for another reason than the first.
+TEST(Recovery, ASampleThatRanIsNotRepeated) {
+    Ladder ladder(Recovery::any);
+    const auto device = find_device();
+    const std::vector<SamplingOptions> greedy(1);
+    const Tensor rows = make_sampling_rows(greedy, device), memory = make_sampler_memory(1, 8, device),
+                 logits = counting({1, 3000000});
+    rows.eval();
+    const Tensor token = sample(logits * 2.0 + 1.0, rows, State(memory));
+    device->allocator().trim();
+    set_faults(faults_in_a_row("oom", 4) + ",launch@2");
+    EXPECT_THROW(token.eval(), OutOfMemory);
+    EXPECT_EQ(ladder.taken(), "exhausted 1");
+    set_faults("");
+    EXPECT_EQ(token.to_vector<std::int32_t>()[0], 16);
+}
+
+// What failed before is told, not mended by doing something else again.
+TEST(Recovery, TheErrorOfEarlierWorkIsThrown) {
+    Ladder ladder(Recovery::any);
+    const auto device = find_device();
+    const InputSpec specs[] = {{DType::f32, {5, 8}}};
+    const Tensor w = counting({8, 8});
+    const CompiledFunction f =
+        compile([&](std::span<const Tensor> one) { return several_steps(one[0], w); }, specs, device);
+    const Tensor in[] = {counting({5, 8})};
+    const Tensor out[] = {Tensor::empty(DType::f32, {5, 8}, device), Tensor::empty(DType::f32, {5}, device)};
+    (out[0] + 1.0).eval();
+    set_faults("launch@2");
+    bool thrown = false;
+    try {
+        f.run(in, out);
+        (out[0] + 1.0).eval();
+    } catch (const LaunchFailed&) {
+        thrown = true;
+    }
+    EXPECT_TRUE(thrown);
+    EXPECT_EQ(ladder.taken(), "");
+}
+
 TEST(Recovery, CompiledFunctionsThatOverwriteNothingAreRunAgain) {
     Ladder ladder(Recovery::any);
     const auto device = find_device();
