@@ -235,13 +235,14 @@ TEST(Recovery, TheErrorOfEarlierWorkIsThrown) {
     Ladder ladder(Recovery::any);
     const auto device = find_device();
     const InputSpec specs[] = {{DType::f32, {5, 8}}};
-    const Tensor w = counting({8, 8});
     const CompiledFunction f =
-        compile([&](std::span<const Tensor> one) { return several_steps(one[0], w); }, specs, device);
+        compile(  // one launch: where launches are not calls, nobody hears of it before the next wait
+            [&](std::span<const Tensor> one) { return std::vector<Tensor>{one[0] * 3.0 - 1.0}; }, specs,
+            device);
     const Tensor in[] = {counting({5, 8})};
-    const Tensor out[] = {Tensor::empty(DType::f32, {5, 8}, device), Tensor::empty(DType::f32, {5}, device)};
+    const Tensor out[] = {Tensor::empty(DType::f32, {5, 8}, device)};
     (out[0] + 1.0).eval();
-    set_faults("launch@2");
+    set_faults("launch@1");
     bool thrown = false;
     try {
         f.run(in, out);
