@@ -125,5 +125,16 @@ INVAR_API NodePtr make_random(DType dtype, const Shape& shape, int distribution,
                               std::uint64_t stream, double low, double high, std::shared_ptr<Device> device);
 
 inline bool is_view(Op op) { return op >= Op::reshape && op <= Op::broadcast; }
+// The node whose elements a chain of views shows; a node that is no view is its own.
+inline const Node* below_views(const Node* n) {
+    while (is_view(n->op)) n = n->inputs[0].get();
+    return n;
+}
+inline NodePtr below_views(NodePtr n) {
+    while (is_view(n->op)) n = n->inputs[0];
+    return n;
+}
+// A node of the same operator, attributes, type and place in the order of steps, over other inputs; of a leaf, the same storage.
+INVAR_API NodePtr copy_node(const Node& n, std::vector<NodePtr> inputs);
 
 }  // namespace invar::graph

@@ -440,6 +440,19 @@ NodePtr make_node(Op op, std::vector<NodePtr> inputs, Attributes attributes) {
     return n;
 }
 
+NodePtr copy_node(const Node& n, std::vector<NodePtr> inputs) {
+    auto c = std::make_shared<Node>();
+    c->op = n.op.load();
+    c->dtype = n.dtype;
+    c->shape = n.shape;
+    c->attributes = n.attributes;
+    c->storage = n.storage;
+    c->device = n.device;
+    c->sequence = n.sequence;
+    c->inputs = std::move(inputs);
+    return c;
+}
+
 NodePtr make_leaf(DType dtype, const Shape& shape, std::shared_ptr<Storage> storage) {
     auto n = blank(Op::leaf, dtype, shape);
     n->device = storage->device;

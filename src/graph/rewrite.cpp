@@ -20,15 +20,7 @@ bool can_be_output(const Node& n) {
 }  // namespace
 
 NodePtr node_like(const Node& n, std::vector<NodePtr> inputs, Rewritten& to) {
-    auto c = std::make_shared<Node>();
-    c->op = n.op.load();
-    c->dtype = n.dtype;
-    c->shape = n.shape;
-    c->attributes = n.attributes;
-    c->storage = n.storage;
-    c->device = n.device;
-    c->sequence = n.sequence;
-    c->inputs = std::move(inputs);
+    NodePtr c = copy_node(n, std::move(inputs));
     to.scalar_base[c.get()] = to.scalar_base.at(&n);
     to.made.push_back(c);
     return c;

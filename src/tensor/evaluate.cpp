@@ -66,21 +66,17 @@ void become_leaves(const graph::GraphView& g, const Storages& storages, bool deg
 
 // ---- the recovery ladder (invar/recovery.h) -----------------------------------------------------------------------
 
-const Node* below_views(const Node* n) {
-    while (graph::is_view(n->op)) n = n->inputs[0].get();
-    return n;
-}
-
 // Whether work that failed part of the way may be done again: it writes rows of caches at most, and nothing reads a cache as it
 // was before the last of its writes.
 bool repeatable(const graph::GraphView& g) {
     const auto root = [](const Node* n) {
-        for (n = below_views(n); n->op == Op::kv_append;) n = below_views(n->inputs[0].get());
+        for (n = graph::below_views(n); n->op == Op::kv_append;) n = graph::below_views(n->inputs[0].get());
         return n;
     };
     const auto appends_of = [](const Node* n) {
         std::size_t count = 0;
-        for (n = below_views(n); n->op == Op::kv_append; n = below_views(n->inputs[0].get())) ++count;
+        for (n = graph::below_views(n); n->op == Op::kv_append; n = graph::below_views(n->inputs[0].get()))
+            ++count;
         return count;
     };
     // By memory: several leaves may stand for one cache.
@@ -278,7 +274,7 @@ std::shared_ptr<graph::Storage> copy_to(const std::shared_ptr<Device>& device, c
 }
 
 void mark_overwritten(const Node& node, bool degraded) {
-    const Node* n = below_views(&node);
+    const Node* n = graph::below_views(&node);
     if (!n->storage) return;
     ++n->storage->overwritten;
     n->storage->degraded = degraded;
@@ -290,7 +286,7 @@ void mark_changed(graph::Storage& storage, bool degraded) {
 }
 
 void mark_changed(const Node& node, bool degraded) {
-    if (const Node* n = below_views(&node); n->storage) mark_changed(*n->storage, degraded);
+    if (const Node* n = graph::below_views(&node); n->storage) mark_changed(*n->storage, degraded);
 }
 
 std::shared_ptr<graph::Storage> allocate_storage(const std::shared_ptr<Device>& device, std::size_t bytes,
@@ -305,7 +301,7 @@ std::shared_ptr<graph::Storage> allocate_storage(const std::shared_ptr<Device>& 
 void evaluate(std::span<const NodePtr> nodes) {
     std::vector<NodePtr> pending;
     for (NodePtr n : nodes) {
-        while (graph::is_view(n->op)) n = n->inputs[0];
+        n = graph::below_views(std::move(n));
         if (n->op == Op::leaf || n->op == Op::constant) continue;
         if (std::find(pending.begin(), pending.end(), n) == pending.end()) pending.push_back(std::move(n));
     }

@@ -84,28 +84,12 @@ std::shared_ptr<Device> partner_of(const Device& home, const RoutingOptions& opt
 
 bool is_source(Op op) { return op == Op::leaf || op == Op::constant || op == Op::placeholder; }
 bool computed(const Node& n) { return !is_source(n.op) && !graph::is_view(n.op); }
-const Node* below_views(const Node* n) {
-    while (graph::is_view(n->op)) n = n->inputs[0].get();
-    return n;
-}
 
 double elements_of(const Node& n) { return static_cast<double>(n.shape.elements().value()); }
 double bytes_of(const Node& n) { return elements_of(n) * static_cast<double>(size_of(n.dtype)); }
 
-NodePtr clone(const Node& n, std::vector<NodePtr> inputs) {
-    auto c = std::make_shared<Node>();
-    c->op = n.op.load();
-    c->dtype = n.dtype;
-    c->shape = n.shape;
-    c->attributes = n.attributes;
-    c->storage = n.storage;
-    c->device = n.device;
-    c->sequence = n.sequence;
-    c->inputs = std::move(inputs);
-    return c;
-}
 NodePtr leaf_like(const Node& n) {
-    const NodePtr leaf = clone(n, {});
+    const NodePtr leaf = graph::copy_node(n, {});
     leaf->op = Op::leaf;
     leaf->attributes = {};
     leaf->storage = nullptr;
@@ -123,7 +107,7 @@ public:
     double seconds(const Node& n) const {
         std::vector<NodePtr> inputs;
         for (const NodePtr& i : n.inputs) inputs.push_back(i->op == Op::constant ? i : leaf_like(*i));
-        const graph::GraphView one = graph::collect({clone(n, std::move(inputs))});
+        const graph::GraphView one = graph::collect({graph::copy_node(n, std::move(inputs))});
         try {
             const graph::Schedule schedule = graph::lower(one, device_);
             if (!calibration_) return by_size(n);
@@ -321,7 +305,7 @@ void place_by_cost(Device& home, const graph::GraphView& g, Placement& placement
         costs[i] = {at_home.seconds(n), there.seconds(n)};
         cut.edge(v, sink, costs[i][0]);
         cut.edge(source, v, costs[i][1]);
-        for (const NodePtr& input : n.inputs) read_by(below_views(input.get()), v);
+        for (const NodePtr& input : n.inputs) read_by(graph::below_views(input.get()), v);
     }
     for (const NodePtr& o : g.outputs) read_by(o.get(), source);
     const std::vector<bool> side = cut.source_side(source, sink);
@@ -372,13 +356,13 @@ std::vector<Piece> pieces_of(const graph::GraphView& g, const Placement& placeme
         const Node& n = *g.nodes[i];
         if (!computed(n)) continue;
         for (const NodePtr& input : n.inputs) {
-            const Node* from = below_views(input.get());
+            const Node* from = graph::below_views(input.get());
             if (computed(*from)) piece[i] = std::max(piece[i], piece[numbers.at(from)]);
         }
         if ((piece[i] % 2 == 1) != placement.away[i]) ++piece[i];
         count = std::max(count, piece[i] + 1);
         for (const NodePtr& input : n.inputs) {
-            const Node* from = below_views(input.get());
+            const Node* from = graph::below_views(input.get());
             if (computed(*from) && piece[numbers.at(from)] != piece[i]) needed[numbers.at(from)] = true;
         }
     }
@@ -396,7 +380,7 @@ std::vector<Piece> pieces_of(const graph::GraphView& g, const Placement& placeme
             if (graph::is_view(n->op) || n->op == Op::constant) {
                 std::vector<NodePtr> inputs;
                 for (const NodePtr& i : n->inputs) inputs.push_back(self(i.get(), self));
-                c = clone(*n, std::move(inputs));
+                c = graph::copy_node(*n, std::move(inputs));
             } else {
                 c = leaf_like(*n);
                 made.bridges.emplace_back(c, n);
@@ -410,7 +394,7 @@ std::vector<Piece> pieces_of(const graph::GraphView& g, const Placement& placeme
             if (!computed(*n) || piece[i] != p) continue;
             std::vector<NodePtr> inputs;
             for (const NodePtr& input : n->inputs) inputs.push_back(copy(input.get(), copy));
-            const NodePtr c = clone(*n, std::move(inputs));
+            const NodePtr c = graph::copy_node(*n, std::move(inputs));
             c->device = device;
             here[n] = c;
             if (!needed[i]) continue;
@@ -514,8 +498,7 @@ Storages compute_placed(graph::Executor& home, const graph::GraphView& g, const 
 std::string explain(std::span<const Tensor> tensors) {
     std::vector<NodePtr> pending;
     for (const Tensor& t : tensors) {
-        NodePtr n = t.node();
-        while (graph::is_view(n->op)) n = n->inputs[0];
+        NodePtr n = graph::below_views(t.node());
         if (!is_source(n->op) && std::find(pending.begin(), pending.end(), n) == pending.end())
             pending.push_back(std::move(n));
     }

@@ -70,8 +70,7 @@ std::int64_t Tensor::dim(int axis) const { return shape()[shape().normalize_axis
 std::int64_t Tensor::elements() const { return shape().elements().value(); }
 std::shared_ptr<Device> Tensor::device() const {
     // What is made of constants alone gets its device when it is evaluated; views of it were made before.
-    const Node* n = node().get();
-    while (graph::is_view(n->op)) n = n->inputs[0].get();
+    const Node* n = graph::below_views(node().get());
     return n->device;
 }
 
@@ -120,14 +119,12 @@ Tensor Tensor::full(const Shape& shape, double value, DType dtype) {
 }
 
 bool Tensor::evaluated() const {
-    const Node* n = node().get();
-    while (graph::is_view(n->op)) n = n->inputs[0].get();
+    const Node* n = graph::below_views(node().get());
     return n->op == Op::leaf || n->op == Op::constant;
 }
 
 bool Tensor::degraded() const {
-    const Node* n = node().get();
-    while (graph::is_view(n->op)) n = n->inputs[0].get();
+    const Node* n = graph::below_views(node().get());
     return n->storage && n->storage->degraded;
 }
 
