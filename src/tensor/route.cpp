@@ -4,12 +4,14 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <charconv>
-#include <cmath>
-#include <limits>
+#include <cstdio>
 #include <mutex>
+#include <optional>
 #include <queue>
 #include <unordered_map>
+#include <utility>
 
 #include <invar/error.h>
 #include <invar/route.h>

@@ -6,6 +6,7 @@
 #include <invar/error.h>
 #include <invar/ops.h>
 
+#include <algorithm>
 #include <cstring>
 #include <random>
 

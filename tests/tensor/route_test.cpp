@@ -7,13 +7,11 @@
 #include <invar/state.h>
 
 #include <cmath>
-#include <functional>
 
 #include <gtest/gtest.h>
 
 #include "base/env.h"
 #include "device/device.h"
-#include "device/disk_cache.h"
 #include "graph/calibration.h"
 #include "support/ladder.h"
 
