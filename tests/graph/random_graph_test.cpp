@@ -2,7 +2,7 @@
 // Random graphs of pointwise operators, views, reductions, scans, sorts and products: simplified and fused evaluation gives the
 // bits of operator by operator evaluation, in f32 where fusion leaves out no rounding. A graph that fails is shrunk until no
 // operator can be left out. On the device that INVAR_DEVICE names; INVAR_RANDOM_GRAPHS says how many on the
-// cpu, INVAR_RANDOM_GRAPHS_ON_DEVICE elsewhere.
+// cpu, INVAR_RANDOM_GRAPHS_ON_DEVICE elsewhere, INVAR_RANDOM_GRAPHS_FIRST the first seed.
 #include <invar/error.h>
 #include <invar/ops.h>
 
@@ -110,7 +110,8 @@ TEST(RandomGraphs, FusedAgreesWithOperatorByOperator) {
     const std::int64_t count = device == "cpu"     ? env_int("INVAR_RANDOM_GRAPHS", 10000, 1, 1 << 30)
                                : device == "metal" ? std::max<std::int64_t>(elsewhere * 3 / 10, 1)
                                                    : elsewhere;
-    for (unsigned seed = 0; seed < static_cast<unsigned>(count); ++seed) {
+    const std::int64_t first = env_int("INVAR_RANDOM_GRAPHS_FIRST", 0, 0, 1 << 30);
+    for (auto seed = static_cast<unsigned>(first); seed < static_cast<unsigned>(first + count); ++seed) {
         std::mt19937 rng(seed);
         std::vector<Instruction> program(1 + rng() % 14);
         for (std::size_t i = 0; i < program.size(); ++i) {
