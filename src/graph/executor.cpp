@@ -11,6 +11,7 @@
 
 #include "base/env.h"
 #include "base/log.h"
+#include "base/switches.h"
 #include "base/thread_pool.h"
 #include "base/trace.h"
 #include "device/allocator.h"
@@ -25,6 +26,13 @@ namespace {
 
 // Schedules of eager code that are kept; a decode loop needs two, a training step some dozens.
 constexpr std::size_t kMaxSchedules = 512;
+// Different bindings of one schedule whose graphs are kept: code that repeats goes round few, as the allocator gives it the
+// same memory again.
+constexpr std::size_t kMaxRuns = 4;
+// Eager code of fewer steps is launched step by step, which costs no more than a graph.
+constexpr std::size_t kLeastReplayed = 4;
+// A capture costs as much as some ten replays save: graphs that are not replayed so often are not made again and again.
+constexpr std::uint64_t kFreeCaptures = 8, kReplaysOfACapture = 10;
 // An event is recorded behind so many things or bytes that work in flight uses; so many events, and the host waits.
 constexpr std::size_t kGroupThings = 256, kGroupBytes = std::size_t{16} << 20, kMaxGroups = 64;
 
@@ -50,8 +58,8 @@ Executable::Executable(Executor& executor, Schedule schedule, bool keep_arena)
       keep_arena_(keep_arena),
       prepared_(schedule_.steps.size()),
       // Where kernels are functions of the host a launch is a call already.
-      captures_(keep_arena && executor.device().supports(Feature::capture) &&
-                !executor.device().supports(Feature::native)) {
+      captures_(executor.device().supports(Feature::capture) && !host_runs_launches(executor.device()) &&
+                (keep_arena || schedule_.steps.size() >= kLeastReplayed)) {
     executor.prepare_kernels(schedule_);
     std::vector<bool> constant(schedule_.values.size());
     for (std::size_t v = 0; v < constant.size(); ++v)
@@ -208,33 +216,60 @@ void Executable::run(std::span<const BufferRef> inputs, std::span<const BufferRe
         ~Release() { executor.release_behind_work(std::move(memory)); }
     } const release{executor_, own};
     if (trace_enabled()) {
-        graph_.reset();  // what it was captured with is not what the last run had
+        runs_.clear();  // what they were captured with is not what the last run had
         return run_traced(inputs, outputs, scalars, symbols, arena);
     }
-    if (captures_ && bound_as_before(inputs, outputs) && !fresh_ && std::ranges::equal(symbols, symbols_) &&
-        std::ranges::equal(scalars, scalars_)) {
-        // The second run in a row with the same buffers and sizes: a decode loop. It is captured once, then replayed.
-        executor_.with_stream([&](Stream& stream) {
-            if (!graph_ || graph_stream_ != executor_.stream_number()) {
-                graph_.reset();
-                stream.begin_capture();
-                try {
-                    launch_steps(stream, inputs, outputs, scalars, symbols, arena);
-                } catch (...) {
-                    abandon_capture(stream);
-                    throw;
-                }
-                graph_ = stream.end_capture();
-                graph_stream_ = executor_.stream_number();
-            }
-            stream.replay(*graph_);
-        });
-        ++executor_.statistics_.replays;
+    const auto launch = [&] {
+        executor_.with_stream(
+            [&](Stream& stream) { launch_steps(stream, inputs, outputs, scalars, symbols, arena); });
+    };
+    if (!captures_ || left_out(Part::capture)) return launch();
+    bindings_of(inputs, outputs, arena);
+    const auto known = std::ranges::find_if(runs_, [&](const Run& r) {
+        return r.bindings == bindings_ && std::ranges::equal(r.symbols, symbols) &&
+               std::ranges::equal(r.scalars, scalars);
+    });
+    if (known == runs_.end()) {
+        launch();
+        if (runs_.size() >= kMaxRuns) runs_.pop_back();
+        runs_.push_front(
+            {bindings_, {symbols.begin(), symbols.end()}, {scalars.begin(), scalars.end()}, {}, 0});
         return;
     }
-    graph_.reset();
-    executor_.with_stream(
-        [&](Stream& stream) { launch_steps(stream, inputs, outputs, scalars, symbols, arena); });
+    runs_.splice(runs_.begin(), runs_, known);
+    if (known->graph || worth_capturing()) return launch_captured(*known, inputs, outputs, arena);
+    launch();
+}
+
+bool Executable::worth_capturing() const {
+    return captured_ < kFreeCaptures + replayed_ / kReplaysOfACapture;
+}
+
+void Executable::launch_captured(Run& run, std::span<const BufferRef> inputs,
+                                 std::span<const BufferRef> outputs, const BufferRef& arena) {
+    executor_.with_stream([&](Stream& stream) {
+        if (!run.graph || run.stream != executor_.stream_number()) {
+            run.graph.reset();
+            // What is captured is not launched yet.
+            const std::uint64_t launched = executor_.statistics_.steps_launched;
+            stream.begin_capture();
+            try {
+                launch_steps(stream, inputs, outputs, run.scalars, run.symbols, arena);
+            } catch (...) {
+                executor_.statistics_.steps_launched = launched;
+                abandon_capture(stream);
+                throw;
+            }
+            executor_.statistics_.steps_launched = launched;
+            run.graph = stream.end_capture();
+            run.stream = executor_.stream_number();
+            ++captured_;
+        }
+        executor_.statistics_.steps_launched += prepared_.size();
+        stream.replay(*run.graph);
+    });
+    ++replayed_;
+    ++executor_.statistics_.replays;
 }
 
 // Every step is launched by itself, whatever could be captured, and the run waited for.
@@ -257,17 +292,15 @@ void Executable::run_traced(std::span<const BufferRef> inputs, std::span<const B
     trace.write();
 }
 
-bool Executable::bound_as_before(std::span<const BufferRef> inputs, std::span<const BufferRef> outputs) {
-    bool same = bindings_.size() == inputs.size() + outputs.size();
-    bindings_.resize(inputs.size() + outputs.size());
-    std::size_t i = 0;
-    for (const std::span<const BufferRef> refs : {inputs, outputs})
-        for (const BufferRef& ref : refs) {
-            const Binding now{ref.buffer ? ref.buffer->id() : 0, ref.offset, ref.size};
-            same = same && bindings_[i] == now;
-            bindings_[i++] = now;
-        }
-    return same;
+void Executable::bindings_of(std::span<const BufferRef> inputs, std::span<const BufferRef> outputs,
+                             const BufferRef& arena) {
+    bindings_.clear();
+    const auto add = [&](const BufferRef& ref) {
+        bindings_.push_back({ref.buffer ? ref.buffer->id() : 0, ref.offset, ref.size});
+    };
+    for (const BufferRef& ref : inputs) add(ref);
+    for (const BufferRef& ref : outputs) add(ref);
+    add(arena);
 }
 
 void Executable::launch_steps(Stream& stream, std::span<const BufferRef> inputs,
@@ -479,14 +512,18 @@ Kernel& Executor::program_kernel(const std::string& text, const std::string& ent
 }
 
 std::shared_ptr<Executable> Executor::executable(const GraphView& graph) {
-    if (const auto it = by_key_.find(graph.key); it != by_key_.end()) {
+    // What was lowered with a part left out is another schedule.
+    std::string with_parts;
+    if (const unsigned parts = parts_left_out()) with_parts = graph.key + '\0' + static_cast<char>(parts);
+    const std::string& key = with_parts.empty() ? graph.key : with_parts;
+    if (const auto it = by_key_.find(key); it != by_key_.end()) {
         schedules_.splice(schedules_.begin(), schedules_, it->second);
         ++statistics_.schedules_reused;
         return it->second->executable;
     }
     Schedule schedule = lower(graph, device_);
     if (debug_graph()) log_debug_output("graph\n" + to_text(schedule));
-    schedules_.push_front({graph.key, std::make_shared<Executable>(*this, std::move(schedule), false)});
+    schedules_.push_front({key, std::make_shared<Executable>(*this, std::move(schedule), false)});
     by_key_[schedules_.front().key] = schedules_.begin();
     ++statistics_.schedules_lowered;
     if (schedules_.size() > kMaxSchedules) {

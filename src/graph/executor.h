@@ -54,19 +54,30 @@ private:
         std::vector<std::int64_t> lowest;  // pointwise: least element offset of each buffer's view, in bytes
         bool symbolic = false;
     };
-    // What a captured run was bound to: the same again is a replay.
+    // What a run was bound to, arena included: a run that is bound the same again is captured, and further ones replay it.
     struct Binding {
         std::uint64_t buffer = 0;
         std::size_t offset = 0, size = 0;
         friend bool operator==(const Binding&, const Binding&) = default;
     };
+    struct Run {
+        std::vector<Binding> bindings;
+        std::vector<std::int64_t> symbols;
+        std::vector<double> scalars;
+        std::unique_ptr<CapturedGraph> graph;  // from the second time on
+        std::uint64_t stream = 0;              // the executor's stream that it was captured on
+    };
+    bool worth_capturing() const;
+    void launch_captured(Run& run, std::span<const BufferRef> inputs, std::span<const BufferRef> outputs,
+                         const BufferRef& arena);
     void launch_steps(Stream& stream, std::span<const BufferRef> inputs, std::span<const BufferRef> outputs,
                       std::span<const double> scalars, std::span<const std::int64_t> symbols,
                       const BufferRef& arena, StepTrace* trace = nullptr);
     void run_traced(std::span<const BufferRef> inputs, std::span<const BufferRef> outputs,
                     std::span<const double> scalars, std::span<const std::int64_t> symbols,
                     const BufferRef& arena);
-    bool bound_as_before(std::span<const BufferRef> inputs, std::span<const BufferRef> outputs);
+    void bindings_of(std::span<const BufferRef> inputs, std::span<const BufferRef> outputs,
+                     const BufferRef& arena);
     void prepare(std::size_t step, std::span<const double> scalars, std::span<const std::int64_t> symbols);
     void prepare_pointwise(Prepared& p, const PointwiseWork& work, std::span<const double> scalars,
                            std::span<const std::int64_t> symbols);
@@ -84,9 +95,9 @@ private:
     std::vector<std::int64_t> numbers_;  // scratch for dimensions and strides
     bool fresh_ = true;
     const bool captures_;
-    std::vector<Binding> bindings_;  // of the last run
-    std::unique_ptr<CapturedGraph> graph_;
-    std::uint64_t graph_stream_ = 0;  // the executor's stream that it was captured on
+    std::vector<Binding> bindings_;  // of the run at hand
+    std::list<Run> runs_;            // the latest first
+    std::uint64_t captured_ = 0, replayed_ = 0;
 };
 
 // Whether the device's kernels are functions of the host, so that a launch is a call and its work done when it returns.

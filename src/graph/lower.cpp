@@ -6,6 +6,7 @@
 
 #include "base/env.h"
 #include "base/log.h"
+#include "base/switches.h"
 #include "base/trace.h"
 #include "graph/group.h"
 #include "graph/lowerer.h"
@@ -249,7 +250,9 @@ Schedule lower(const GraphView& graph, const Device& device, const LowerOptions&
     if (const std::string text = to_text("simplify", simple) + to_text("common", merged);
         print && !text.empty())
         log_debug_output("passes\n" + text);
-    return Lowerer(merged.graph, merged.scalar_base, device, options).run();
+    LowerOptions asked = options;
+    asked.fuse = asked.fuse && !left_out(Part::fusion);
+    return Lowerer(merged.graph, merged.scalar_base, device, asked).run();
 }
 
 }  // namespace invar::graph

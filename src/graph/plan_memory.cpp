@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The memory plan of a schedule: scratch values take their places in one arena (graph/arena_plan.h) for the steps that
 // they live.
+#include "base/switches.h"
 #include "graph/schedule.h"
 
 namespace invar::graph {
@@ -18,7 +19,10 @@ std::vector<ArenaInterval> intervals_of(const Schedule& s) {
 }  // namespace
 
 void plan_memory(Schedule& s) {
-    const ArenaPlan plan = plan_arena(intervals_of(s));
+    std::vector<ArenaInterval> intervals = intervals_of(s);
+    if (left_out(Part::planning))  // all of them live all the time
+        for (ArenaInterval& i : intervals) i = {0, static_cast<int>(s.steps.size()), i.bytes};
+    const ArenaPlan plan = plan_arena(intervals);
     std::size_t i = 0;
     for (Value& v : s.values)
         if (needs_place(v)) v.arena_offset = plan.offsets[i++];

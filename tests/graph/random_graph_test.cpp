@@ -13,6 +13,7 @@
 #include <gtest/gtest.h>
 
 #include "base/env.h"
+#include "base/switches.h"
 #include "device/device.h"
 
 namespace invar {
@@ -67,6 +68,36 @@ std::vector<Tensor> inputs(unsigned seed) {
     return values;
 }
 
+std::vector<Instruction> program_of(unsigned seed) {
+    std::mt19937 rng(seed);
+    std::vector<Instruction> program(1 + rng() % 14);
+    for (std::size_t i = 0; i < program.size(); ++i) {
+        const auto there = static_cast<unsigned>(kInputs + i);
+        program[i].op = static_cast<unsigned>(rng());
+        program[i].a = static_cast<unsigned>(rng()) % there;
+        program[i].b = static_cast<unsigned>(rng()) % there;
+        program[i].c = static_cast<unsigned>(rng());
+    }
+    return program;
+}
+
+// All values that nothing reads, of one lazy evaluation.
+std::vector<std::vector<float>> ends(unsigned seed, const std::vector<Instruction>& program) {
+    std::vector<Tensor> values = inputs(seed);
+    std::vector<bool> read(values.size() + program.size());
+    for (const Instruction& i : program) {
+        read[i.a] = read[i.b] = true;
+        values.push_back(execute(i, values));
+    }
+    std::vector<Tensor> last;
+    for (std::size_t i = 0; i < values.size(); ++i)
+        if (!read[i]) last.push_back(values[i]);
+    eval(last);
+    std::vector<std::vector<float>> results;
+    for (const Tensor& t : last) results.push_back(t.to_vector<float>());
+    return results;
+}
+
 bool agrees(unsigned seed, const std::vector<Instruction>& program) {
     std::vector<Tensor> lazy = inputs(seed), eager = inputs(seed);
     for (const Instruction& i : program) {
@@ -112,15 +143,7 @@ TEST(RandomGraphs, FusedAgreesWithOperatorByOperator) {
                                                    : elsewhere;
     const std::int64_t first = env_int("INVAR_RANDOM_GRAPHS_FIRST", 0, 0, 1 << 30);
     for (auto seed = static_cast<unsigned>(first); seed < static_cast<unsigned>(first + count); ++seed) {
-        std::mt19937 rng(seed);
-        std::vector<Instruction> program(1 + rng() % 14);
-        for (std::size_t i = 0; i < program.size(); ++i) {
-            const auto there = static_cast<unsigned>(kInputs + i);
-            program[i].op = static_cast<unsigned>(rng());
-            program[i].a = static_cast<unsigned>(rng()) % there;
-            program[i].b = static_cast<unsigned>(rng()) % there;
-            program[i].c = static_cast<unsigned>(rng());
-        }
+        const std::vector<Instruction> program = program_of(seed);
         if (agrees(seed, program)) continue;
         std::string text;
         const std::vector<Instruction> least = shrunk(seed, program);
@@ -129,6 +152,30 @@ TEST(RandomGraphs, FusedAgreesWithOperatorByOperator) {
                     std::to_string(least[i].op % kOps) + " of v" + std::to_string(least[i].a) + ", v" +
                     std::to_string(least[i].b) + ", " + std::to_string(least[i].c);
         FAIL() << "seed " << seed << " differs in its last value:" << text;
+    }
+}
+
+// Each part of the way to the launches left out by itself; and often enough for a capture where there is one.
+TEST(RandomGraphs, NoPartOfTheWayChangesABit) {
+    struct Restored {
+        ~Restored() { set_left_out(""); }
+    } const restored;
+    const unsigned count = find_device()->name() == "cpu" ? 300 : 12;
+    for (unsigned seed = 0; seed < count; ++seed) {
+        const std::vector<Instruction> program = program_of(seed + 1000000);
+        set_left_out("");
+        const std::vector<std::vector<float>> want = ends(seed, program);
+        for (const char* part :
+             {"", "fusion", "planning", "capture", "streams", "planning,capture,streams"}) {
+            set_left_out(part);
+            for (int time = 0; time < 4; ++time) {
+                const std::vector<std::vector<float>> got = ends(seed, program);
+                ASSERT_EQ(got.size(), want.size());
+                for (std::size_t i = 0; i < got.size(); ++i)
+                    ASSERT_EQ(std::memcmp(got[i].data(), want[i].data(), want[i].size() * sizeof(float)), 0)
+                        << "without '" << part << "', time " << time << ", seed " << seed;
+            }
+        }
     }
 }
 

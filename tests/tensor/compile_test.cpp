@@ -10,6 +10,7 @@
 
 #include <gtest/gtest.h>
 
+#include "base/switches.h"
 #include "device/allocator.h"
 #include "device/device.h"
 #include "device/faults.h"
@@ -159,6 +160,76 @@ TEST(Compile, RepeatedEagerCodeReusesItsSchedule) {
     // 0 and 1 are numbers that a schedule knows of: here the product is left out.
     EXPECT_EQ((exp(x) * 1.0 + 2.0).to_vector<float>(), (exp(x) + 2.0).to_vector<float>());
     EXPECT_GT(executor->statistics().schedules_lowered, after.schedules_lowered);
+}
+
+// Code that repeats, on memory that the allocator gives it again, is captured and replayed; other numbers, other inputs and a
+// result that somebody keeps are not taken for it.
+TEST(Compile, RepeatedEagerCodeIsReplayed) {
+    const auto device = find_device();
+    const auto executor = graph::Executor::of(*device);
+    const Tensor w = counting({8, 8});
+    const auto chain = [&](const Tensor& x, double scale) {
+        Tensor y = x;
+        for (int i = 0; i < 6; ++i) y = softmax(y.transpose() + w) * scale;
+        return y.eval();
+    };
+    const Tensor inputs[] = {counting({8, 8}), (counting({8, 8}) * 0.5).eval()};
+    std::vector<std::vector<float>> want;
+    set_left_out("capture");
+    for (const Tensor& x : inputs)
+        for (const double scale : {2.0, 3.0}) want.push_back(chain(x, scale).to_vector<float>());
+    set_left_out("");
+    const std::uint64_t before = executor->statistics().replays;
+    std::vector<Tensor> kept;
+    for (int i = 0; i < 40; ++i) {
+        const int which = i % 4 < 2 ? 0 : i / 4 % 2, scaled = i % 8 == 7 ? 1 : 0;
+        const Tensor y = chain(inputs[which], scaled ? 3.0 : 2.0);
+        if (i % 10 == 9) kept.push_back(y);
+        EXPECT_EQ(y.to_vector<float>(), want[static_cast<std::size_t>(which * 2 + scaled)]) << i;
+    }
+    if (device->supports(Feature::capture) && !graph::host_runs_launches(*device)) {
+        EXPECT_GT(executor->statistics().replays, before + 10);
+    } else {
+        EXPECT_EQ(executor->statistics().replays, before);
+    }
+}
+
+TEST(Compile, ReplaysAreOfTheSameMemoryAlone) {
+    const std::shared_ptr<Device> null = find_device("null");
+    const auto executor = graph::Executor::of(*null);
+    const auto chain = [&](const Tensor& x) {
+        Tensor y = x;
+        for (int i = 0; i < 6; ++i) y = softmax(y.transpose());
+        return y.eval();
+    };
+    const Tensor a = Tensor::empty(DType::f32, {8, 8}, null), b = Tensor::empty(DType::f32, {8, 8}, null);
+    const auto replays = [&] { return executor->statistics().replays; };
+    const std::uint64_t before = replays();
+    (void)chain(a);
+    EXPECT_EQ(replays(), before) << "the first time is launched";
+    (void)chain(a);
+    EXPECT_EQ(replays(), before + 1);
+    (void)chain(b);
+    EXPECT_EQ(replays(), before + 1) << "another input";
+    (void)chain(a);
+    EXPECT_EQ(replays(), before + 2) << "and back";
+    const Tensor kept = chain(a);
+    EXPECT_EQ(replays(), before + 3);
+    (void)chain(a);
+    EXPECT_EQ(replays(), before + 3) << "another output, while the first is kept";
+    set_left_out("capture");
+    (void)chain(b);
+    (void)chain(b);
+    set_left_out("");
+    EXPECT_EQ(replays(), before + 3);
+    // Where every run is another one, captures end.
+    std::vector<Tensor> all;
+    for (int i = 0; i < 60; ++i) {
+        all.push_back(Tensor::empty(DType::f32, {8, 8}, null));
+        (void)chain(all.back());
+        (void)chain(all.back());
+    }
+    EXPECT_LT(replays(), before + 20);
 }
 
 // A run that fails leaves nothing prepared for its numbers: the next one with the old numbers is right.
