@@ -6,8 +6,8 @@ constexpr u32 kThreads = 128;
 #if APPEND
 KERNEL(kThreads) kv_append(const NEW* k, const NEW* v, KV* keys, KV* values, const i32* table, const i32* sequence,
                            const i32* slot, AppendParams p, FaultBox* faults) {
-    wait_for_earlier();
     let_next_start();
+    wait_for_earlier();
     const CacheParams& c = p.cache;
     for (i64 i = blockIdx.x; i < p.tokens; i += gridDim.x) {
         const i64 s = slot[i], row = sequence[i];
@@ -39,8 +39,8 @@ KERNEL(kThreads) attention(const Q* q, const KV* keys, const KV* values, const i
                            AttentionParams p, FaultBox* faults) {
     __shared__ f32 query[kMaxHeadDim], weight[kSplit], folds[kThreads / kWarp + 1];
     __shared__ i64 block_of[kSplit / kBlockTokens];
-    wait_for_earlier();
     let_next_start();
+    wait_for_earlier();
     const CacheParams& c = p.cache;
     if (blockIdx.x >= p.tokens * p.heads) return;
     const i64 i = blockIdx.x / p.heads, head = blockIdx.x % p.heads, kv_head = head / (p.heads / c.kv_heads);

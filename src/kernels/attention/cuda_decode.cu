@@ -96,8 +96,8 @@ extern "C" __global__ void CLUSTER __launch_bounds__(kThreads) decode(ARGUMENTS)
     const CacheParams& c = p.cache;
     const u32 lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp;
     const i64 i = blockIdx.z, kv_head = blockIdx.y;
-    wait_for_earlier();
     let_next_start();
+    wait_for_earlier();
     // Up to the splits, what is decided is the same for all blocks of a cluster.
     const i64 last = slot[i], row = sequence[i];
     if (last < 0) {
@@ -340,8 +340,8 @@ extern "C" __global__ void CLUSTER __launch_bounds__(kThreads) decode(ARGUMENTS)
 KERNEL(HEAD_DIM) combine(ARGUMENTS) {
     __shared__ f32 scales[64];
     const i64 head = blockIdx.x, i = blockIdx.y;
-    wait_for_earlier();
     let_next_start();
+    wait_for_earlier();
     const i64 last = slot[i], row = sequence[i];
     if (last < 0 || row < 0 || row >= p.cache.table_rows || last >= p.longest) return;
     const i64 length = split_length(last + 1);

@@ -60,8 +60,8 @@ KERNEL_AT_LEAST(kThreads, 2) prefill(const KV* q, const KV* keys, const KV* valu
     // The longest tiles first.
     const i64 first_token = (i64)(gridDim.y - 1 - blockIdx.y) * kTokens;
     const int count = p.tokens - first_token < kTokens ? (int)(p.tokens - first_token) : kTokens;
-    wait_for_earlier();
     let_next_start();
+    wait_for_earlier();
 
     for (int t = threadIdx.x; t < count; t += kThreads) {
         const i64 i = first_token + t, at = slot[i], row = sequence[i];

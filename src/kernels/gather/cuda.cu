@@ -4,8 +4,8 @@
 constexpr u32 kThreads = 256;
 
 KERNEL(kThreads) gather(const TABLE* table, const INDEX* index, Y* y, GatherParams p, FaultBox* faults) {
-    wait_for_earlier();
     let_next_start();
+    wait_for_earlier();
     for (i64 i = blockIdx.x; i < p.count; i += gridDim.x) {
         const i64 given = (i64)index[i], row = given < 0 ? given + p.rows : given;
         if (row < 0 || row >= p.rows) {

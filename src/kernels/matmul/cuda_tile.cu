@@ -15,8 +15,8 @@ KERNEL(kThreads) tile(const X* x, const W* w, Y* y,
     TileParams p) {
     // One column more, so that the columns that are written side by side lie in different banks.
     __shared__ f32 xs[kDepth][kTile + 1], ws[kDepth][kTile + 1];
-    wait_for_earlier();
     let_next_start();
+    wait_for_earlier();
     const int across = threadIdx.x % 16, down = threadIdx.x / 16;
     for (i64 b = blockIdx.z; b < p.batch; b += gridDim.z)
         for (i64 i0 = (i64)blockIdx.y * kTile; i0 < p.m; i0 += (i64)gridDim.y * kTile) {

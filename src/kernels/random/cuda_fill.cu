@@ -49,8 +49,8 @@ PRIVATE void box_muller(u32 a, u32 b, f32& first, f32& second) {
 #endif
 
 KERNEL(kThreads) fill(Y* y, FillParams p, FaultBox*) {
-    wait_for_earlier();
     let_next_start();
+    wait_for_earlier();
     const i64 counters = (p.count + 3) / 4;
     for (i64 i = (i64)blockIdx.x * kThreads + threadIdx.x; i < counters; i += (i64)gridDim.x * kThreads) {
         const Words words = philox((u64)i, p.stream, p.seed);

@@ -49,8 +49,8 @@ PRIVATE bool only_largest(const SamplingRow& o) { return o.temperature == 0 && o
 KERNEL(kChunkThreads) largest(const LOGITS* logits, const SamplingRow* options, i32*, i32*, i32*, u8* workspace,
                               SampleParams p, FaultBox*) {
     __shared__ u64 shared[kChunkThreads / kWarp];
-    wait_for_earlier();
     let_next_start();
+    wait_for_earlier();
     const i64 row = blockIdx.y, first = (i64)blockIdx.x * kChunk;
     if (row >= p.rows) return;
     u64* results = (u64*)(workspace + row * p.row_bytes);
@@ -255,8 +255,8 @@ PRIVATE const char* refusal(const SamplingRow& o) {
 KERNEL(kThreads) sample(const LOGITS* logits, const SamplingRow* options, i32* history, i32* length, i32* out,
                         u8* workspace, SampleParams p, FaultBox* faults) {
     __shared__ Scratch s;
-    wait_for_earlier();
     let_next_start();
+    wait_for_earlier();
     const i64 row = blockIdx.x;
     if (row >= p.rows) return;
     const SamplingRow o = options[row];

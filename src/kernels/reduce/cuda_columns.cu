@@ -19,8 +19,8 @@ KERNEL(kThreads) reduce(const X* x, Y* y,
     Partial* workspace = 0;
 #endif
     __shared__ Partial shared[kWarps][kTile];
-    wait_for_earlier();
     let_next_start();
+    wait_for_earlier();
     const u32 lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp;
     const i64 tiles = (s.inner + kTile - 1) / kTile, units = s.outer * tiles * s.chunks;
     const bool whole = s.inner % kWide == 0 && ((u64)x & (sizeof(Wide) - 1)) == 0;
@@ -81,8 +81,8 @@ KERNEL(kThreads) reduce(const X* x, Y* y,
 constexpr u32 kResults = 8, kFolding = kThreads / kResults;
 KERNEL(kThreads) combine_chunks(const X*, Y* y, const Partial* workspace, ReduceParams s) {
     __shared__ Partial shared[kThreads];
-    wait_for_earlier();
     let_next_start();
+    wait_for_earlier();
     const i64 results = s.outer * s.inner;
     const u32 own = threadIdx.x / kResults;
     for (i64 r = blockIdx.x * (i64)kResults + threadIdx.x % kResults; r - threadIdx.x % kResults < results; r += gridDim.x * (i64)kResults) {

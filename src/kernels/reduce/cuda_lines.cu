@@ -42,8 +42,8 @@ KERNEL(kThreads) reduce(const X* x, Y* y,
     Partial* workspace = 0;
 #endif
     __shared__ Partial shared[kThreads];
-    wait_for_earlier();
     let_next_start();
+    wait_for_earlier();
     const i64 units = s.outer * s.chunks;
     for (i64 unit = blockIdx.x; unit < units; unit += gridDim.x) {
         const i64 chunk = unit % s.chunks, o = unit / s.chunks;
@@ -82,8 +82,8 @@ KERNEL(kThreads) reduce(const X* x, Y* y,
 // Chunks pairwise in order, 1 with 2, 3 with 4, then those: a warp a result where they are few, else a block.
 KERNEL(kCombining) combine_chunks(const X*, Y* y, Partial* workspace, ReduceParams s) {
     __shared__ Partial shared[kCombining];
-    wait_for_earlier();
     let_next_start();
+    wait_for_earlier();
     const i64 results = s.outer * s.inner;
     if (s.chunks > kFewChunks) {
         for (i64 r = blockIdx.x; r < results; r += gridDim.x) {

@@ -93,8 +93,8 @@ KERNEL(THREADS) row(const X* x, Y* y,
 #endif
     RowParams p) {
     __shared__ f32 shared[THREADS / kWarp + 1];
-    wait_for_earlier();
     let_next_start();
+    wait_for_earlier();
     const u32 lane = threadIdx.x % LANES;
     for (i64 r = blockIdx.x * (i64)kRows + threadIdx.x / LANES; r < p.rows; r += gridDim.x * (i64)kRows) {
         const X* from = x + r * p.x_row;

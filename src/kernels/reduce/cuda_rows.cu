@@ -3,8 +3,8 @@
 // what eight threads of a block would, each for itself, then as they do.
 KERNEL(kThreads) reduce(const X* x, Y* y, ReduceParams s) {
     constexpr int kOwn = kThreads / kWarp;
-    wait_for_earlier();
     let_next_start();
+    wait_for_earlier();
     const u32 lane = threadIdx.x % kWarp;
     for (i64 o = blockIdx.x * (i64)kOwn + threadIdx.x / kWarp; o < s.outer; o += gridDim.x * (i64)kOwn) {
         const X* from = x + o * s.n;

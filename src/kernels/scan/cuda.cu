@@ -81,8 +81,8 @@ PRIVATE void load_group(const X* from, i64 inner, i64 count, A (&v)[kGroup]) {
 #if CHUNKED
 // workspace: (chunks, columns)
 KERNEL(kThreads) chunk_totals(const X* x, Y*, A* workspace, ScanParams s) {
-    wait_for_earlier();
     let_next_start();
+    wait_for_earlier();
     const i64 columns = s.outer * s.inner, units = columns * (s.chunks - 1);
     for (i64 unit = (i64)blockIdx.x * kThreads + threadIdx.x; unit < units; unit += (i64)gridDim.x * kThreads) {
         const i64 column = unit % columns, first = unit / columns * s.chunk;
@@ -106,8 +106,8 @@ KERNEL(kThreads) scan(const X* x, Y* y,
     const A* workspace,
 #endif
     ScanParams s) {
-    wait_for_earlier();
     let_next_start();
+    wait_for_earlier();
     const i64 columns = s.outer * s.inner, units = columns * s.chunks;
     for (i64 unit = (i64)blockIdx.x * kThreads + threadIdx.x; unit < units; unit += (i64)gridDim.x * kThreads) {
         const i64 column = unit % columns, chunk = unit / columns, first = chunk * s.chunk;
@@ -189,8 +189,8 @@ PRIVATE void load_tile(const X* from, i64 count, Room& room) {
 // workspace: (rows, chunks)
 KERNEL(kThreads) chunk_totals(const X* x, Y*, A* workspace, ScanParams s) {
     __shared__ Room room;
-    wait_for_earlier();
     let_next_start();
+    wait_for_earlier();
     const i64 units = s.outer * (s.chunks - 1);
     for (i64 unit = blockIdx.x; unit < units; unit += gridDim.x) {
         const i64 row = unit / (s.chunks - 1), chunk = unit % (s.chunks - 1);
@@ -229,8 +229,8 @@ KERNEL(kThreads) scan(const X* x, Y* y,
 #endif
     ScanParams s) {
     __shared__ Room room;
-    wait_for_earlier();
     let_next_start();
+    wait_for_earlier();
     if constexpr (SEGMENT < kTile) {  // several rows of a block
         constexpr u32 kRows = kTile / SEGMENT;
         const u32 n = (u32)s.n;

@@ -47,32 +47,42 @@ extern "C" __global__ void __launch_bounds__(256) sigmoid_flat(u16* b0, u16* b1,
   for (; i < n; i += lanes) sigmoid_run1(i, b0, b1, p);
 }
 extern "C" __global__ void __launch_bounds__(256) sigmoid_view(u16* b0, u16* b1, const sigmoid_words p) {
-  wait_for_earlier();
   const u64 n = (u64)p.w[0], lanes = (u64)gridDim.x * blockDim.x;
   u64 i = (u64)blockIdx.x * blockDim.x + threadIdx.x;
+  bool begun = false;
   const int rank = (int)p.w[1];
-  for (; i < n; i += lanes) {
+  for (; ; i += lanes) {
     u32 rest = (u32)i;
     if (rank > 5) { const u32 size = (u32)p.w[7], next = rest / size; const i64 at = (i64)(rest - next * size); rest = next; }
     if (rank > 4) { const u32 size = (u32)p.w[6], next = rest / size; const i64 at = (i64)(rest - next * size); rest = next; }
     if (rank > 3) { const u32 size = (u32)p.w[5], next = rest / size; const i64 at = (i64)(rest - next * size); rest = next; }
     if (rank > 2) { const u32 size = (u32)p.w[4], next = rest / size; const i64 at = (i64)(rest - next * size); rest = next; }
     if (rank > 1) { const u32 size = (u32)p.w[3], next = rest / size; const i64 at = (i64)(rest - next * size); rest = next; }
+    if (!begun) {
+      wait_for_earlier();
+      begun = true;
+    }
+    if (i >= n) break;
     sigmoid_lane(i, b0, b1, p);
   }
 }
 extern "C" __global__ void __launch_bounds__(256) sigmoid_view_wide(u16* b0, u16* b1, const sigmoid_words p) {
-  wait_for_earlier();
   const u64 n = (u64)p.w[0], lanes = (u64)gridDim.x * blockDim.x;
   u64 i = (u64)blockIdx.x * blockDim.x + threadIdx.x;
+  bool begun = false;
   const int rank = (int)p.w[1];
-  for (; i < n; i += lanes) {
+  for (; ; i += lanes) {
     u64 rest = (u64)i;
     if (rank > 5) { const u64 size = (u64)p.w[7], next = rest / size; const i64 at = (i64)(rest - next * size); rest = next; }
     if (rank > 4) { const u64 size = (u64)p.w[6], next = rest / size; const i64 at = (i64)(rest - next * size); rest = next; }
     if (rank > 3) { const u64 size = (u64)p.w[5], next = rest / size; const i64 at = (i64)(rest - next * size); rest = next; }
     if (rank > 2) { const u64 size = (u64)p.w[4], next = rest / size; const i64 at = (i64)(rest - next * size); rest = next; }
     if (rank > 1) { const u64 size = (u64)p.w[3], next = rest / size; const i64 at = (i64)(rest - next * size); rest = next; }
+    if (!begun) {
+      wait_for_earlier();
+      begun = true;
+    }
+    if (i >= n) break;
     sigmoid_lane(i, b0, b1, p);
   }
 }
