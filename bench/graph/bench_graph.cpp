@@ -206,7 +206,8 @@ private:
             out_["rows"][name] = {{"us", each * 1e6}};
             std::fprintf(stderr, "%-48s %9.3f us\n", name.c_str(), each * 1e6);
         };
-        const auto eager = [&](const std::string& name, const std::function<Tensor(const Tensor&)>& step) {
+        const auto eager = [&](const std::string& name, const std::function<Tensor(const Tensor&)>& step,
+                               int operators = 1) {
             Tensor y;
             record(name, seconds(
                              [&] {
@@ -215,11 +216,12 @@ private:
                                  y.eval();
                              },
                              [&] { y.to_bytes(); }) /
-                             kOperators);
+                             (kOperators * operators));
         };
         eager("host, an operator of 64, fused", [&](const Tensor& y) { return y + w; });
         eager("host, an operator of 64, each a launch", [&](const Tensor& y) { return y.transpose() + w; });
-        eager("host, a sum of 64, each a launch", [&](const Tensor& y) { return cumulative(y, w); });
+        eager(
+            "host, an operator of 128, softmax and add", [&](const Tensor& y) { return softmax(y) + w; }, 2);
         const CompiledFunction thousand = compile(
             [&](Inputs in) {
                 Tensor y = in[0];
@@ -234,6 +236,24 @@ private:
                                                               },
                                                               [&] { thousand.synchronize(); }) /
                                                               thousand.steps());
+        // Eight chains of products that fill a small part of the device each.
+        const std::vector<InputSpec> chains(9, InputSpec{DType::f16, {256, 256}});
+        std::vector<Tensor> many, ends;
+        for (std::size_t i = 0; i < chains.size(); ++i) many.push_back(sample({256, 256}));
+        const CompiledFunction branched = compile(
+            [&](Inputs i) {
+                std::vector<Tensor> all;
+                for (std::size_t branch = 0; branch < 8; ++branch) {
+                    Tensor y = i[branch];
+                    for (int j = 0; j < 8; ++j) y = relu(linear(y, i[8]));
+                    all.push_back(y);
+                }
+                return all;
+            },
+            chains, device_);
+        for (std::size_t i = 0; i < 8; ++i) ends.push_back(Tensor::empty(DType::f16, {256, 256}, device_));
+        record("8 chains of 8 products of 256 f16, a product",
+               seconds([&] { branched.run(many, ends); }, [&] { branched.synchronize(); }) / 64);
         const CompiledFunction merged = compile(
             [&](Inputs i) {
                 Tensor y = i[0];
@@ -243,7 +263,6 @@ private:
             std::vector<InputSpec>{{DType::f32, {64, 64}}, {DType::f32, {64, 64}}}, device_);
         out_["steps of a chain of 40 small operators"] = merged.steps();
     }
-    static Tensor cumulative(const Tensor& y, const Tensor& w) { return softmax(y) + w; }
 
     std::shared_ptr<Device> device_;
     const bool small_;

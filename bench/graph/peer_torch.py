@@ -81,6 +81,13 @@ def main():
             y = y.t() + w
 
     rows["host, an operator of 64, each a launch"] = {"us": seconds(eager) / 64 * 1e6}
+
+    def softmax_and_add():
+        y = x
+        for _ in range(64):
+            y = torch.softmax(y, -1) + w
+
+    rows["host, an operator of 128, softmax and add"] = {"us": seconds(softmax_and_add) / 128 * 1e6}
     graph = torch.cuda.CUDAGraph()
     torch.cuda.synchronize()
     with torch.cuda.graph(graph):
@@ -88,6 +95,14 @@ def main():
         for _ in range(1000):
             y = y.t() + w
     rows["a step of 1000 dependent ones, replayed"] = {"us": seconds(graph.replay) / 1000 * 1e6}
+    many = [torch.rand(256, 256, device="cuda", dtype=torch.float16) for _ in range(9)]
+    graph = torch.cuda.CUDAGraph()
+    torch.cuda.synchronize()
+    with torch.cuda.graph(graph):
+        for y in many[:8]:
+            for _ in range(8):
+                y = torch.relu(f.linear(y, many[8]))
+    rows["8 chains of 8 products of 256 f16, a product"] = {"us": seconds(graph.replay) / 64 * 1e6}
     print(json.dumps({"torch": torch.__version__, "device": torch.cuda.get_device_name(), "rows": rows}, indent=1))
 
 

@@ -7,6 +7,9 @@
 #include <atomic>
 #include <mutex>
 #include <optional>
+#include <string>
+
+#include <invar/error.h>
 
 #include "device/allocator.h"
 #include "device/services.h"
@@ -40,8 +43,19 @@ namespace {
 }  // namespace
 
 void Stream::begin_capture() { no_capture(); }
+void Stream::capture_lane(int, std::span<const int>) { no_capture(); }
 std::unique_ptr<CapturedGraph> Stream::end_capture() { no_capture(); }
 void Stream::replay(CapturedGraph&) { no_capture(); }
+
+void check_lanes(const std::string& device, int lane, std::span<const int> behind) {
+    const auto check = [&](int number) {
+        if (number < 0 || number >= kMaxLanes)
+            throw InvalidArgument(device + ": lane " + std::to_string(number) + " of a capture; there are " +
+                                  std::to_string(kMaxLanes));
+    };
+    check(lane);
+    for (const int other : behind) check(other);
+}
 
 struct Device::Lazy {
     std::once_flag once;

@@ -156,6 +156,10 @@ public:
     // memory is read or written at each replay); record, wait, synchronize and replay then throw InvalidArgument, as
     // does an end without a begin. Throws Unsupported where supports(Feature::capture) is false.
     virtual void begin_capture();
+    // While capturing: what follows belongs to that lane, 0 (the first) to kMaxLanes - 1, behind what its lane holds so far and
+    // what the lanes named hold so far. Work of different lanes may run side by side, or one behind the other; the graph has
+    // run when all lanes have. InvalidArgument without a capture, or for a number that is none of a lane.
+    virtual void capture_lane(int lane, std::span<const int> behind);
     virtual std::unique_ptr<CapturedGraph> end_capture();
     virtual void replay(CapturedGraph& graph);
     virtual bool poisoned() const noexcept = 0;
@@ -168,6 +172,9 @@ private:
 };
 
 inline constexpr std::size_t kMaxParamsBytes = 3072;
+inline constexpr int kMaxLanes = 8;
+// Throws InvalidArgument, with the name of the device, for numbers that are none of lanes.
+INVAR_API void check_lanes(const std::string& device, int lane, std::span<const int> behind);
 
 class INVAR_API Device {
 public:

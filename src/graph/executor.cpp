@@ -245,6 +245,18 @@ bool Executable::worth_capturing() const {
     return captured_ < kFreeCaptures + replayed_ / kReplaysOfACapture;
 }
 
+// Lanes are found by values; where the caller gives one memory to two of them, and one is written, steps keep their order.
+bool Executable::side_by_side(const Run& run) const {
+    if (schedule_.lanes == 1) return false;
+    for (std::size_t i = static_cast<std::size_t>(schedule_.inputs); i < run.bindings.size(); ++i)
+        for (std::size_t j = 0; j < i; ++j) {
+            const Binding &a = run.bindings[i], &b = run.bindings[j];
+            if (a.buffer == b.buffer && a.offset < b.offset + b.size && b.offset < a.offset + a.size)
+                return false;
+        }
+    return true;
+}
+
 void Executable::launch_captured(Run& run, std::span<const BufferRef> inputs,
                                  std::span<const BufferRef> outputs, const BufferRef& arena) {
     executor_.with_stream([&](Stream& stream) {
@@ -254,7 +266,8 @@ void Executable::launch_captured(Run& run, std::span<const BufferRef> inputs,
             const std::uint64_t launched = executor_.statistics_.steps_launched;
             stream.begin_capture();
             try {
-                launch_steps(stream, inputs, outputs, run.scalars, run.symbols, arena);
+                launch_steps(stream, inputs, outputs, run.scalars, run.symbols, arena, nullptr,
+                             side_by_side(run));
             } catch (...) {
                 executor_.statistics_.steps_launched = launched;
                 abandon_capture(stream);
@@ -305,8 +318,8 @@ void Executable::bindings_of(std::span<const BufferRef> inputs, std::span<const 
 
 void Executable::launch_steps(Stream& stream, std::span<const BufferRef> inputs,
                               std::span<const BufferRef> outputs, std::span<const double> scalars,
-                              std::span<const std::int64_t> symbols, const BufferRef& arena,
-                              StepTrace* trace) {
+                              std::span<const std::int64_t> symbols, const BufferRef& arena, StepTrace* trace,
+                              bool in_lanes) {
     // Until every step has been launched, none counts as prepared for the numbers of this run: one may throw.
     const bool fresh = std::exchange(fresh_, true);
     const bool new_symbols =
@@ -321,6 +334,7 @@ void Executable::launch_steps(Stream& stream, std::span<const BufferRef> inputs,
         if (fresh || (new_symbols && p.symbolic) || (new_scalars && has_scalars))
             prepare(i, scalars, symbols);
         bind(i, inputs, outputs, arena, symbols);
+        if (in_lanes) stream.capture_lane(step.lane, step.behind);
         const std::span<const BufferRef> buffers(p.buffers.data(),
                                                  step.arguments.size() + (p.workspace ? 1 : 0));
         const std::span<const std::byte> params(p.params.data(), p.params_bytes);

@@ -68,11 +68,12 @@ private:
         std::uint64_t stream = 0;              // the executor's stream that it was captured on
     };
     bool worth_capturing() const;
+    bool side_by_side(const Run& run) const;
     void launch_captured(Run& run, std::span<const BufferRef> inputs, std::span<const BufferRef> outputs,
                          const BufferRef& arena);
     void launch_steps(Stream& stream, std::span<const BufferRef> inputs, std::span<const BufferRef> outputs,
                       std::span<const double> scalars, std::span<const std::int64_t> symbols,
-                      const BufferRef& arena, StepTrace* trace = nullptr);
+                      const BufferRef& arena, StepTrace* trace = nullptr, bool in_lanes = false);
     void run_traced(std::span<const BufferRef> inputs, std::span<const BufferRef> outputs,
                     std::span<const double> scalars, std::span<const std::int64_t> symbols,
                     const BufferRef& arena);
@@ -99,12 +100,6 @@ private:
     std::list<Run> runs_;            // the latest first
     std::uint64_t captured_ = 0, replayed_ = 0;
 };
-
-// Whether the device's kernels are functions of the host, so that a launch is a call and its work done when it returns.
-// (The null device takes such kernels too, but calls none.)
-inline bool host_runs_launches(const Device& device) {
-    return device.supports(Feature::native) && device.supports(Feature::arithmetic);
-}
 
 // Memory of the device. Where there is no room, waits for the device's work in flight, which lets go what it used (and
 // throws the error of that work), and asks once more. Throws OutOfMemory. Not for the work of with_stream.

@@ -9,6 +9,7 @@
 #include "base/switches.h"
 #include "base/trace.h"
 #include "graph/group.h"
+#include "graph/lanes.h"
 #include "graph/lowerer.h"
 #include "graph/passes.h"
 
@@ -40,6 +41,9 @@ Schedule Lowerer::run() {
         const TraceSpan span("plan", "plan memory");
         plan_memory(schedule_);
     }
+    if (options_.fuse && device_.supports(Feature::capture) && !host_runs_launches(device_) &&
+        !left_out(Part::streams))
+        assign_lanes(schedule_);
     return std::move(schedule_);
 }
 

@@ -20,7 +20,7 @@ std::vector<ArenaInterval> intervals_of(const Schedule& s) {
 
 void plan_memory(Schedule& s) {
     std::vector<ArenaInterval> intervals = intervals_of(s);
-    if (left_out(Part::planning))  // all of them live all the time
+    if (s.lanes > 1 || left_out(Part::planning))  // all of them live all the time
         for (ArenaInterval& i : intervals) i = {0, static_cast<int>(s.steps.size()), i.bytes};
     const ArenaPlan plan = plan_arena(intervals);
     std::size_t i = 0;

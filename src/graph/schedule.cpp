@@ -145,6 +145,8 @@ std::string to_text(const Schedule& s) {
         out << ']';
         if (step.workspace >= 0)
             out << " workspace " << s.values[static_cast<std::size_t>(step.workspace)].max_bytes;
+        if (s.lanes > 1) out << " lane " << step.lane;
+        for (std::size_t b = 0; b < step.behind.size(); ++b) out << (b ? ", " : " behind ") << step.behind[b];
         out << '\n';
     }
     out << "memory arena " << s.arena_bytes << " live " << s.live_bytes << " naive " << s.naive_bytes

@@ -27,6 +27,12 @@
 
 namespace invar::graph {
 
+// Whether the device's kernels are functions of the host, so that a launch is a call and its work done when it returns.
+// (The null device takes such kernels too, but calls none.)
+inline bool host_runs_launches(const Device& device) {
+    return device.supports(Feature::native) && device.supports(Feature::arithmetic);
+}
+
 // A piece of memory that steps read and write.
 struct Value {
     enum class Kind { input, output, scratch };
@@ -115,12 +121,15 @@ struct Step {
     std::vector<int> writes;  // values that this step writes
     int workspace = -1;       // scratch value appended to the buffers, or -1
     int scalars = -1;         // random: first of its scalars
+    int lane = 0;             // of a captured run (graph/lanes.h), and the lanes that must have come so far
+    std::vector<int> behind;
 };
 
 struct Schedule {
     std::vector<Step> steps;
     std::vector<Value> values;
     int inputs = 0, outputs = 0, scalars = 0;
+    int lanes = 1;
     std::vector<std::pair<int, int>> donations;  // output, input whose memory it takes
     // Memory (MEM-3): what the plan takes, the most that lives at once, and the sum without reuse.
     std::size_t arena_bytes = 0, live_bytes = 0, naive_bytes = 0;

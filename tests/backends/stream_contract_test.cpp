@@ -299,6 +299,55 @@ TEST_P(StreamContract, CaptureAndReplay) {
     EXPECT_THROW(stream->replay(*graph), LaunchFailed);
 }
 
+// Two lanes from the start, a third behind both, and lane 0 behind that; the graph ends behind them all.
+TEST_P(StreamContract, LanesOfACapture) {
+    if (!device->supports(Feature::capture)) {
+        EXPECT_THROW(stream->capture_lane(1, {}), Unsupported);
+        return;
+    }
+    EXPECT_THROW(stream->capture_lane(1, {}), InvalidArgument);
+    constexpr std::size_t kBytes = 1 << 20;
+    const auto make = [&] { return device->allocator().allocate(kBytes, true); };
+    const Allocation source = make(), a = make(), b = make(), both = make(), result = make(), last = make();
+    const auto half = [&](const Allocation& of, int which) {
+        return BufferRef{&of.buffer(), of.offset() + (which ? kBytes / 2 : 0), kBytes / 2};
+    };
+    const std::vector<int> zero = {0}, zero_one = {0, 1}, two = {2}, none;
+    stream->begin_capture();
+    for (const int wrong : {-1, kMaxLanes}) {
+        EXPECT_THROW(stream->capture_lane(wrong, none), InvalidArgument);
+        EXPECT_THROW(stream->capture_lane(1, {{wrong}}), InvalidArgument);
+    }
+    stream->copy(a.ref(), source.ref());  // lane 0
+    stream->capture_lane(1, none);
+    stream->copy(b.ref(), source.ref());
+    stream->capture_lane(2, zero_one);
+    stream->copy(half(both, 0), half(a, 0));
+    stream->copy(half(both, 1), half(b, 1));
+    stream->capture_lane(0, two);
+    stream->copy(result.ref(), both.ref());
+    stream->capture_lane(3, zero);
+    stream->copy(last.ref(), result.ref());
+    const auto graph = stream->end_capture();
+    for (int round = 1; round < 4; ++round) {
+        stream->fill(source.ref(), static_cast<std::uint8_t>(round));
+        stream->replay(*graph);
+        stream->fill(source.ref(), 0);
+        stream->synchronize();
+        const std::vector<std::uint8_t> want(kBytes, static_cast<std::uint8_t>(round));
+        EXPECT_EQ(read(*stream, result.ref()), want);
+        EXPECT_EQ(read(*stream, last.ref()), want) << "the graph ends behind every lane";
+    }
+    // The stream goes on as before, and captures anew.
+    stream->begin_capture();
+    stream->capture_lane(7, none);
+    stream->copy(a.ref(), last.ref());
+    const auto second = stream->end_capture();
+    stream->replay(*second);
+    stream->synchronize();
+    EXPECT_EQ(read(*stream, a.ref()), std::vector<std::uint8_t>(kBytes, 3));
+}
+
 TEST_P(StreamContract, GraphsOfAnotherDeviceAreRefused) {
     class Foreign final : public CapturedGraph {
     } foreign;

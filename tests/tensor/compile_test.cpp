@@ -194,6 +194,53 @@ TEST(Compile, RepeatedEagerCodeIsReplayed) {
     }
 }
 
+// Branches that a captured graph runs side by side (graph/lanes.h) give the bits that they give one behind the other, also where
+// the caller has the result written over an input.
+TEST(Compile, BranchesSideBySide) {
+    const auto device = find_device();
+    const std::vector<InputSpec> specs(5, InputSpec{DType::f32, {24, 24}});
+    const auto f = [&](std::span<const Tensor> in) {
+        std::vector<Tensor> ends;
+        for (int branch = 0; branch < 5; ++branch) {
+            Tensor y = in[static_cast<std::size_t>(branch)];
+            for (int i = 0; i < 6; ++i) y = softmax(matmul(y, in[0]).transpose() * 3.0) + y;
+            ends.push_back(y);
+        }
+        return std::vector<Tensor>{cat(ends, 0), ends[1] * ends[2]};
+    };
+    set_left_out("streams,capture");
+    const CompiledFunction plain = compile(f, specs, device);
+    set_left_out("");
+    const CompiledFunction branched = compile(f, specs, device);
+    if (device->supports(Feature::capture) && !graph::host_runs_launches(*device)) {
+        EXPECT_NE(branched.to_text().find(" lane 3"), std::string::npos) << branched.to_text();
+    }
+    EXPECT_EQ(plain.to_text().find(" lane "), std::string::npos);
+    std::vector<Tensor> inputs;
+    for (int i = 0; i < 5; ++i) inputs.push_back((counting({24, 24}) * (0.01 * (i + 1)) - 0.02 * i).eval());
+    const auto outputs = [&] {
+        return std::vector<Tensor>{Tensor::empty(DType::f32, {120, 24}, device),
+                                   Tensor::empty(DType::f32, {24, 24}, device)};
+    };
+    const std::vector<Tensor> want = outputs(), got = outputs();
+    plain.run(inputs, want);
+    plain.synchronize();
+    for (int time = 0; time < 20; ++time) {
+        branched.run(inputs, got);
+        branched.synchronize();
+        for (std::size_t i = 0; i < want.size(); ++i)
+            ASSERT_EQ(got[i].to_bytes(), want[i].to_bytes()) << time;
+    }
+    const std::vector<std::byte> original = inputs[1].to_bytes();
+    const std::vector<Tensor> over = {got[0], inputs[1]};
+    for (int time = 0; time < 4; ++time) {
+        branched.run(inputs, over);
+        branched.synchronize();
+        EXPECT_EQ(inputs[1].to_bytes(), want[1].to_bytes()) << time;
+        inputs[1].write(original);
+    }
+}
+
 TEST(Compile, ReplaysAreOfTheSameMemoryAlone) {
     const std::shared_ptr<Device> null = find_device("null");
     const auto executor = graph::Executor::of(*null);

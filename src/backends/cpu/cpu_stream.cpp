@@ -190,6 +190,12 @@ public:
         graph_ = std::make_unique<CpuGraph>();
     }
 
+    void capture_lane(int lane, std::span<const int> behind) override {
+        check_poison();
+        check_lanes("cpu", lane, behind);
+        if (!graph_) throw InvalidArgument("cpu: a lane without begin_capture");
+    }
+
     std::unique_ptr<CapturedGraph> end_capture() override {
         if (!graph_) throw InvalidArgument("cpu: end_capture without begin_capture");
         return std::move(graph_);

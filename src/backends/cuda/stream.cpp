@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <utility>
 
 #include "backends/cuda/context.h"
 #include "backends/cuda/fault_box.h"
@@ -82,6 +83,7 @@ public:
     explicit CudaStream(std::shared_ptr<Context> context) : context_(std::move(context)) {
         context_->enter();
         context_->check(driver().stream_create(&handle_, kStreamNonBlocking), "a new stream");
+        at_ = handle_;
         staging_ = std::make_unique<Staging>(*context_, handle_);
         faults_ = std::make_shared<FaultBox>(context_);
     }
@@ -90,9 +92,12 @@ public:
         if (!context_->try_enter()) return;
         if (graph_) {  // a capture that was never ended
             CUgraph unused = nullptr;
+            join_lanes();
             driver().capture_end(handle_, &unused);
             if (unused) driver().graph_destroy(unused);
         }
+        for (CUstream lane : lanes_)
+            if (lane) driver().stream_destroy(lane);
         driver().stream_synchronize(handle_);  // buffers that it uses may go right after it
         staging_.reset();
         driver().stream_destroy(handle_);
@@ -134,7 +139,7 @@ public:
             std::array<PlacedBuffer, kMaxBuffers> placed;
             for (std::size_t b = 0; b < count; ++b) placed[b] = {addresses[b], buffers[b].size};
             if (!note_launch(kernel.name())) return;
-            const CUresult result = routine->run(handle_, std::span(placed).first(count), params);
+            const CUresult result = routine->run(at_, std::span(placed).first(count), params);
             if (result != kSuccess) poison(result, "routine '" + kernel.name() + "'");
             return;
         }
@@ -171,7 +176,7 @@ public:
             at.grid.x,       at.grid.y,
             at.grid.z,       at.block.x,
             at.block.y,      at.block.z,
-            at.shared_bytes, handle_,
+            at.shared_bytes, at_,
             &overlap,        at.overlap && behind_kernel && context_->overlaps() ? 1u : 0u};
         if (result == kSuccess) result = driver().launch(&launch, own->function(), arguments.data(), nullptr);
         if (result == kInvalidValue)
@@ -203,11 +208,11 @@ public:
             result = to_host(host_of(dst, "destination of a copy"), address_of(src, "source"), bytes);
         } else if (to->context() == from->context()) {
             result = driver().copy_on_device(address_of(dst, "destination"), address_of(src, "source"), bytes,
-                                             handle_);
+                                             at_);
         } else {
-            result = driver().copy_between(to->address() + dst.offset, to->context()->handle(),
-                                           from->address() + src.offset, from->context()->handle(), bytes,
-                                           handle_);
+            result =
+                driver().copy_between(to->address() + dst.offset, to->context()->handle(),
+                                      from->address() + src.offset, from->context()->handle(), bytes, at_);
         }
         if (result != kSuccess) poison(result, "a copy of " + std::to_string(bytes) + " bytes");
     }
@@ -234,7 +239,7 @@ public:
         begin_call();
         const CUdeviceptr to = address_of(dst, "destination of a fill");
         if (!dst.size) return;
-        const CUresult result = driver().fill(to, value, dst.size, handle_);
+        const CUresult result = driver().fill(to, value, dst.size, at_);
         if (result != kSuccess) poison(result, "a fill of " + std::to_string(dst.size) + " bytes");
     }
 
@@ -298,6 +303,34 @@ public:
         auto graph = std::make_unique<CudaGraph>(context_, faults_);
         context_->check(driver().capture_begin(handle_, kCaptureThreadLocal), "the beginning of a capture");
         graph_ = std::move(graph);
+        lanes_used_ = 1;
+        if (driver().event_create(&capture_begin_, kEventDisableTiming) == kSuccess)
+            driver().event_record(capture_begin_, handle_);  // a failure is the wait's
+    }
+
+    void capture_lane(int lane, std::span<const int> behind) override {
+        const bool after_kernel = after_kernel_;
+        begin_call();
+        check_lanes(name(), lane, behind);
+        if (!graph_) throw InvalidArgument(name() + ": a lane without begin_capture");
+        lane_after_kernel_[lane_number(at_)] = after_kernel;
+        const auto number = static_cast<std::size_t>(lane);
+        CUstream& stream = lane == 0 ? handle_ : lanes_[number];
+        if (!stream) context_->check(driver().stream_create(&stream, kStreamNonBlocking), "a lane");
+        if ((lanes_used_ & 1u << lane) == 0) {
+            context_->check(driver().stream_wait(stream, capture_begin_, 0), "the beginning of a lane");
+            lanes_used_ |= 1u << lane;
+            lane_after_kernel_[number] = false;
+        }
+        for (const int other : behind) {
+            if (other == lane || (lanes_used_ & 1u << other) == 0) continue;
+            context_->check(
+                put_behind(stream, other == 0 ? handle_ : lanes_[static_cast<std::size_t>(other)]),
+                "a lane behind another");
+            lane_after_kernel_[number] = false;
+        }
+        at_ = stream;
+        after_kernel_ = lane_after_kernel_[number];
     }
 
     std::unique_ptr<CapturedGraph> end_capture() override {
@@ -305,7 +338,9 @@ public:
         std::unique_ptr<CudaGraph> graph = std::move(graph_);
         context_->enter();
         CUgraph captured = nullptr;
-        CUresult result = driver().capture_end(handle_, &captured);
+        CUresult result = join_lanes();
+        const CUresult ended = driver().capture_end(handle_, &captured);
+        if (result == kSuccess) result = ended;
         if (result == kSuccess) result = driver().graph_instantiate(&graph->executable, captured, 0);
         if (captured) driver().graph_destroy(captured);
         if (error_) std::rethrow_exception(error_);
@@ -333,14 +368,41 @@ private:
     const Driver& driver() const { return context_->driver(); }
     const std::string& name() const { return context_->device_name(); }
 
+    std::size_t lane_number(CUstream stream) const {
+        for (std::size_t i = 1; i < lanes_.size(); ++i)
+            if (lanes_[i] == stream) return i;
+        return 0;
+    }
+    CUresult put_behind(CUstream later, CUstream earlier) const {
+        CUevent event = nullptr;
+        CUresult result = driver().event_create(&event, kEventDisableTiming);
+        if (result != kSuccess) return result;
+        result = driver().event_record(event, earlier);
+        if (result == kSuccess) result = driver().stream_wait(later, event, 0);
+        driver().event_destroy(event);
+        return result;
+    }
+    // A capture ends where all its lanes have come together.
+    CUresult join_lanes() {
+        CUresult result = kSuccess;
+        for (std::size_t i = 1; i < lanes_.size(); ++i)
+            if ((lanes_used_ & 1u << i) != 0)
+                if (const CUresult one = put_behind(handle_, lanes_[i]); one != kSuccess) result = one;
+        lanes_used_ = 0;
+        at_ = handle_;
+        after_kernel_ = false;
+        if (capture_begin_) driver().event_destroy(std::exchange(capture_begin_, nullptr));
+        return result;
+    }
+
     // A graph reads and writes the host's own memory at each replay, so nothing is staged there.
     CUresult to_device(CUdeviceptr to, const std::byte* from, std::size_t bytes) {
         if (!graph_ && staging_->takes(bytes)) return staging_->upload(to, from, bytes);
-        return driver().copy_to_device(to, from, bytes, handle_);
+        return driver().copy_to_device(to, from, bytes, at_);
     }
     CUresult to_host(std::byte* to, CUdeviceptr from, std::size_t bytes) {
         if (!graph_ && staging_->takes(bytes)) return staging_->download(to, from, bytes);
-        return driver().copy_to_host(to, from, bytes, handle_);
+        return driver().copy_to_host(to, from, bytes, at_);
     }
 
     // What every call starts with: the stream's own error, then the context for this thread.
@@ -438,6 +500,11 @@ private:
 
     std::shared_ptr<Context> context_;
     CUstream handle_ = nullptr;
+    CUstream at_ = nullptr;                    // handle_, or the lane that is captured
+    std::array<CUstream, kMaxLanes> lanes_{};  // from 1 on, made when first used; handle_ is lane 0
+    unsigned lanes_used_ = 0;                  // bit i: lane i holds something of the capture at hand
+    std::array<bool, kMaxLanes> lane_after_kernel_{};
+    CUevent capture_begin_ = nullptr;
     std::exception_ptr error_;
     std::unique_ptr<CudaGraph> graph_;  // while capturing
     std::unique_ptr<Staging> staging_;

@@ -223,6 +223,13 @@ public:
         graph_ = std::make_unique<NullGraph>();
     }
 
+    void capture_lane(int lane, std::span<const int> behind) override {
+        const std::lock_guard lock(mutex());
+        check_poison();
+        check_lanes(name(), lane, behind);
+        if (!graph_) throw InvalidArgument(name() + ": a lane without begin_capture");
+    }
+
     std::unique_ptr<CapturedGraph> end_capture() override {
         if (!graph_) throw InvalidArgument(name() + ": end_capture without begin_capture");
         return std::move(graph_);
