@@ -9,8 +9,8 @@
 namespace invar::graph {
 namespace {
 
-// Scratch without reuse up to so many bytes. What is larger fills a device, and needs no lanes.
-constexpr std::size_t kMaxScratch = std::size_t{64} << 20;
+// Scratch without reuse up to so many bytes, and workspaces of all lanes. What is larger fills a device, and needs no lanes.
+constexpr std::size_t kMaxScratch = std::size_t{64} << 20, kMaxWorkspaces = std::size_t{256} << 20;
 // Seconds between two dependent steps of a captured graph, and what a step adds that waits for another lane (H200: 0.9 us a
 // step, with launches that overlap; 1.4 without).
 constexpr double kLatency = 0.9e-6, kWait = 0.5e-6;
@@ -21,6 +21,22 @@ bool constant_sizes(const Schedule& s) {
     return std::ranges::none_of(s.steps, [](const Step& step) {
         return std::visit([](const auto& work) { return work.symbolic(); }, step.work);
     });
+}
+
+struct Scratch {
+    std::size_t values = 0, largest_workspace = 0;  // bytes
+};
+Scratch scratch_of(const Schedule& s) {
+    Scratch all;
+    for (const Value& v : s.values)
+        if (v.kind == Value::Kind::scratch && v.first_step >= 0) all.values += v.max_bytes;
+    for (const Step& step : s.steps) {
+        if (step.workspace < 0) continue;
+        const std::size_t bytes = s.values[static_cast<std::size_t>(step.workspace)].max_bytes;
+        all.values -= bytes;
+        all.largest_workspace = std::max(all.largest_workspace, bytes);
+    }
+    return all;
 }
 
 bool changes_inputs(const Schedule& s) {
@@ -66,8 +82,12 @@ std::vector<std::vector<int>> dependencies(const Schedule& s) {
 // Walks the steps in order and gives each a lane, on an estimate of when each lane is free.
 class Lister {
 public:
-    Lister(Schedule& schedule, const Calibration& device)
-        : s_(schedule), device_(device), behind_(dependencies(schedule)), ends_(schedule.steps.size()) {}
+    Lister(Schedule& schedule, const Calibration& device, std::size_t most_lanes)
+        : s_(schedule),
+          device_(device),
+          most_(most_lanes),
+          behind_(dependencies(schedule)),
+          ends_(schedule.steps.size()) {}
 
     void run() {
         double in_one = 0, all_work = 0;
@@ -103,7 +123,7 @@ private:
             if (std::ranges::find(behind_[step], lanes_[l].last) != behind_[step].end() &&
                 (best == lanes_.size() || lanes_[l].end > lanes_[best].end))
                 best = l;
-        if (best < lanes_.size() || lanes_.size() < static_cast<std::size_t>(kMaxLanes)) return best;
+        if (best < lanes_.size() || lanes_.size() < most_) return best;
         return static_cast<std::size_t>(std::ranges::min_element(lanes_, {}, &Lane::end) - lanes_.begin());
     }
 
@@ -130,6 +150,7 @@ private:
 
     Schedule& s_;
     const Calibration& device_;
+    const std::size_t most_;
     const std::vector<std::vector<int>> behind_;
     std::vector<double> ends_;
     std::vector<Lane> lanes_;
@@ -139,8 +160,12 @@ private:
 
 void assign_lanes(Schedule& s, const Calibration& device) {
     // The fewest with which two lanes can save a fifth: two chains of two, and what reads both.
-    if (s.steps.size() < 4 || s.naive_bytes > kMaxScratch || changes_inputs(s) || !constant_sizes(s)) return;
-    Lister(s, device).run();
+    if (s.steps.size() < 4 || changes_inputs(s) || !constant_sizes(s)) return;
+    const Scratch scratch = scratch_of(s);
+    const std::size_t most = std::min<std::size_t>(
+        kMaxLanes, kMaxWorkspaces / std::max<std::size_t>(scratch.largest_workspace, 1));
+    if (scratch.values > kMaxScratch || most < 2) return;
+    Lister(s, device, most).run();
     if (s.lanes > 1) plan_memory(s);
 }
 
