@@ -22,7 +22,7 @@ constexpr std::int64_t kFewChunks = 32,
                        kCombining = 1024;  // as in cuda_lines.cu
 constexpr std::int64_t kThreads = 256;
 constexpr std::int64_t kMostBlocks = 1 << 20;
-constexpr std::int64_t kMostUnits = 2048;             // chunks times tiles of them: they fill a large card
+constexpr std::int64_t kMostUnits = 1024;             // chunks times tiles of them: they fill a large card
 constexpr std::int64_t kMostChunks = 4 * kCombining;  // of an axis with others behind it
 
 // Results that a block of cuda_columns.cu takes side by side.

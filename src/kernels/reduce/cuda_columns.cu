@@ -5,12 +5,24 @@
 // loaded together or one by one, so the bits do not depend on the alignment.
 constexpr int kWide = kLanes<X> < 8 ? kLanes<X> : 8;  // results of a lane: at most what shared memory holds for a block
 constexpr u32 kWarps = kThreads / kWarp, kTile = kWarp * kWide;
-constexpr int kAtOnce = 4;  // positions of the axis that are on their way together
+constexpr bool kSmall = sizeof(Partial) <= 4;
+constexpr int kAtOnce = kSmall ? 8 : 4;  // positions of the axis that are on their way together
 static_assert(kTile * kWarps * sizeof(Partial) <= 48 << 10, "shared memory of a block");
 
 struct alignas(kWide * sizeof(X)) Wide { X e[kWide]; };
+static_assert(sizeof(Wide) == 16 || sizeof(Wide) == 8, "a load");
 
-KERNEL(kThreads) reduce(const X* x, Y* y,
+// Nobody reads it again soon.
+PRIVATE Wide passing(const X* p) {
+    Wide w;
+    if constexpr (sizeof(Wide) == 16)
+        *(uint4*)&w = __ldcs((const uint4*)p);
+    else
+        *(uint2*)&w = __ldcs((const uint2*)p);
+    return w;
+}
+
+KERNEL_AT_LEAST(kThreads, kSmall ? 4 : 1) reduce(const X* x, Y* y,
 #if CHUNKED
     Partial* workspace,
 #endif
@@ -37,14 +49,14 @@ KERNEL(kThreads) reduce(const X* x, Y* y,
             for (; at + (kAtOnce - 1) * (i64)kWarps < end; at += kAtOnce * (i64)kWarps) {
                 Wide w[kAtOnce];
 #pragma unroll
-                for (int j = 0; j < kAtOnce; ++j) w[j] = *(const Wide*)(from + (at + j * (i64)kWarps) * s.inner);
+                for (int j = 0; j < kAtOnce; ++j) w[j] = passing(from + (at + j * (i64)kWarps) * s.inner);
 #pragma unroll
                 for (int j = 0; j < kAtOnce; ++j)
 #pragma unroll
                     for (int k = 0; k < kWide; ++k) p[k] = combine(p[k], element(accumulated(w[j].e[k]), at + j * (i64)kWarps));
             }
             for (; at < end; at += kWarps) {
-                const Wide w = *(const Wide*)(from + at * s.inner);
+                const Wide w = passing(from + at * s.inner);
 #pragma unroll
                 for (int k = 0; k < kWide; ++k) p[k] = combine(p[k], element(accumulated(w.e[k]), at));
             }
