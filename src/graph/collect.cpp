@@ -3,7 +3,8 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <unordered_map>
+#include <utility>
+#include <vector>
 
 #include "graph/op_table.h"
 #include "graph/schedule.h"
@@ -37,17 +38,64 @@ private:
     std::string& out_;
 };
 
+// Places of nodes, by address: open addressing in memory that the thread keeps, because eager code collects again and again.
+class NodeIndex {
+public:
+    NodeIndex() : slots_(kept()) {
+        if (slots_.capacity() > kMostKept) slots_ = {};
+        slots_.assign(kLeast, {});
+    }
+
+    // False where the node is there already.
+    bool insert(const Node* n) {
+        Slot& slot = find(n);
+        if (slot.node) return false;
+        slot.node = n;
+        if (++used_ * 2 > slots_.size()) grow();
+        return true;
+    }
+    std::int32_t& operator[](const Node* n) { return find(n).place; }
+
+private:
+    struct Slot {
+        const Node* node = nullptr;
+        std::int32_t place = 0;
+    };
+    static constexpr std::size_t kLeast = 256;  // a power of two, as every size
+    static constexpr std::size_t kMostKept = std::size_t{1} << 16;
+
+    static std::vector<Slot>& kept() {
+        thread_local std::vector<Slot> slots;
+        return slots;
+    }
+    Slot& find(const Node* n) {
+        // Fibonacci hashing of the address, whose low bits are those of the alignment.
+        const std::size_t mask = slots_.size() - 1;
+        std::size_t at = (reinterpret_cast<std::uintptr_t>(n) * 0x9e3779b97f4a7c15u) >> 32 & mask;
+        while (slots_[at].node && slots_[at].node != n) at = (at + 1) & mask;
+        return slots_[at];
+    }
+    void grow() {
+        const std::vector<Slot> old = std::exchange(slots_, std::vector<Slot>(slots_.size() * 2));
+        for (const Slot& slot : old)
+            if (slot.node) find(slot.node) = slot;
+    }
+
+    std::vector<Slot>& slots_;
+    std::size_t used_ = 0;
+};
+
 }  // namespace
 
 GraphView collect(std::vector<NodePtr> outputs) {
     GraphView g;
-    std::unordered_map<const Node*, std::int32_t> index;
+    NodeIndex index;
     std::vector<const Node*> pending;
     for (const NodePtr& o : outputs) pending.push_back(o.get());
     while (!pending.empty()) {
         const Node* n = pending.back();
         pending.pop_back();
-        if (!index.emplace(n, 0).second) continue;
+        if (!index.insert(n)) continue;
         g.nodes.push_back(n);
         for (const NodePtr& i : n->inputs) pending.push_back(i.get());
     }
