@@ -102,6 +102,8 @@ GraphView collect(std::vector<NodePtr> outputs) {
     std::sort(g.nodes.begin(), g.nodes.end(),
               [](const Node* a, const Node* b) { return a->sequence < b->sequence; });
 
+    constexpr std::size_t kBytesOfANode = 96;  // about, of two dimensions and two inputs
+    g.key.reserve(g.nodes.size() * kBytesOfANode);
     KeyWriter key(g.key);
     for (std::size_t i = 0; i < g.nodes.size(); ++i) {
         const Node* n = g.nodes[i];

@@ -427,7 +427,8 @@ NodePtr make_node(Op op, std::vector<NodePtr> inputs, Attributes attributes) {
     n->device = common_device(row, inputs);
     if (row.op_class == OpClass::pointwise) {
         Shape shape = inputs[0]->shape;
-        for (const NodePtr& i : inputs) shape = broadcast_shapes(shape, i->shape);
+        for (const NodePtr& i : inputs)
+            if (!(shape == i->shape)) shape = broadcast_shapes(shape, i->shape);
         n->dtype = pointwise_types(row, inputs).result;
         for (NodePtr& i : inputs) i = make_broadcast(std::move(i), shape);
         n->shape = shape;
