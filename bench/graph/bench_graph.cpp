@@ -219,7 +219,7 @@ private:
                              (kOperators * operators));
         };
         eager("host, an operator of 64, fused", [&](const Tensor& y) { return y + w; });
-        eager("host, an operator of 64, each a launch", [&](const Tensor& y) { return y.transpose() + w; });
+        eager("host, transpose and add of 64, two operators", [&](const Tensor& y) { return y.transpose() + w; });
         eager(
             "host, an operator of 128, softmax and add", [&](const Tensor& y) { return softmax(y) + w; }, 2);
         const CompiledFunction thousand = compile(

@@ -43,5 +43,6 @@ std::atomic<unsigned>& parts() {
 unsigned parts_left_out() { return parts(); }
 bool left_out(Part part) { return (parts() & static_cast<unsigned>(part)) != 0; }
 void set_left_out(std::string_view list) { parts() = parts_of(list); }
+void set_left_out(unsigned bits) { parts() = bits; }
 
 }  // namespace invar

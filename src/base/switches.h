@@ -22,5 +22,6 @@ INVAR_API unsigned parts_left_out();
 // Replaces the list (INVAR_WITHOUT is read on first use); throws InvalidArgument for words that it does not know. Executables that
 // were made before keep what they were made with, but for capture.
 INVAR_API void set_left_out(std::string_view list);
+INVAR_API void set_left_out(unsigned parts);  // bits, as parts_left_out gives them
 
 }  // namespace invar

@@ -8,7 +8,7 @@
 // of the work itself poisons the stream and never throws from the call that started it: later calls on that stream
 // (record apart) and every wait throw that error again; other streams go on, unless they wait for an event behind it.
 // Lifetimes: Buffers, Events and LoadedModules may outlive the Device object that made them. A buffer, and a host
-// pointer, must live until the stream has passed the work that uses it; those of a captured graph as long as the graph.
+// pointer, must live until the stream has passed the work that uses it; those of a captured graph whenever it is replayed.
 #pragma once
 
 #include <cstddef>
@@ -119,7 +119,7 @@ struct LaunchConfig {
     friend bool operator==(const LaunchConfig&, const LaunchConfig&) = default;
 };
 
-// A recorded sequence of launches, replayed on the stream's device with the buffers it was recorded with.
+// A recorded sequence of launches, replayed on the stream's device with the buffers it was recorded with, which must live then.
 class INVAR_API CapturedGraph {
 public:
     virtual ~CapturedGraph();

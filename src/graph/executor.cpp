@@ -16,6 +16,7 @@
 #include "base/trace.h"
 #include "device/allocator.h"
 #include "device/memory_log.h"
+#include "graph/lanes.h"
 #include "graph/plan.h"
 #include "graph/step_trace.h"
 #include "program/pointwise.h"
@@ -33,6 +34,8 @@ constexpr std::size_t kMaxRuns = 4;
 constexpr std::size_t kLeastReplayed = 4;
 // A capture costs as much as some ten replays save: graphs that are not replayed so often are not made again and again.
 constexpr std::uint64_t kFreeCaptures = 8, kReplaysOfACapture = 10;
+// Graphs of eager code that are captured before all of them are let go: they take memory of the device that nobody counts.
+constexpr std::size_t kMaxEagerGraphs = 256;
 // An event is recorded behind so many things or bytes that work in flight uses; so many events, and the host waits.
 constexpr std::size_t kGroupThings = 256, kGroupBytes = std::size_t{16} << 20, kMaxGroups = 64;
 
@@ -87,7 +90,22 @@ Executable::Executable(Executor& executor, Schedule schedule, bool keep_arena)
         }
     }
     const MemoryTag tag("arena");
-    if (keep_arena_) arena_ = allocate(executor.device(), schedule_.arena_bytes);
+    if (keep_arena_) arena_ = make_arena();
+}
+
+Allocation Executable::make_arena() {
+    const auto once = [&] {
+        return keep_arena_ ? allocate(executor_.device(), schedule_.arena_bytes)
+                           : executor_.allocate_for_stream(schedule_.arena_bytes);
+    };
+    try {
+        return once();
+    } catch (const OutOfMemory&) {
+        if (schedule_.lanes == 1) throw;
+    }
+    leave_lanes(schedule_);
+    runs_.clear();
+    return once();
 }
 
 // Its last run may be in flight.
@@ -206,7 +224,7 @@ void Executable::run(std::span<const BufferRef> inputs, std::span<const BufferRe
         throw InvalidArgument("run: the number of inputs, outputs or scalars is not that of the schedule");
     const std::lock_guard lock(executor_.mutex());
     Allocation own;
-    if (!keep_arena_) own = executor_.allocate_for_stream(schedule_.arena_bytes);
+    if (!keep_arena_) own = make_arena();
     const BufferRef arena = keep_arena_ ? arena_.ref() : own.ref();
 
     // The arena must not be handed out while the stream may still use it, also where a later step could not be launched.
@@ -229,16 +247,25 @@ void Executable::run(std::span<const BufferRef> inputs, std::span<const BufferRe
         return r.bindings == bindings_ && std::ranges::equal(r.symbols, symbols) &&
                std::ranges::equal(r.scalars, scalars);
     });
-    if (known == runs_.end()) {
-        launch();
-        if (runs_.size() >= kMaxRuns) runs_.pop_back();
-        runs_.push_front(
-            {bindings_, {symbols.begin(), symbols.end()}, {scalars.begin(), scalars.end()}, {}, 0});
-        return;
+    if (known != runs_.end()) {
+        runs_.splice(runs_.begin(), runs_, known);
+        if (known->graph || (!known->refused && worth_capturing()))
+            return launch_captured(*known, inputs, outputs, arena);
+        return launch();
     }
-    runs_.splice(runs_.begin(), runs_, known);
-    if (known->graph || worth_capturing()) return launch_captured(*known, inputs, outputs, arena);
+    std::list<Run> fresh;  // made before the launch, behind which nothing may throw
+    if (runs_.size() >= kMaxRuns) {
+        fresh.splice(fresh.begin(), runs_, std::prev(runs_.end()));
+        fresh.front().graph.reset();
+        fresh.front().refused = false;
+    } else {
+        fresh.emplace_back();
+    }
+    fresh.front().bindings = bindings_;
+    fresh.front().symbols.assign(symbols.begin(), symbols.end());
+    fresh.front().scalars.assign(scalars.begin(), scalars.end());
     launch();
+    runs_.splice(runs_.begin(), fresh);
 }
 
 bool Executable::worth_capturing() const {
@@ -257,32 +284,52 @@ bool Executable::side_by_side(const Run& run) const {
     return true;
 }
 
+bool Executable::capture(Stream& stream, Run& run, std::span<const BufferRef> inputs,
+                         std::span<const BufferRef> outputs, const BufferRef& arena) {
+    Executor::Statistics& statistics = executor_.statistics_;
+    const std::uint64_t launched = statistics.steps_launched;  // what is captured is not launched yet
+    const bool in_lanes = side_by_side(run);
+    run.graph.reset();
+    ++captured_;
+    try {
+        stream.begin_capture();
+        try {
+            launch_steps(stream, inputs, outputs, run.scalars, run.symbols, arena, nullptr, in_lanes);
+        } catch (...) {
+            abandon_capture(stream);
+            throw;
+        }
+        run.graph = stream.end_capture();
+        run.stream = executor_.stream_number();
+    } catch (const std::exception& e) {
+        statistics.steps_launched = launched;
+        if (stream.poisoned()) throw;
+        log(LogLevel::kInfo, executor_.device().name() + ": steps are launched one by one: " + e.what());
+        run.refused = true;
+        return false;
+    }
+    statistics.steps_launched = launched;
+    ++statistics.captures;
+    statistics.captures_in_lanes += in_lanes ? 1 : 0;
+    return true;
+}
+
 void Executable::launch_captured(Run& run, std::span<const BufferRef> inputs,
                                  std::span<const BufferRef> outputs, const BufferRef& arena) {
+    if (!run.graph && !keep_arena_ && ++executor_.eager_graphs_ > kMaxEagerGraphs) executor_.drop_graphs();
     executor_.with_stream([&](Stream& stream) {
-        if (!run.graph || run.stream != executor_.stream_number()) {
-            run.graph.reset();
-            // What is captured is not launched yet.
-            const std::uint64_t launched = executor_.statistics_.steps_launched;
-            stream.begin_capture();
-            try {
-                launch_steps(stream, inputs, outputs, run.scalars, run.symbols, arena, nullptr,
-                             side_by_side(run));
-            } catch (...) {
-                executor_.statistics_.steps_launched = launched;
-                abandon_capture(stream);
-                throw;
-            }
-            executor_.statistics_.steps_launched = launched;
-            run.graph = stream.end_capture();
-            run.stream = executor_.stream_number();
-            ++captured_;
-        }
+        if ((!run.graph || run.stream != executor_.stream_number()) &&
+            !capture(stream, run, inputs, outputs, arena))
+            return launch_steps(stream, inputs, outputs, run.scalars, run.symbols, arena);
         executor_.statistics_.steps_launched += prepared_.size();
         stream.replay(*run.graph);
+        ++replayed_;
+        ++executor_.statistics_.replays;
     });
-    ++replayed_;
-    ++executor_.statistics_.replays;
+}
+
+void Executable::drop_graphs() noexcept {
+    for (Run& run : runs_) run.graph.reset();
 }
 
 // Every step is launched by itself, whatever could be captured, and the run waited for.
@@ -357,7 +404,10 @@ Allocation allocate(Device& device, std::size_t bytes, bool zeroed) {
     try {
         return device.allocator().allocate(bytes, zeroed);
     } catch (const OutOfMemory&) {
-        Executor::of(device)->synchronize();
+        const std::shared_ptr<Executor> executor = Executor::of(device);
+        const std::lock_guard lock(executor->mutex());
+        executor->drop_graphs();
+        executor->synchronize();
         return device.allocator().allocate(bytes, zeroed);
     }
 }
@@ -367,6 +417,7 @@ Allocation Executor::allocate_for_stream(std::size_t bytes) {
     try {
         return device_.allocator().allocate_for(stream_->id(), bytes);
     } catch (const OutOfMemory&) {
+        drop_graphs();
         synchronize();
         return device_.allocator().allocate_for(stream_->id(), bytes);
     }
@@ -545,6 +596,11 @@ std::shared_ptr<Executable> Executor::executable(const GraphView& graph) {
         schedules_.pop_back();
     }
     return schedules_.front().executable;
+}
+
+void Executor::drop_graphs() noexcept {
+    for (const CachedSchedule& s : schedules_) s.executable->drop_graphs();
+    eager_graphs_ = 0;
 }
 
 Executor::Statistics Executor::statistics() const { return statistics_; }

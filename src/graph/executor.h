@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Plays schedules on a device. An Executor is what one device keeps: its stream, the kernels it has loaded, and the
 // schedules of graphs it has seen, found again by structure. An Executable is one schedule bound to kernels and
-// memory; running it again plans nothing and allocates nothing.
+// memory; running it again on the same memory plans nothing and allocates nothing.
 //
 // Threads: runs on one device are serialised by the executor's lock.
 #pragma once
@@ -39,6 +39,7 @@ public:
     const std::vector<int>& overwritten_inputs() const noexcept { return overwritten_inputs_; }
 
 private:
+    friend class Executor;
     struct Prepared {
         const Module* module = nullptr;
         const char *entry = nullptr, *next_entry = nullptr;
@@ -66,11 +67,18 @@ private:
         std::vector<double> scalars;
         std::unique_ptr<CapturedGraph> graph;  // from the second time on
         std::uint64_t stream = 0;              // the executor's stream that it was captured on
+        bool refused = false;                  // the device did not take it as a graph
     };
     bool worth_capturing() const;
     bool side_by_side(const Run& run) const;
+    // False where the device does not take the steps as a graph: nothing has been launched then.
+    bool capture(Stream& stream, Run& run, std::span<const BufferRef> inputs,
+                 std::span<const BufferRef> outputs, const BufferRef& arena);
     void launch_captured(Run& run, std::span<const BufferRef> inputs, std::span<const BufferRef> outputs,
                          const BufferRef& arena);
+    // Memory for the arena; in one lane where several find no room.
+    Allocation make_arena();
+    void drop_graphs() noexcept;
     void launch_steps(Stream& stream, std::span<const BufferRef> inputs, std::span<const BufferRef> outputs,
                       std::span<const double> scalars, std::span<const std::int64_t> symbols,
                       const BufferRef& arena, StepTrace* trace = nullptr, bool in_lanes = false);
@@ -144,6 +152,8 @@ public:
     void read_behind(const Event& point, const BufferRef& from, std::byte* out);
     // Counts the streams that there have been: what was captured on an earlier one is captured anew.
     std::uint64_t stream_number() const noexcept { return stream_number_; }
+    // Lets go the graphs of eager code, which take memory of the device; code that goes on is captured anew. The caller holds mutex().
+    void drop_graphs() noexcept;
 
     // Compiles what is not loaded yet of the kernels that a schedule needs, several at a time.
     void prepare_kernels(const Schedule& schedule);
@@ -152,7 +162,7 @@ public:
 
     struct Statistics {
         std::uint64_t schedules_lowered = 0, schedules_reused = 0, kernels_loaded = 0, steps_launched = 0,
-                      replays = 0;
+                      replays = 0, captures = 0, captures_in_lanes = 0;
     };
     Statistics statistics() const;
 
@@ -179,6 +189,7 @@ private:
     std::list<CachedSchedule> schedules_;  // most recently used first
     std::unordered_map<std::string_view, std::list<CachedSchedule>::iterator> by_key_;
     Statistics statistics_;
+    std::size_t eager_graphs_ = 0;  // captured since drop_graphs
 };
 
 }  // namespace invar::graph

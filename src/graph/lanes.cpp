@@ -79,6 +79,14 @@ std::vector<std::vector<int>> dependencies(const Schedule& s) {
     return all;
 }
 
+void clear_lanes(Schedule& s) {
+    s.lanes = 1;
+    for (Step& step : s.steps) {
+        step.lane = 0;
+        step.behind.clear();
+    }
+}
+
 // Walks the steps in order and gives each a lane, on an estimate of when each lane is free.
 class Lister {
 public:
@@ -103,10 +111,7 @@ public:
             s_.lanes = static_cast<int>(lanes_.size());
             return;
         }
-        for (Step& step : s_.steps) {
-            step.lane = 0;
-            step.behind.clear();
-        }
+        clear_lanes(s_);
     }
 
 private:
@@ -167,6 +172,11 @@ void assign_lanes(Schedule& s, const Calibration& device) {
     if (scratch.values > kMaxScratch || most < 2) return;
     Lister(s, device, most).run();
     if (s.lanes > 1) plan_memory(s);
+}
+
+void leave_lanes(Schedule& s) {
+    clear_lanes(s);
+    plan_memory(s);
 }
 
 Calibration large_gpu() {

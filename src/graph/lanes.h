@@ -18,4 +18,7 @@ INVAR_API Calibration large_gpu();
 // planned then. Called behind plan_memory.
 INVAR_API void assign_lanes(Schedule& schedule, const Calibration& device = large_gpu());
 
+// Everything in lane 0 again, planned with reuse.
+INVAR_API void leave_lanes(Schedule& schedule);
+
 }  // namespace invar::graph

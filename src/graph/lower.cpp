@@ -41,9 +41,7 @@ Schedule Lowerer::run() {
         const TraceSpan span("plan", "plan memory");
         plan_memory(schedule_);
     }
-    if (options_.fuse && device_.supports(Feature::capture) && !host_runs_launches(device_) &&
-        !left_out(Part::streams))
-        assign_lanes(schedule_);
+    if (options_.lanes) assign_lanes(schedule_);
     return std::move(schedule_);
 }
 
@@ -255,7 +253,9 @@ Schedule lower(const GraphView& graph, const Device& device, const LowerOptions&
         print && !text.empty())
         log_debug_output("passes\n" + text);
     LowerOptions asked = options;
-    asked.fuse = asked.fuse && !left_out(Part::fusion);
+    asked.fuse = options.fuse && !left_out(Part::fusion);
+    asked.lanes = options.fuse && options.lanes && device.supports(Feature::capture) &&
+                  !host_runs_launches(device) && !left_out(Part::streams) && !left_out(Part::capture);
     return Lowerer(merged.graph, merged.scalar_base, device, asked).run();
 }
 

@@ -17,7 +17,7 @@ struct Places {
 
     explicit Places(const Schedule& s) : of_value(s.values.size(), -1) {
         std::vector<int> of_lane(kMaxLanes, -1);
-        if (s.lanes > 1)
+        if (s.lanes > 1 && !left_out(Part::planning))
             for (const Step& step : s.steps)
                 if (step.workspace >= 0) {
                     int& place = of_lane[static_cast<std::size_t>(step.lane)];

@@ -154,6 +154,7 @@ INVAR_API GraphView collect(std::vector<NodePtr> outputs);
 struct LowerOptions {
     bool fuse = true;
     bool simplify = true;  // the passes of graph/passes.h
+    bool lanes = true;     // graph/lanes.h, where fuse is asked for too
     std::vector<std::pair<int, int>> donations;
 };
 // Outputs must not be views or leaves. Throws Unsupported for what no kernel of the device does.

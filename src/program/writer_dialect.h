@@ -42,7 +42,9 @@ typedef float f32; typedef double f64; typedef unsigned char pred;
 #define PRIVATE static __device__ __forceinline__
 #define MATH_f32(name) name##f
 #define MATH_f64(name) name
-PRIVATE void wait_for_earlier() {  // LaunchConfig::overlap
+// LaunchConfig::overlap. In this order: a program may be the first step of a run, and the second step fetches weights as soon as it
+// is let start, when what wrote them before the run must have ended.
+PRIVATE void wait_for_earlier() {
 #if __CUDA_ARCH__ >= 900
     asm volatile("griddepcontrol.wait;" ::: "memory");
     asm volatile("griddepcontrol.launch_dependents;" ::: "memory");

@@ -338,6 +338,12 @@ TEST_P(StreamContract, LanesOfACapture) {
         EXPECT_EQ(read(*stream, result.ref()), want);
         EXPECT_EQ(read(*stream, last.ref()), want) << "the graph ends behind every lane";
     }
+    // What is thrown while lanes are open leaves a capture that ends.
+    stream->begin_capture();
+    stream->capture_lane(1, none);
+    stream->copy(a.ref(), source.ref());
+    EXPECT_THROW(stream->capture_lane(kMaxLanes, none), InvalidArgument);
+    EXPECT_NO_THROW((void)stream->end_capture());
     // The stream goes on as before, and captures anew.
     stream->begin_capture();
     stream->capture_lane(7, none);

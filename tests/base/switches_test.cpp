@@ -6,11 +6,13 @@
 
 #include <invar/error.h>
 
+#include "support/left_out.h"
+
 namespace invar {
 namespace {
 
 TEST(Switches, NamesPartsThatAreLeftOut) {
-    set_left_out("");
+    const test::LeftOut guard("");
     EXPECT_EQ(parts_left_out(), 0u);
     set_left_out("capture");
     EXPECT_TRUE(left_out(Part::capture));
@@ -28,7 +30,6 @@ TEST(Switches, NamesPartsThatAreLeftOut) {
         }
     }
     EXPECT_TRUE(left_out(Part::fusion)) << "a refused list must not replace the one in force";
-    set_left_out("");
 }
 
 }  // namespace

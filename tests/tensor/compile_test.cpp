@@ -10,12 +10,12 @@
 
 #include <gtest/gtest.h>
 
-#include "base/switches.h"
 #include "device/allocator.h"
 #include "device/device.h"
 #include "device/faults.h"
 #include "graph/executor.h"
 #include "support/heap_counter.h"
+#include "support/left_out.h"
 
 namespace invar {
 namespace {
@@ -175,10 +175,12 @@ TEST(Compile, RepeatedEagerCodeIsReplayed) {
     };
     const Tensor inputs[] = {counting({8, 8}), (counting({8, 8}) * 0.5).eval()};
     std::vector<std::vector<float>> want;
-    set_left_out("capture");
-    for (const Tensor& x : inputs)
-        for (const double scale : {2.0, 3.0}) want.push_back(chain(x, scale).to_vector<float>());
-    set_left_out("");
+    {
+        const test::LeftOut guard("capture");
+        for (const Tensor& x : inputs)
+            for (const double scale : {2.0, 3.0}) want.push_back(chain(x, scale).to_vector<float>());
+    }
+    const test::LeftOut guard("");
     const std::uint64_t before = executor->statistics().replays;
     std::vector<Tensor> kept;
     for (int i = 0; i < 40; ++i) {
@@ -208,11 +210,14 @@ TEST(Compile, BranchesSideBySide) {
         }
         return std::vector<Tensor>{cat(ends, 0), ends[1] * ends[2]};
     };
-    set_left_out("streams,capture");
-    const CompiledFunction plain = compile(f, specs, device);
-    set_left_out("");
+    const CompiledFunction plain = [&] {
+        const test::LeftOut guard("streams,capture");
+        return compile(f, specs, device);
+    }();
+    const test::LeftOut guard("");
     const CompiledFunction branched = compile(f, specs, device);
-    if (device->supports(Feature::capture) && !graph::host_runs_launches(*device)) {
+    const bool captures = device->supports(Feature::capture) && !graph::host_runs_launches(*device);
+    if (captures) {
         EXPECT_NE(branched.to_text().find(" lane 3"), std::string::npos) << branched.to_text();
     }
     EXPECT_EQ(plain.to_text().find(" lane "), std::string::npos);
@@ -231,17 +236,24 @@ TEST(Compile, BranchesSideBySide) {
         for (std::size_t i = 0; i < want.size(); ++i)
             ASSERT_EQ(got[i].to_bytes(), want[i].to_bytes()) << time;
     }
-    const std::vector<std::byte> original = inputs[1].to_bytes();
-    const std::vector<Tensor> over = {got[0], inputs[1]};
+    const auto executor = graph::Executor::of(*device);
+    const std::uint64_t in_lanes = executor->statistics().captures_in_lanes;
+    EXPECT_EQ(in_lanes > 0, captures);
+    // Every branch reads the first input to its end, and the product ends before some of them.
+    const std::vector<std::byte> original = inputs[0].to_bytes();
+    const std::vector<Tensor> over = {got[0], inputs[0]};
     for (int time = 0; time < 4; ++time) {
         branched.run(inputs, over);
         branched.synchronize();
-        EXPECT_EQ(inputs[1].to_bytes(), want[1].to_bytes()) << time;
-        inputs[1].write(original);
+        EXPECT_EQ(over[0].to_bytes(), want[0].to_bytes()) << time;
+        EXPECT_EQ(over[1].to_bytes(), want[1].to_bytes()) << time;
+        inputs[0].write(original);
     }
+    EXPECT_EQ(executor->statistics().captures_in_lanes, in_lanes) << "captured in one lane";
 }
 
 TEST(Compile, ReplaysAreOfTheSameMemoryAlone) {
+    const test::LeftOut guard("");
     const std::shared_ptr<Device> null = find_device("null");
     const auto executor = graph::Executor::of(*null);
     const auto chain = [&](const Tensor& x) {
@@ -264,11 +276,22 @@ TEST(Compile, ReplaysAreOfTheSameMemoryAlone) {
     EXPECT_EQ(replays(), before + 3);
     (void)chain(a);
     EXPECT_EQ(replays(), before + 3) << "another output, while the first is kept";
-    set_left_out("capture");
-    (void)chain(b);
-    (void)chain(b);
-    set_left_out("");
+    {
+        const test::LeftOut without("capture");
+        (void)chain(b);
+        (void)chain(b);
+    }
     EXPECT_EQ(replays(), before + 3);
+    // A device that has no room for a graph gets its steps one by one, from then on.
+    const Tensor c = Tensor::empty(DType::f32, {8, 8}, null);
+    const auto launched = [&] { return executor->statistics().steps_launched; };
+    (void)chain(c);
+    const std::uint64_t steps = launched();
+    set_faults("oom@1");
+    for (int i = 0; i < 3; ++i) (void)chain(c);
+    set_faults("");
+    EXPECT_EQ(replays(), before + 3);
+    EXPECT_EQ(launched(), steps + 3 * 12);
     // Where every run is another one, captures end.
     std::vector<Tensor> all;
     for (int i = 0; i < 60; ++i) {

@@ -304,8 +304,8 @@ public:
         context_->check(driver().capture_begin(handle_, kCaptureThreadLocal), "the beginning of a capture");
         graph_ = std::move(graph);
         lanes_used_ = 1;
-        if (driver().event_create(&capture_begin_, kEventDisableTiming) == kSuccess)
-            driver().event_record(capture_begin_, handle_);  // a failure is the wait's
+        capture_began_ = driver().event_create(&capture_begin_, kEventDisableTiming);
+        if (capture_began_ == kSuccess) capture_began_ = driver().event_record(capture_begin_, handle_);
     }
 
     void capture_lane(int lane, std::span<const int> behind) override {
@@ -318,6 +318,7 @@ public:
         CUstream& stream = lane == 0 ? handle_ : lanes_[number];
         if (!stream) context_->check(driver().stream_create(&stream, kStreamNonBlocking), "a lane");
         if ((lanes_used_ & 1u << lane) == 0) {
+            context_->check(capture_began_, "the beginning of a capture");
             context_->check(driver().stream_wait(stream, capture_begin_, 0), "the beginning of a lane");
             lanes_used_ |= 1u << lane;
             lane_after_kernel_[number] = false;
@@ -341,6 +342,7 @@ public:
         CUresult result = join_lanes();
         const CUresult ended = driver().capture_end(handle_, &captured);
         if (result == kSuccess) result = ended;
+        if (result == kSuccess && fault_fires(FaultSite::oom, name())) result = kOutOfMemoryResult;
         if (result == kSuccess) result = driver().graph_instantiate(&graph->executable, captured, 0);
         if (captured) driver().graph_destroy(captured);
         if (error_) std::rethrow_exception(error_);
@@ -505,6 +507,7 @@ private:
     unsigned lanes_used_ = 0;                  // bit i: lane i holds something of the capture at hand
     std::array<bool, kMaxLanes> lane_after_kernel_{};
     CUevent capture_begin_ = nullptr;
+    CUresult capture_began_ = kSuccess;  // of the event: a lane that waits for none would run at once
     std::exception_ptr error_;
     std::unique_ptr<CudaGraph> graph_;  // while capturing
     std::unique_ptr<Staging> staging_;

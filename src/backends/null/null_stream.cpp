@@ -232,7 +232,10 @@ public:
 
     std::unique_ptr<CapturedGraph> end_capture() override {
         if (!graph_) throw InvalidArgument(name() + ": end_capture without begin_capture");
-        return std::move(graph_);
+        const std::unique_ptr<NullGraph> graph = std::move(graph_);
+        if (fault_fires(FaultSite::oom, name()))
+            throw OutOfMemory(name() + ": no room for a graph (injected by INVAR_FAULTS)", 0, 0);
+        return std::make_unique<NullGraph>(std::move(*graph));
     }
 
     void replay(CapturedGraph& captured) override {
