@@ -23,7 +23,12 @@ constexpr std::array<std::string_view, 5> kSites = {"oom", "short_read", "compil
 struct Fault {
     FaultSite site;
     std::uint64_t visit = 0;  // 0: by name
+    bool onwards = false;     // that visit and every later one
     std::string name;
+    bool fires(FaultSite at, std::uint64_t now, std::string_view called) const {
+        if (site != at) return false;
+        return visit == 0 ? name == called : onwards ? now >= visit : now == visit;
+    }
 };
 
 enum State : int { kUnread, kOff, kOn };
@@ -44,7 +49,7 @@ Fault parse_fault(std::string_view word) {
     const auto wrong = [&](const std::string& why) {
         return InvalidArgument(
             "INVAR_FAULTS: '" + std::string(word) + "': " + why +
-            "; write SITE@N or SITE@NAME with SITE one of oom, short_read, compile, launch, lost");
+            "; write SITE@N, SITE@N+ or SITE@NAME with SITE one of oom, short_read, compile, launch, lost");
     };
     const std::size_t at = word.find('@');
     if (at == std::string_view::npos) throw wrong("no '@'");
@@ -59,8 +64,10 @@ Fault parse_fault(std::string_view word) {
         fault.name = when;
         return fault;
     }
-    const auto [end, status] = std::from_chars(when.data(), when.data() + when.size(), fault.visit);
-    if (status != std::errc{} || end != when.data() + when.size() || fault.visit == 0)
+    fault.onwards = when.ends_with('+');
+    const char* const last = when.data() + when.size() - (fault.onwards ? 1 : 0);
+    const auto [end, status] = std::from_chars(when.data(), last, fault.visit);
+    if (status != std::errc{} || end != last || fault.visit == 0)
         throw wrong("'" + std::string(when) + "' is not a visit number from 1");
     return fault;
 }
@@ -90,7 +97,7 @@ bool fault_fires(FaultSite site, std::string_view name) {
     if (state.load(std::memory_order_relaxed) == kOff) return false;
     const std::uint64_t visit = ++t.visits[static_cast<std::size_t>(site)];
     for (const Fault& fault : t.faults)
-        if (fault.site == site && (fault.visit == visit || (fault.visit == 0 && fault.name == name))) {
+        if (fault.fires(site, visit, name)) {
             log(LogLevel::kInfo, "fault injected: " + std::string(kSites[static_cast<std::size_t>(site)]) +
                                      "@" + std::to_string(visit) + " " + std::string(name));
             return true;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Fault injection, so that every way out of trouble is walked by a test. INVAR_FAULTS is a list of SITE@N or SITE@NAME
-// joined by commas ("oom@3,short_read@1"): the N-th visit of the site since the list was set fails, or every visit under
-// that name (a NAME does not begin with a digit).
+// Fault injection, so that every way out of trouble is walked by a test. INVAR_FAULTS is a list of SITE@N, SITE@N+ or
+// SITE@NAME joined by commas ("oom@3,launch@17+"): the N-th visit of the site since the list was set fails, or all from the
+// N-th on, or every visit under that name (a NAME does not begin with a digit).
 //
 // Sites: oom, a request to a device's driver for memory (name: the device); short_read, a read of a file (the file);
 // compile, a module (its name); launch and lost, a launch (the kernel).
