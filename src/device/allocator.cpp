@@ -401,7 +401,7 @@ struct Allocation::Core {
                                         ": more than 90% of the memory that may be used is held; expect "
                                         "evictions, and errors when it is full");
         try {
-            if (fault_fires(FaultSite::oom, device_name))
+            if (fault_fires(FaultSite::oom, device_name, device_name))
                 throw OutOfMemory("injected by INVAR_FAULTS", requested, 0);
             auto block = std::make_unique<Block>();
             block->owned = device->allocate_raw(segment);

@@ -72,26 +72,44 @@ void log_rung(Rung rung, std::string_view device, std::string_view what, const c
 void count_rung(Rung rung) noexcept { ++count_of(rung); }
 
 void replay_once(std::string_view device, std::string_view what, FunctionRef<void()> work,
-                 FunctionRef<void()> again, bool last) {
-    std::exception_ptr first;
+                 FunctionRef<void(const Error&)> again, bool last) {
     try {
-        return work();
+        work();
     } catch (const Error& e) {
         if (recovery() == Recovery::off || !recoverable(e)) throw;
-        log_rung(Rung::replayed, device, what, e.what());
-        first = std::current_exception();
-    }
-    try {
-        again();
-        work();
-    } catch (const std::exception& e) {
-        if (last) {
-            count_rung(Rung::exhausted);
-            log_rung(Rung::exhausted, device, what, e.what());
+        const std::exception_ptr first = std::current_exception();
+        const Rung rung = e.kind() == ErrorKind::kOutOfMemory ? Rung::trimmed : Rung::replayed;
+        log_rung(rung, device, what, e.what());
+        try {
+            again(e);
+            work();
+        } catch (const std::exception& second) {
+            if (last) {
+                count_rung(Rung::exhausted);
+                log_rung(Rung::exhausted, device, what, second.what());
+            }
+            std::rethrow_exception(first);
         }
-        std::rethrow_exception(first);
+        count_rung(rung);
     }
-    count_rung(Rung::replayed);
+}
+
+void climb(std::string_view device, std::string_view what, const Error& error, std::span<const Way> ways) {
+    const std::exception_ptr first = std::current_exception();
+    std::string why = error.what();
+    for (const Way& way : ways) {
+        log_rung(way.rung, device, what, why.c_str());
+        try {
+            way.go();
+            return count_rung(way.rung);
+        } catch (const Error& e) {
+            if (e.kind() == ErrorKind::kCancelled) throw;
+            why = e.what();
+        }
+    }
+    count_rung(Rung::exhausted);
+    log_rung(Rung::exhausted, device, what, why.c_str());
+    std::rethrow_exception(first);
 }
 
 }  // namespace invar

@@ -70,7 +70,7 @@ Executable::Executable(Executor& executor, Schedule schedule, bool keep_arena)
             if (constant[static_cast<std::size_t>(step.arguments[a].value)]) p.constant |= 1u << a;
         p.symbolic = std::visit([](const auto& w) { return w.symbolic(); }, step.work);
         if (const auto* pointwise = std::get_if<PointwiseWork>(&step.work)) {
-            p.kernel = &executor.program_kernel(pointwise->program, pointwise->entry);
+            p.kernel = executor.program_kernel(pointwise->program, pointwise->entry);
             p.params.resize(kMaxPointwiseParamsBytes);
             numbers_.resize(
                 std::max(numbers_.size(), pointwise->dims.size() * (pointwise->strides.size() + 1)));
@@ -143,8 +143,8 @@ void Executable::prepare(std::size_t index, std::span<const double> scalars,
         (step.workspace < 0 ? 0 : schedule_.values[static_cast<std::size_t>(step.workspace)].max_bytes))
         throw LaunchFailed(step.label + ": needs more workspace than was planned for the largest sizes");
     if (p.module != call.module || p.entry != call.entry || p.next_entry != call.next_entry) {
-        p.kernel = &executor_.kernel(*call.module, call.entry);
-        p.next_kernel = call.next_entry ? &executor_.kernel(*call.module, call.next_entry) : nullptr;
+        p.kernel = executor_.kernel(*call.module, call.entry);
+        p.next_kernel = call.next_entry ? executor_.kernel(*call.module, call.next_entry) : nullptr;
         p.module = call.module;
         p.entry = call.entry;
         p.next_entry = call.next_entry;
@@ -299,7 +299,7 @@ void Executable::launch_steps(Stream& stream, std::span<const BufferRef> inputs,
             kernels::put_launch_number(p.params, p.number_at, n);
             stream.launch(*p.next_kernel, p.next_config, buffers, params);
         }
-        if (trace) trace->after(stream, *p.kernel, p.next_kernel);
+        if (trace) trace->after(stream, *p.kernel, p.next_kernel.get());
     }
     if (new_symbols) symbols_.assign(symbols.begin(), symbols.end());
     if (new_scalars) scalars_.assign(scalars.begin(), scalars.end());
@@ -456,7 +456,7 @@ void Executor::prepare_kernels(const Schedule& schedule) {
     }
 }
 
-Kernel& Executor::kernel(const Module& module, const char* entry) {
+std::shared_ptr<Kernel> Executor::kernel(const Module& module, const char* entry) {
     std::shared_ptr<LoadedModule>& loaded = modules_[&module];
     if (!loaded) {
         TraceSpan span("compile", "compile");
@@ -464,10 +464,10 @@ Kernel& Executor::kernel(const Module& module, const char* entry) {
         loaded = device_.compile(module);
         ++statistics_.kernels_loaded;
     }
-    return loaded->kernel(entry);
+    return {loaded, &loaded->kernel(entry)};
 }
 
-Kernel& Executor::program_kernel(const std::string& text, const std::string& entry) {
+std::shared_ptr<Kernel> Executor::program_kernel(const std::string& text, const std::string& entry) {
     std::shared_ptr<LoadedModule>& loaded = programs_[text];
     if (!loaded) {
         TraceSpan span("compile", "compile");
@@ -475,7 +475,16 @@ Kernel& Executor::program_kernel(const std::string& text, const std::string& ent
         loaded = device_.compile({entry, ProgramText{text}});
         ++statistics_.kernels_loaded;
     }
-    return loaded->kernel(entry);
+    return {loaded, &loaded->kernel(entry)};
+}
+
+void Executor::forget_kernels() {
+    const std::lock_guard lock(mutex_);
+    settle();  // what runs uses them
+    by_key_.clear();
+    schedules_.clear();
+    modules_.clear();
+    programs_.clear();
 }
 
 std::shared_ptr<Executable> Executor::executable(const GraphView& graph) {

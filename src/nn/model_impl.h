@@ -2,7 +2,10 @@
 // What a Model holds, and the KV cache that Sequence and Session share.
 #pragma once
 
+#include <functional>
 #include <memory>
+#include <mutex>
+#include <string>
 #include <vector>
 
 #include <invar/model.h>
@@ -17,10 +20,22 @@ struct Model::Impl {
     ModelInfo info;
     std::shared_ptr<Device> device;
     std::unique_ptr<nn::Architecture> architecture;
+    // The same model once more on a device: its files are read again, or its random weights drawn again.
+    std::function<std::shared_ptr<const Model>(const std::string& device)> again;
+
+    // The model on the cpu, which goes on where this one's device fails for good; made when it is first asked for, from the
+    // files, which the cpu reads in place where the types are theirs.
+    std::shared_ptr<const Model> stand_in() const;
+    bool has_stand_in() const;
+    static const Impl& of(const Model& model) { return *model.impl_; }
 
     // Throws InvalidArgument naming the id, its place and the vocabulary.
     void check_tokens(std::span<const std::int32_t> tokens) const;
     void check_capacity(std::int64_t capacity) const;
+
+private:
+    mutable std::mutex stand_in_mutex_;
+    mutable std::shared_ptr<const Model> stand_in_;
 };
 
 namespace nn {

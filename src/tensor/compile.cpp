@@ -109,6 +109,8 @@ CompiledFunction compile(const std::function<std::vector<Tensor>(std::span<const
         impl->input_slot[static_cast<std::size_t>(it - placeholders.begin())] = static_cast<int>(i);
     }
     graph::LowerOptions lowering;
+    lowering.fuse = options.fuse;
+    impl->degraded = !options.fuse;
     impl->donated.assign(outputs.size(), false);
     for (const auto& [output, input] : options.donations) {
         if (output < 0 || static_cast<std::size_t>(output) >= outputs.size() || input < 0 ||
@@ -137,7 +139,11 @@ CompiledFunction compile(const std::function<std::vector<Tensor>(std::span<const
     if (recovery() != Recovery::off) impl->executor->settle();
     try {
         replay_once(
-            device->name(), what, prepare, [] {}, !any);
+            device->name(), what, prepare,
+            [&](const Error& e) {
+                if (e.kind() == ErrorKind::kOutOfMemory) device->allocator().trim();
+            },
+            !any);
     } catch (const Error& e) {
         if (!any || !recoverable(e)) throw;
         const auto exhausted = [&](const char* error) {
@@ -229,7 +235,7 @@ std::vector<Tensor> CompiledFunction::operator()(std::span<const Tensor> inputs)
         };
         if (recovery() != Recovery::off && impl_->executable->overwritten_inputs().empty()) {
             impl_->executor->settle();
-            replay_once(impl_->device->name(), "a compiled function", whole, [] {});
+            replay_once(impl_->device->name(), "a compiled function", whole, [](const Error&) {});
         } else {
             whole();
         }

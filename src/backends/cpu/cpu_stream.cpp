@@ -82,9 +82,9 @@ private:
 
 void run_launch(CpuKernel& kernel, const LaunchConfig& config, std::span<const NativeBuffer> buffers,
                 std::span<const std::byte> params) {
-    if (fault_fires(FaultSite::lost, kernel.name()))
+    if (fault_fires(FaultSite::lost, kernel.name(), "cpu"))
         throw DeviceLost("cpu: device lost in kernel '" + kernel.name() + "' (injected by INVAR_FAULTS)");
-    if (fault_fires(FaultSite::launch, kernel.name()))
+    if (fault_fires(FaultSite::launch, kernel.name(), "cpu"))
         throw LaunchFailed("cpu: kernel '" + kernel.name() + "' failed (injected by INVAR_FAULTS)");
     kernel.run({config, buffers, params, ThreadPool::shared()});
 }

@@ -394,10 +394,10 @@ private:
     void poison(CUresult result, const std::string& what) { error_ = context_->error(result, what); }
 
     bool injected(const std::string& kernel) {
-        if (fault_fires(FaultSite::lost, kernel))
+        if (fault_fires(FaultSite::lost, kernel, name()))
             error_ = std::make_exception_ptr(
                 DeviceLost(name() + ": device lost in kernel '" + kernel + "' (injected by INVAR_FAULTS)"));
-        else if (fault_fires(FaultSite::launch, kernel))
+        else if (fault_fires(FaultSite::launch, kernel, name()))
             error_ = std::make_exception_ptr(
                 LaunchFailed(name() + ": kernel '" + kernel + "' failed (injected by INVAR_FAULTS)"));
         return error_ != nullptr;

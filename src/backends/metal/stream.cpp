@@ -563,10 +563,10 @@ private:
 
     bool injected(const std::string& kernel) {
         std::exception_ptr error;
-        if (fault_fires(FaultSite::lost, kernel))
+        if (fault_fires(FaultSite::lost, kernel, name()))
             error = std::make_exception_ptr(
                 DeviceLost(name() + ": device lost in kernel '" + kernel + "' (injected by INVAR_FAULTS)"));
-        else if (fault_fires(FaultSite::launch, kernel))
+        else if (fault_fires(FaultSite::launch, kernel, name()))
             error = std::make_exception_ptr(
                 LaunchFailed(name() + ": kernel '" + kernel + "' failed (injected by INVAR_FAULTS)"));
         if (error) progress_->fail(error, batch_.has_value());

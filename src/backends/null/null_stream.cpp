@@ -58,10 +58,10 @@ struct Queue {
     void execute(const Work& work) {
         switch (work.kind) {
             case Work::Kind::kLaunch:
-                if (fault_fires(FaultSite::lost, work.kernel))
+                if (fault_fires(FaultSite::lost, work.kernel, shared->name))
                     throw DeviceLost(shared->name + ": device lost in kernel '" + work.kernel +
                                      "' (injected by INVAR_FAULTS)");
-                if (fault_fires(FaultSite::launch, work.kernel))
+                if (fault_fires(FaultSite::launch, work.kernel, shared->name))
                     throw LaunchFailed(shared->name + ": kernel '" + work.kernel +
                                        "' failed (injected by INVAR_FAULTS)");
                 break;

@@ -569,10 +569,10 @@ private:
     }
 
     bool injected(const std::string& kernel) {
-        if (fault_fires(FaultSite::lost, kernel))
+        if (fault_fires(FaultSite::lost, kernel, name()))
             progress_->fail(std::make_exception_ptr(
                 DeviceLost(name() + ": device lost in kernel '" + kernel + "' (injected by INVAR_FAULTS)")));
-        else if (fault_fires(FaultSite::launch, kernel))
+        else if (fault_fires(FaultSite::launch, kernel, name()))
             progress_->fail(std::make_exception_ptr(
                 LaunchFailed(name() + ": kernel '" + kernel + "' failed (injected by INVAR_FAULTS)")));
         else
