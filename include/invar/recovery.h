@@ -4,6 +4,7 @@
 //   trim      a device without room: the caches are emptied, and the work is done again
 //   replay    a failed launch, compilation or device: the same work once more
 //   unfused   the same operators, each a step of its own (failed launches and compilations)
+//   portable  the same with kernels of portable C in place of those tuned for the device (failed compilations)
 //   split     each operator a schedule of its own, its memory given back behind it (no room)
 //   host      the cpu computes, and the results go to the device
 //
@@ -35,7 +36,7 @@ INVAR_API void set_recovery(Recovery recovery);
 
 // How often each rung finished what had failed, since the process began.
 struct RecoveryStatistics {
-    std::uint64_t trimmed = 0, replayed = 0, unfused = 0, split = 0, host = 0;
+    std::uint64_t trimmed = 0, replayed = 0, unfused = 0, portable = 0, split = 0, host = 0;
     std::uint64_t exhausted = 0;  // no rung did: the error was thrown
 };
 INVAR_API RecoveryStatistics recovery_statistics();

@@ -12,10 +12,11 @@
 namespace invar {
 namespace {
 
-constexpr std::array<std::string_view, 6> kTried = {
+constexpr std::array<std::string_view, 7> kTried = {
     "the caches are emptied and it is done again",
     "it is done again",
     "it is done again with an operator a step",
+    "it is done again with portable kernels",
     "it is done again with an operator a schedule",
     "the cpu does it",
     "there is no other way",
@@ -48,6 +49,7 @@ RecoveryStatistics recovery_statistics() {
     s.trimmed = count_of(Rung::trimmed);
     s.replayed = count_of(Rung::replayed);
     s.unfused = count_of(Rung::unfused);
+    s.portable = count_of(Rung::portable);
     s.split = count_of(Rung::split);
     s.host = count_of(Rung::host);
     s.exhausted = count_of(Rung::exhausted);

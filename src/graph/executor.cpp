@@ -17,6 +17,7 @@
 #include "device/memory_log.h"
 #include "graph/plan.h"
 #include "graph/step_trace.h"
+#include "kernels/source.h"
 #include "program/pointwise.h"
 #include "program/program.h"
 
@@ -135,6 +136,7 @@ void Executable::prepare(std::size_t index, std::span<const double> scalars,
                     spec.low = static_cast<float>(s[4]);
                     spec.high = static_cast<float>(s[5]);
                 }
+                const kernels::PortableOnly kind(schedule_.portable);
                 return plan(executor_.device(), spec);
             }
         },
@@ -425,6 +427,7 @@ void Executor::prepare_kernels(const Schedule& schedule) {
         std::shared_ptr<LoadedModule> loaded;
     };
     std::vector<Missing> missing;
+    const kernels::PortableOnly kind(schedule.portable);
     std::unordered_set<const Module*> seen;
     std::unordered_set<std::string_view> texts;
     for (const Step& step : schedule.steps) {

@@ -10,6 +10,7 @@
 #include "graph/group.h"
 #include "graph/lowerer.h"
 #include "graph/passes.h"
+#include "kernels/source.h"
 
 namespace invar::graph {
 
@@ -249,7 +250,10 @@ Schedule lower(const GraphView& graph, const Device& device, const LowerOptions&
     if (const std::string text = to_text("simplify", simple) + to_text("common", merged);
         print && !text.empty())
         log_debug_output("passes\n" + text);
-    return Lowerer(merged.graph, merged.scalar_base, device, options).run();
+    const kernels::PortableOnly kind(options.portable);
+    Schedule schedule = Lowerer(merged.graph, merged.scalar_base, device, options).run();
+    schedule.portable = options.portable;
+    return schedule;
 }
 
 }  // namespace invar::graph

@@ -13,6 +13,7 @@
 #include "device/recovery.h"
 #include "graph/executor.h"
 #include "graph/op_table.h"
+#include "kernels/source.h"
 #include "tensor/route.h"
 
 namespace invar {
@@ -98,9 +99,10 @@ bool repeatable(const graph::GraphView& g) {
     return true;
 }
 
-void compute_unfused(graph::Executor& executor, const graph::GraphView& g) {
+void compute_unfused(graph::Executor& executor, const graph::GraphView& g, bool portable) {
     graph::LowerOptions options;
     options.fuse = false;
+    options.portable = portable;
     graph::Executable executable(executor, graph::lower(g, executor.device(), options), false);
     become_leaves(g, compute(executor, g, executable), true);
 }
@@ -194,30 +196,29 @@ void evaluate_on(const std::shared_ptr<Device>& on, std::vector<NodePtr> outputs
     std::uint64_t launched = executor->statistics().steps_launched;
     const auto may_go_on = [&] { return executor->statistics().steps_launched == launched || repeatable(g); };
     std::exception_ptr first;
-    bool no_room = false;
+    bool no_room = false, no_kernel = false;
     try {
         return as_placed();
     } catch (const Error& e) {
         if (!recoverable(e) || !may_go_on()) throw;
         no_room = e.kind() == ErrorKind::kOutOfMemory;
+        no_kernel = e.kind() == ErrorKind::kCompileFailed && kernels::has_tuned(device);
         log_rung(no_room ? Rung::trimmed : Rung::replayed, device.name(), "work", e.what());
         first = std::current_exception();
     }
-    struct Way {
-        Rung rung;
-        FunctionRef<void()> go;
-    };
     const auto smaller = [&] {
         if (no_room)
             compute_split(*executor, g);
         else
-            compute_unfused(*executor, g);
+            compute_unfused(*executor, g, false);
     };
+    const auto portable = [&] { compute_unfused(*executor, g, true); };
     const auto elsewhere = [&] { compute_on_host(on, g); };
     // Not shared again: the partner may be what failed.
     std::vector<Way> ways = {{no_room ? Rung::trimmed : Rung::replayed, at_home}};
     if (recovery() == Recovery::any) {
         ways.push_back({no_room ? Rung::split : Rung::unfused, smaller});
+        if (no_kernel) ways.push_back({Rung::portable, portable});
         if (device.name() != "cpu" && device.supports(Feature::arithmetic))
             ways.push_back({Rung::host, elsewhere});
     }

@@ -13,6 +13,7 @@
 #include "device/allocator.h"
 #include "device/device.h"
 #include "graph/executor.h"
+#include "kernels/source.h"
 #include "support/ladder.h"
 
 namespace invar {
@@ -188,6 +189,23 @@ TEST(Recovery, AForwardPassOnAnotherDeviceOrInTheFirstError) {
     set_faults("");
     EXPECT_EQ(model->forward(kTokens).logits.to_vector<float>(), want);
     EXPECT_EQ(held(), before);
+}
+
+// The bits are others, the model is the same.
+TEST(Recovery, AModelRunsWithPortableKernels) {
+    const NothingIsHeld check;
+    const auto device = find_device();
+    if (!kernels::has_tuned(*device)) GTEST_SKIP() << device->name() << " has one kind of kernels";
+    for (const char* name : {"llama", "gpt2", "qwen3", "mistral"}) {
+        const auto model = Model::load(kLlama.parent_path() / name, {.dtype = DType::f32});
+        const std::vector<float> want = model->forward(kTokens).logits.to_vector<float>();
+        without_kernels();
+        const kernels::PortableOnly only;
+        const std::vector<float> got = model->forward(kTokens).logits.to_vector<float>();
+        ASSERT_EQ(got.size(), want.size());
+        for (std::size_t i = 0; i < want.size(); ++i) ASSERT_NEAR(got[i], want[i], 1e-3) << name;
+        without_kernels();
+    }
 }
 
 constexpr int kSteps = 4;

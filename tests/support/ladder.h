@@ -31,6 +31,7 @@ public:
         add("trimmed", &RecoveryStatistics::trimmed);
         add("replayed", &RecoveryStatistics::replayed);
         add("unfused", &RecoveryStatistics::unfused);
+        add("portable", &RecoveryStatistics::portable);
         add("split", &RecoveryStatistics::split);
         add("host", &RecoveryStatistics::host);
         add("exhausted", &RecoveryStatistics::exhausted);
