@@ -18,7 +18,8 @@
 namespace invar {
 namespace {
 
-constexpr std::array<std::string_view, 5> kSites = {"oom", "short_read", "compile", "launch", "lost"};
+constexpr std::array<std::string_view, 6> kSites = {"oom",    "short_read", "compile",
+                                                    "launch", "lost",       "wiped"};
 
 struct Fault {
     FaultSite site;
@@ -53,7 +54,7 @@ Fault parse_fault(std::string_view word) {
     const auto wrong = [&](const std::string& why) {
         return InvalidArgument("INVAR_FAULTS: '" + std::string(word) + "': " + why +
                                "; write SITE@N, SITE@N+, either with :DEVICE behind it, or SITE@NAME with "
-                               "SITE one of oom, short_read, compile, launch, lost");
+                               "SITE one of oom, short_read, compile, launch, lost, wiped");
     };
     const std::size_t at = word.find('@');
     if (at == std::string_view::npos) throw wrong("no '@'");
@@ -112,6 +113,20 @@ bool fault_fires(FaultSite site, std::string_view name, std::string_view device)
         log(LogLevel::kInfo, "fault injected: " + std::string(kSites[static_cast<std::size_t>(site)]) + "@" +
                                  std::to_string(visit) + " " + std::string(name));
     return fires;
+}
+
+std::exception_ptr launch_fault(const std::string& device, const std::string& kernel) {
+    if (fault_fires(FaultSite::wiped, kernel, device))
+        return std::make_exception_ptr(DeviceLost(
+            device + ": device lost in kernel '" + kernel + "', with its memory (injected by INVAR_FAULTS)",
+            true));
+    if (fault_fires(FaultSite::lost, kernel, device))
+        return std::make_exception_ptr(
+            DeviceLost(device + ": device lost in kernel '" + kernel + "' (injected by INVAR_FAULTS)"));
+    if (fault_fires(FaultSite::launch, kernel, device))
+        return std::make_exception_ptr(
+            LaunchFailed(device + ": kernel '" + kernel + "' failed (injected by INVAR_FAULTS)"));
+    return nullptr;
 }
 
 std::uint64_t fault_visits(FaultSite site) {

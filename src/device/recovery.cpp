@@ -12,9 +12,10 @@
 namespace invar {
 namespace {
 
-constexpr std::array<std::string_view, 7> kTried = {
+constexpr std::array<std::string_view, 8> kTried = {
     "the caches are emptied and it is done again",
     "it is done again",
+    "the weights are read again, and it is done from its beginning",
     "it is done again with an operator a step",
     "it is done again with portable kernels",
     "it is done again with an operator a schedule",
@@ -48,6 +49,7 @@ RecoveryStatistics recovery_statistics() {
     RecoveryStatistics s;
     s.trimmed = count_of(Rung::trimmed);
     s.replayed = count_of(Rung::replayed);
+    s.restored = count_of(Rung::restored);
     s.unfused = count_of(Rung::unfused);
     s.portable = count_of(Rung::portable);
     s.split = count_of(Rung::split);

@@ -386,9 +386,17 @@ void Executor::synchronize() {
     settled_number_ = work_number_;
     try {
         stream_->synchronize();
-    } catch (...) {
+    } catch (const std::exception& e) {
         ++stream_number_;
-        stream_ = device_.make_stream();  // the poison stays with the work that caused it
+        const auto* lost = dynamic_cast<const DeviceLost*>(&e);
+        const bool gone = lost && lost->memory_lost();
+        try {
+            stream_ = device_.make_stream();  // the poison stays with the work that caused it
+        } catch (const DeviceLost& dead) {
+            if (gone || dead.memory_lost()) device_.lose_memory(*stream_);
+            throw;
+        }
+        if (gone) device_.lose_memory(*stream_);
         throw;
     }
 }

@@ -77,7 +77,7 @@ std::unique_ptr<Model::Impl> build(io::ModelConfig config, nn::WeightSource& wei
         options.max_context > 0 ? options.max_context : std::min(config.max_positions, kDefaultContext);
     auto impl = std::make_unique<Model::Impl>();
     impl->device = weights.device();
-    impl->architecture = row.build({config, weights, context});
+    std::shared_ptr<const nn::Architecture> architecture = row.build({config, weights, context});
 
     ModelInfo& i = impl->info;
     i.architecture = config.architecture;
@@ -93,9 +93,10 @@ std::unique_ptr<Model::Impl> build(io::ModelConfig config, nn::WeightSource& wei
     i.dtype = weights.dtype();
     i.parameters = weights.parameters();
     i.weight_bytes = weights.bytes();
-    i.bytes_per_token = weights.bytes() - impl->architecture->lookup_bytes;
+    i.bytes_per_token = weights.bytes() - architecture->lookup_bytes;
     i.flops_per_token = 2 * (i.bytes_per_token / size_of(i.dtype));
     impl->config = std::move(config);
+    impl->set_architecture(std::move(architecture));
     return impl;
 }
 
@@ -129,9 +130,39 @@ bool Model::Impl::has_stand_in() const {
 }
 
 std::shared_ptr<const Model> Model::Impl::stand_in() const {
-    const std::lock_guard lock(stand_in_mutex_);
+    const std::lock_guard lock(mutex_);
     if (!stand_in_) stand_in_ = again("cpu");
     return stand_in_;
+}
+
+std::shared_ptr<const nn::Architecture> Model::Impl::architecture() const {
+    const std::lock_guard lock(mutex_);
+    if (!architecture_)
+        throw DeviceLost(device->name() +
+                             ": the model's weights were lost with the device's memory, and could not "
+                             "be read again; load the model anew",
+                         true);
+    return architecture_;
+}
+
+void Model::Impl::set_architecture(std::shared_ptr<const nn::Architecture> architecture) {
+    const std::lock_guard lock(mutex_);
+    architecture_ = std::move(architecture);
+    epoch_ = device->memory_epoch();
+}
+
+bool Model::Impl::lost() const {
+    const std::lock_guard lock(mutex_);
+    return epoch_ != device->memory_epoch();
+}
+
+void Model::Impl::restore() const {
+    const std::lock_guard lock(mutex_);
+    if (epoch_ == device->memory_epoch()) return;
+    const std::uint64_t epoch = device->memory_epoch();
+    architecture_.reset();  // first, so that there is room for the new weights
+    architecture_ = again(device->name())->impl_->architecture();
+    epoch_ = epoch;
 }
 
 Model::Model(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -234,8 +265,9 @@ ForwardResult run_tokens(const Model::Impl& m, const nn::KvCache& cache, std::sp
         inputs.kv.key_mask = upload(at.key_mask, {1, static_cast<std::int64_t>(at.key_mask.size())});
     std::vector<State> states = cache.states();
     ForwardResult result;
-    result.hidden = m.architecture->hidden(inputs, states);
-    result.logits = m.architecture->logits(result.hidden);
+    const std::shared_ptr<const nn::Architecture> architecture = m.architecture();
+    result.hidden = architecture->hidden(inputs, states);
+    result.logits = architecture->logits(result.hidden);
     const Tensor both[] = {result.hidden, result.logits};
     eval(both);
     return result;
@@ -357,8 +389,13 @@ ForwardResult Model::forward(std::span<const std::int32_t> tokens, const Forward
             m.device->allocator().trim();
             result = whole(m);
         };
+        const auto restored = [&] {
+            m.restore();
+            result = whole(m);
+        };
         const auto on_host = [&] { result = whole_on_host(m, whole); };
         std::vector<Way> ways;
+        if (m.lost()) ways.push_back({Rung::restored, restored});
         if (e.kind() == ErrorKind::kOutOfMemory) ways.push_back({Rung::trimmed, trimmed});
         if (m.has_stand_in()) ways.push_back({Rung::host, on_host});
         if (ways.empty()) throw;

@@ -20,7 +20,9 @@ struct Session::Impl {
     const std::int64_t capacity;
     std::unique_ptr<nn::SessionRun> home;   // on the model's device; null where that could not be made
     std::unique_ptr<nn::SessionRun> host;   // on the cpu, once home has failed
-    nn::SessionRun* current = nullptr;      // which of them goes on
+    nn::SessionRun* current = nullptr;      // which of them goes on; null: none could be made again
+    std::int64_t chunk = 0;                 // of the one that went on last
+    std::vector<std::size_t> prompt_sizes;  // of each sequence
     std::vector<SamplingOptions> sampling;  // of each sequence
     std::vector<std::vector<std::int32_t>>
         histories;            // of each sequence: its prompt and what was sampled so far
@@ -45,15 +47,32 @@ struct Session::Impl {
                 if (!recoverable(e)) throw;
                 const bool no_room = e.kind() == ErrorKind::kOutOfMemory;
                 if (no_room) m.device->allocator().trim();
+                const auto restored = [&] {
+                    m.restore();
+                    make();
+                };
                 const auto on_host = [&] { make_host(); };
                 std::vector<Way> ways;
-                if (no_room || e.kind() == ErrorKind::kDeviceLost || e.kind() == ErrorKind::kLaunchFailed)
+                if (m.lost())
+                    ways.push_back({Rung::restored, restored});
+                else if (no_room || e.kind() == ErrorKind::kDeviceLost ||
+                         e.kind() == ErrorKind::kLaunchFailed)
                     ways.push_back({no_room ? Rung::trimmed : Rung::replayed, make});
                 if (m.has_stand_in()) ways.push_back({Rung::host, on_host});
                 climb(m.device->name(), what, e, ways);
             }
         }
-        current = home ? home.get() : host.get();
+        go_on_with(home ? *home : *host);
+    }
+    void go_on_with(nn::SessionRun& run) {
+        current = &run;
+        chunk = run.chunk();
+    }
+    const nn::SessionRun& run() const {
+        if (!current)
+            throw DeviceLost(m.device->name() + ": the session was lost with its device; start it again",
+                             true);
+        return *current;
     }
     void make_host() {
         if (host) return;
@@ -64,12 +83,35 @@ struct Session::Impl {
     // The tokens that follow the histories, computed from their beginning on the cpu.
     std::vector<std::int32_t> begin_on_host(const std::function<void(std::int64_t)>& progress) {
         make_host();
-        current = host.get();
+        go_on_with(*host);
         degraded = true;
         return host->begin(histories, sampling, progress);
     }
     // Whether the cpu can go on for the device that runs now.
-    bool can_move() const { return current == home.get() && m.has_stand_in(); }
+    bool can_move() const { return current != host.get() && m.has_stand_in(); }
+
+    // Whether the device is there, but not what the session held in its memory.
+    bool lost() const { return current == home.get() && (home->lost() || m.lost()); }
+    void restore_home() {
+        current = nullptr;
+        home.reset();  // first, so that there is room for the new weights
+        m.restore();
+        home = std::make_unique<nn::SessionRun>(model, m, options, capacity);
+        go_on_with(*home);
+    }
+    // The next tokens after a loss: everything once more, step by step as it was, so that the bits are the same.
+    void step_restored(std::span<std::int32_t> next, bool more) {
+        restore_home();
+        std::vector<std::vector<std::int32_t>> so_far = histories;
+        for (std::size_t r = 0; r < so_far.size(); ++r) so_far[r].resize(prompt_sizes[r]);
+        std::vector<std::int32_t> tokens = home->begin(so_far, sampling, {});
+        const auto add = [&] {
+            for (std::size_t r = 0; r < so_far.size(); ++r)
+                so_far[r].push_back(histories[r][so_far[r].size()]);
+        };
+        for (add(); so_far[0].size() < histories[0].size(); add()) home->step(so_far, tokens, false);
+        home->step_anew(histories, next, more);
+    }
 };
 
 Session::Session(std::shared_ptr<const Model> model, const SessionOptions& options) {
@@ -88,15 +130,15 @@ Session::Session(std::shared_ptr<const Model> model, const SessionOptions& optio
 Session::~Session() = default;
 std::int64_t Session::length() const noexcept { return impl_->length; }
 std::int64_t Session::capacity() const noexcept { return impl_->capacity; }
-std::int64_t Session::prefill_chunk() const noexcept { return impl_->current->chunk(); }
+std::int64_t Session::prefill_chunk() const noexcept { return impl_->chunk; }
 bool Session::degraded() const noexcept { return impl_->degraded; }
-std::string Session::decode_schedule() const { return impl_->current->decode().to_text(); }
-std::string Session::prefill_schedule() const { return impl_->current->prefill().to_text(); }
+std::string Session::decode_schedule() const { return impl_->run().decode().to_text(); }
+std::string Session::prefill_schedule() const { return impl_->run().prefill().to_text(); }
 std::string Session::decode_arena_picture() const {
-    return impl_->current->decode().arena_picture("decode step");
+    return impl_->run().decode().arena_picture("decode step");
 }
 std::string Session::prefill_arena_picture() const {
-    return impl_->current->prefill().arena_picture("prompt chunk");
+    return impl_->run().prefill().arena_picture("prompt chunk");
 }
 
 std::vector<std::int32_t> Session::start(std::span<const std::vector<std::int32_t>> prompts,
@@ -125,9 +167,11 @@ std::vector<std::int32_t> Session::start(std::span<const std::vector<std::int32_
     s.histories.assign(prompts.begin(), prompts.end());
     for (std::vector<std::int32_t>& h : s.histories) h.reserve(static_cast<std::size_t>(s.capacity) + 1);
     s.sampling.assign(sampling.begin(), sampling.end());
+    s.prompt_sizes.clear();
+    for (const std::vector<std::int32_t>& prompt : prompts) s.prompt_sizes.push_back(prompt.size());
     // What failed once need not fail again.
     if (!s.home) s.make_home("a session");
-    s.current = s.home ? s.home.get() : s.host.get();
+    s.go_on_with(s.home ? *s.home : *s.host);
     s.current->set_fused(true);
 
     std::int64_t done = 0;
@@ -144,7 +188,11 @@ std::vector<std::int32_t> Session::start(std::span<const std::vector<std::int32_
     try {
         begin();
     } catch (const Error& e) {
-        if (recovery() != Recovery::any || !recoverable(e)) throw;
+        if (recovery() == Recovery::off || !recoverable(e)) throw;
+        const auto restored = [&] {
+            s.restore_home();
+            begin();
+        };
         const auto unfused = [&] {
             s.current->set_fused(false);
             begin();
@@ -157,12 +205,15 @@ std::vector<std::int32_t> Session::start(std::span<const std::vector<std::int32_
         const bool no_room = e.kind() == ErrorKind::kOutOfMemory;
         if (no_room) s.m.device->allocator().trim();
         std::vector<Way> ways;
-        if (no_room)
+        const bool any = recovery() == Recovery::any;
+        if (s.lost())
+            ways.push_back({Rung::restored, restored});
+        else if (no_room)
             ways.push_back({Rung::trimmed, begin});
-        else
+        else if (any)
             ways.push_back({Rung::unfused, unfused});
-        if (s.can_move()) ways.push_back({Rung::host, on_host});
-        climb(s.current->device().name(), "the start of a session", e, ways);
+        if (any && s.can_move()) ways.push_back({Rung::host, on_host});
+        climb(s.m.device->name(), "the start of a session", e, ways);
     }
     s.degraded = s.degraded || s.current == s.host.get();
     for (std::size_t r = 0; r < count; ++r) s.histories[r].push_back(next[r]);
@@ -182,20 +233,25 @@ void Session::step(std::span<std::int32_t> next, bool more) {
         throw InvalidArgument("step: the context of " + std::to_string(s.capacity) +
                               " tokens is full; start a session with a larger capacity");
     s.started = false;  // after an error the device is at some other step
-    const bool any = recovery() == Recovery::any;
     try {
-        s.current->step(s.histories, next, more, !any);
+        s.current->step(s.histories, next, more);
     } catch (const Error& e) {
-        if (!any || !recoverable(e) || !s.current->alone()) throw;
+        if (recovery() == Recovery::off || !recoverable(e) || !(s.current->alone() || s.lost())) throw;
+        const bool any = recovery() == Recovery::any;
+        const auto restored = [&] { s.step_restored(next, more); };
         const auto unfused = [&] {
             s.current->set_fused(false);
             s.current->step_anew(s.histories, next, more);
             s.degraded = true;
         };
         const auto on_host = [&] { std::ranges::copy(s.begin_on_host({}), next.begin()); };
-        std::vector<Way> ways = {{Rung::unfused, unfused}};
-        if (s.can_move()) ways.push_back({Rung::host, on_host});
-        climb(s.current->device().name(), "a step", e, ways);
+        std::vector<Way> ways;
+        if (s.lost())
+            ways.push_back({Rung::restored, restored});
+        else if (any)
+            ways.push_back({Rung::unfused, unfused});
+        if (any && s.can_move()) ways.push_back({Rung::host, on_host});
+        climb(s.m.device->name(), "a step", e, ways);
     }
     for (std::size_t r = 0; r < s.histories.size(); ++r) s.histories[r].push_back(next[r]);
     ++s.length;

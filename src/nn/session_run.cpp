@@ -36,6 +36,8 @@ SessionRun::SessionRun(std::shared_ptr<const Model> model, const Model::Impl& im
                        const SessionOptions& options, std::int64_t capacity)
     : model_(std::move(model)),
       m_(impl),
+      epoch_(impl.device->memory_epoch()),
+      architecture_(impl.architecture()),
       sequences_(options.sequences),
       capacity_(capacity),
       chunk_(std::min(options.prefill_chunk > 0 ? options.prefill_chunk : suitable_chunk(*impl.device),
@@ -67,7 +69,7 @@ SessionRun::Functions SessionRun::compile_functions(bool fuse) const {
     const std::vector<InputSpec> specs(3, InputSpec{DType::i32, {n}});
     const auto forward = [this](std::span<const Tensor> in, std::vector<State>& states) {
         // Positions are slots: prompts begin at the start of their sequence.
-        return m_.architecture->hidden({in[0], in[1], {cache_.block_table(), in[2], in[1], {}}}, states);
+        return architecture_->hidden({in[0], in[1], {cache_.block_table(), in[2], in[1], {}}}, states);
     };
     // Chunks before the last only fill the cache; nothing after the last layer's append is computed.
     made.prefill = compile(
@@ -83,7 +85,7 @@ SessionRun::Functions SessionRun::compile_functions(bool fuse) const {
                 std::vector<State> states = cache_.states();
                 const Tensor last = forward(in, states).slice(0, n - Dim(1), n);
                 return std::vector<Tensor>{
-                    sample(m_.architecture->logits(last), sampling_rows_, State(sampler_memory_))};
+                    sample(architecture_->logits(last), sampling_rows_, State(sampler_memory_))};
             },
             specs, m_.device, {.fuse = fuse});
     const std::vector<InputSpec> step_specs(3, InputSpec{DType::i32, {sequences_}});
@@ -91,8 +93,8 @@ SessionRun::Functions SessionRun::compile_functions(bool fuse) const {
         [&](std::span<const Tensor> in) {
             std::vector<State> states = cache_.states();
             const Tensor h =
-                m_.architecture->hidden({in[0], in[1], {cache_.block_table(), rows_, in[2], {}}}, states);
-            const Tensor next = sample(m_.architecture->logits(h), sampling_rows_, State(sampler_memory_));
+                architecture_->hidden({in[0], in[1], {cache_.block_table(), rows_, in[2], {}}}, states);
+            const Tensor next = sample(architecture_->logits(h), sampling_rows_, State(sampler_memory_));
             return std::vector<Tensor>{next, in[1] + 1.0, in[2] + 1.0};
         },
         step_specs, m_.device, {.donations = {{0, 0}, {1, 1}, {2, 2}}, .fuse = fuse});
@@ -199,7 +201,7 @@ std::vector<std::int32_t> SessionRun::begin(Histories histories, std::span<const
     std::vector<std::int32_t> next(histories.size());
     if (!single) {
         set_step(histories);
-        step(histories, next, true, false);
+        step(histories, next, true);
         if (progress) progress(sequences_);
         return next;
     }
@@ -217,7 +219,7 @@ void SessionRun::step_anew(Histories histories, std::span<std::int32_t> next, bo
     own_work_ = executor_->work_number();
 }
 
-void SessionRun::step(Histories histories, std::span<std::int32_t> next, bool more, bool last) {
+void SessionRun::step(Histories histories, std::span<std::int32_t> next, bool more) {
     // Errors of what others have given the device are not this session's to mend.
     const std::lock_guard lock(executor_->mutex());
     const auto run = [&] { step_once(longest(histories), next, more); };
@@ -230,7 +232,7 @@ void SessionRun::step(Histories histories, std::span<std::int32_t> next, bool mo
                 set_histories(histories);
                 set_step(histories);
             },
-            last);
+            false);
     else
         run();
     own_work_ = executor_->work_number();

@@ -30,6 +30,8 @@ public:
     SessionRun& operator=(const SessionRun&) = delete;
 
     const Device& device() const noexcept { return *m_.device; }
+    // Whether what it holds went with the device's memory.
+    bool lost() const noexcept { return epoch_ != m_.device->memory_epoch(); }
     std::int64_t chunk() const noexcept { return chunk_; }
     const CompiledFunction& decode() const noexcept { return fused_.decode; }
     const CompiledFunction& prefill() const noexcept { return fused_.prefill; }
@@ -42,9 +44,8 @@ public:
     // done again where it fails, if recovery() allows that.
     std::vector<std::int32_t> begin(Histories histories, std::span<const SamplingOptions> sampling,
                                     const std::function<void(std::int64_t)>& progress);
-    // The token that follows the histories, whose last tokens are not in the cache yet; done again where it fails. last: there
-    // are no rungs below that.
-    void step(Histories histories, std::span<std::int32_t> next, bool more, bool last);
+    // The token that follows the histories, whose last tokens are not in the cache yet; done again where it fails.
+    void step(Histories histories, std::span<std::int32_t> next, bool more);
     // Whether the device had nothing else to do when the last step began: what others gave it may fail there too.
     bool alone() const noexcept { return alone_; }
     // The same after a step that failed, from the histories.
@@ -66,6 +67,8 @@ private:
 
     std::shared_ptr<const Model> model_;
     const Model::Impl& m_;
+    const std::uint64_t epoch_;  // the device's memory_epoch() when all of this was made
+    const std::shared_ptr<const Architecture> architecture_;
     const std::int64_t sequences_, capacity_, chunk_;
     KvCache cache_;
     Tensor sampling_rows_, sampler_memory_, rows_;    // rows: 0, 1, 2, ... (sequences) i32

@@ -34,14 +34,28 @@ struct CompiledFunction::Impl {
     std::vector<Shape> output_shapes;
     std::vector<bool> donated;
     std::vector<std::shared_ptr<graph::Storage>> kept;  // what the function uses besides its inputs
-    std::vector<int> kept_of_slot;                      // which of them a slot is bound to; -1: an input
-    std::vector<int> input_slot;                        // where each input is bound
+    std::vector<const graph::Node*> kept_leaves;        // of the graph
+    std::uint64_t kept_epoch = 0;   // the device's memory_epoch() when all of them were there
+    std::vector<int> kept_of_slot;  // which of them a slot is bound to; -1: an input
+    std::vector<int> input_slot;    // where each input is bound
     std::vector<double> scalars;
     std::vector<std::int64_t> symbols;
     std::vector<BufferRef> input_refs, output_refs;
     bool degraded = false;  // not fused, because that did not compile or was not wanted
 
     const graph::Executable& planned() const { return executable ? *executable : *host; }
+
+    // Throws where inputs of the run, or what the function uses besides, went with the device's memory.
+    void check_there(std::span<const Tensor> given) {
+        if (kept_epoch != device->memory_epoch()) {
+            check_not_lost(kept_leaves);
+            kept_epoch = device->memory_epoch();
+        }
+        for (const Tensor& t : given) {
+            const graph::Node* leaf = graph::below_views(t.node().get());
+            check_not_lost(std::span(&leaf, 1));
+        }
+    }
 
     // Starts the run that the references are bound to.
     void start(graph::Executable& e) { e.run(input_refs, output_refs, scalars, symbols); }
@@ -175,6 +189,7 @@ CompiledFunction compile(const std::function<std::vector<Tensor>(std::span<const
     impl->graph = private_copy(outputs);
     const graph::GraphView& g = impl->graph;
     impl->scalars = g.scalars;
+    impl->kept_epoch = device->memory_epoch();
     impl->input_slot.assign(specs.size(), -1);
     impl->input_refs.resize(g.inputs.size());
     impl->kept_of_slot.assign(g.inputs.size(), -1);
@@ -183,6 +198,7 @@ CompiledFunction compile(const std::function<std::vector<Tensor>(std::span<const
         if (n->op == Op::leaf) {
             impl->kept_of_slot[i] = static_cast<int>(impl->kept.size());
             impl->kept.push_back(n->storage);
+            impl->kept_leaves.push_back(n);
             impl->input_refs[i] = n->storage->ref();
             continue;
         }
@@ -271,6 +287,7 @@ void CompiledFunction::run(std::span<const Tensor> inputs, std::span<const Tenso
                                   " is not evaluated and contiguous");
         return *ref;
     };
+    f.check_there(inputs);
     for (std::size_t i = 0; i < inputs.size(); ++i)
         if (f.input_slot[i] >= 0)
             f.input_refs[static_cast<std::size_t>(f.input_slot[i])] = memory(inputs[i], "input", i);
@@ -286,7 +303,11 @@ void CompiledFunction::run(std::span<const Tensor> inputs, std::span<const Tenso
                                   std::string(dtype_name(f.output_types[i])));
     }
     for (std::size_t i = 0; i < outputs.size(); ++i)
-        if (!f.donated[i]) mark_overwritten(*outputs[i].node(), f.degraded);
+        if (!f.donated[i]) {
+            mark_overwritten(*outputs[i].node(), f.degraded);
+            graph::Storage& storage = *graph::below_views(outputs[i].node().get())->storage;
+            if (f.output_refs[i].size == storage.bytes) storage.epoch = f.device->memory_epoch();
+        }
     for (const int slot : f.planned().overwritten_inputs()) {
         const auto input = std::find(f.input_slot.begin(), f.input_slot.end(), slot);
         if (input != f.input_slot.end())
@@ -339,10 +360,24 @@ std::vector<Tensor> CompiledFunction::operator()(std::span<const Tensor> inputs)
             !any);
     } catch (const Error& e) {
         if (!any || !recoverable(e) || outputs.empty()) throw;
+        f.check_there(inputs);
         // run() has bound inputs and outputs.
-        const auto unfused = [&] { f.run_unfused(false); };
-        const auto portable = [&] { f.run_unfused(true); };
-        const auto on_host = [&] { f.run_on_host(); };
+        const auto there = [&] {
+            f.check_there(inputs);
+            for (const Tensor& t : outputs) t.node()->storage->epoch = f.device->memory_epoch();
+        };
+        const auto unfused = [&] {
+            there();
+            f.run_unfused(false);
+        };
+        const auto portable = [&] {
+            there();
+            f.run_unfused(true);
+        };
+        const auto on_host = [&] {
+            there();
+            f.run_on_host();
+        };
         std::vector<Way> ways;
         if (f.executable) ways.push_back({Rung::unfused, unfused});
         if (f.executable && e.kind() == ErrorKind::kCompileFailed && kernels::has_tuned(*f.device))

@@ -30,6 +30,7 @@ public:
         };
         add("trimmed", &RecoveryStatistics::trimmed);
         add("replayed", &RecoveryStatistics::replayed);
+        add("restored", &RecoveryStatistics::restored);
         add("unfused", &RecoveryStatistics::unfused);
         add("portable", &RecoveryStatistics::portable);
         add("split", &RecoveryStatistics::split);

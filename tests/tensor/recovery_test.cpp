@@ -278,6 +278,67 @@ TEST(Recovery, CompiledFunctionsThatOverwriteNothingAreRunAgain) {
     EXPECT_EQ(ladder.taken(), "");
 }
 
+// A device that comes back without what lay in its memory: work that has its inputs is done again, what lived there alone is named.
+TEST(Recovery, ALostMemoryIsNamedAndCanBeFilledAgain) {
+    Ladder ladder(Recovery::any);
+    const Tensor x = counting({5, 8}), w = counting({8, 8});
+    const std::vector<std::byte> x_bytes = x.to_bytes(), w_bytes = w.to_bytes();
+    const std::vector<std::byte> want = all_bytes(several_steps(x, w));
+    const auto random = [] { return exp(random_uniform({40}, 0.0, 1.0, 5) * 2.0); };
+    const std::vector<std::byte> drawn = random().to_bytes();
+    const auto device = find_device();
+    const InputSpec specs[] = {{DType::f32, {5, 8}}};
+    const CompiledFunction f =
+        compile([&](std::span<const Tensor> in) { return several_steps(in[0], w); }, specs, device);
+    const Tensor in[] = {x};
+    const std::vector<std::byte> from_f = all_bytes(f(in));
+    (void)ladder.taken();
+
+    set_faults("wiped@1");
+    EXPECT_EQ(random().to_bytes(), drawn);  // it has no inputs
+    set_faults("");
+    EXPECT_EQ(ladder.taken(), "replayed 1");
+    const auto named = [&](const std::function<void()>& work, std::initializer_list<Tensor> lost) {
+        try {
+            work();
+            ADD_FAILURE() << "nothing was thrown";
+        } catch (const DeviceLost& e) {
+            EXPECT_TRUE(e.memory_lost());
+            for (const Tensor& t : lost)
+                EXPECT_NE(std::string(e.what()).find("f32 " + to_string(t.shape())), std::string::npos)
+                    << e.what();
+        }
+    };
+    // That was x and w too: nobody takes what lies there now for them.
+    named([&] { eval(several_steps(x, w)); }, {x, w});
+    named([&] { (void)x.to_bytes(); }, {x});
+    named([&] { (void)f(in); }, {w});
+    x.write(x_bytes);
+    named([&] { (void)f(in); }, {w});
+    w.write(w_bytes);
+    EXPECT_EQ(all_bytes(several_steps(x, w)), want);
+    EXPECT_EQ(all_bytes(f(in)), from_f);
+    (void)ladder.taken();
+
+    for (int n = 1; n <= 4; ++n) {  // in the course of the work
+        const std::vector<Tensor> y = several_steps(x, w);
+        set_faults("wiped@" + std::to_string(n));
+        named([&] { eval(y); }, {x, w});
+        EXPECT_EQ(ladder.taken(), "exhausted 1") << n;
+        set_faults("");
+        x.write(x_bytes);
+        w.write(w_bytes);
+        EXPECT_EQ(all_bytes(y), want);  // the graph is there still
+        set_faults("wiped@" + std::to_string(n));
+        named([&] { (void)f(in); }, {w});
+        set_faults("");
+        x.write(x_bytes);
+        w.write(w_bytes);
+        EXPECT_EQ(all_bytes(f(in)), from_f);
+        (void)ladder.taken();
+    }
+}
+
 // From there on the device never works again; another length than before, so that symbols count.
 TEST(Recovery, CompiledFunctionsLeaveTheFusionThenTheDevice) {
     Ladder ladder(Recovery::any);
