@@ -62,8 +62,9 @@ TEST_F(FaultsTest, ADeviceCountsForItself) {
 
 TEST_F(FaultsTest, WrongWordsAreTypedErrorsAndKeepTheList) {
     set_faults("lost@1");
-    for (const char* list : {"oom", "oom@", "@3", "oops@3", "oom@0", "oom@3x", "oom@0+", "oom@3+:", "oom@3++", "oom@1,", ",", "oom@1,,oom@2",
-                             "oom@99999999999999999999999", "OOM@1", " oom@1"}) {
+    for (const char* list :
+         {"oom", "oom@", "@3", "oops@3", "oom@0", "oom@3x", "oom@0+", "oom@3+:", "oom@3++", "oom@1,", ",",
+          "oom@1,,oom@2", "oom@99999999999999999999999", "OOM@1", " oom@1"}) {
         try {
             set_faults(list);
             ADD_FAILURE() << "'" << list << "' was accepted";

@@ -413,7 +413,8 @@ TEST(Recovery, AFunctionThatDoesNotCompileRunsOnTheCpu) {
     EXPECT_THROW((void)compile(h, specs, device, {.donations = {{0, 0}}}), CompileFailed);
 }
 
-// A source tuned for the device that does not compile, whatever is fused: the portable one of the same family does.
+// A source tuned for the device that does not compile: without fusion another one may be asked for, else the portable one of
+// the same family stands in.
 TEST(Recovery, PortableKernelsStandInForTunedOnes) {
     Ladder ladder(Recovery::any);
     const auto device = find_device();
@@ -433,14 +434,14 @@ TEST(Recovery, PortableKernelsStandInForTunedOnes) {
         set_faults("");
         const std::string rung = ladder.taken();
         if (rung.empty()) continue;  // another test's module
-        EXPECT_EQ(rung, "portable 1") << m->name;
+        EXPECT_TRUE(rung == "portable 1" || rung == "unfused 1") << m->name << ": " << rung;
         taken += rung == "portable 1";
         for (std::size_t i = 0; i < y.size(); ++i) {
             EXPECT_TRUE(y[i].degraded());
             expect_near(y[i], good[i].to_vector<float>());
         }
     }
-    EXPECT_GE(taken, 2);
+    EXPECT_GE(taken, 1);
     // The same in the preparation of a function.
     const InputSpec specs[] = {{DType::f32, {5, 8}}};
     for (const Module* m : all) {
@@ -452,7 +453,7 @@ TEST(Recovery, PortableKernelsStandInForTunedOnes) {
         set_faults("");
         const std::string rung = ladder.taken();
         if (rung.empty()) continue;
-        EXPECT_EQ(rung, "portable 1") << m->name;
+        EXPECT_TRUE(rung == "portable 1" || rung == "unfused 1") << m->name << ": " << rung;
         const Tensor in[] = {x};
         const std::vector<Tensor> y = f(in);
         EXPECT_TRUE(y[0].degraded());
