@@ -27,6 +27,8 @@ struct CompileOptions {
     // (output, input): the output is written into the memory of that input at the end of the run; for what one step
     // hands to the next (tokens, positions). Such an output is not returned.
     std::vector<std::pair<int, int>> donations = {};
+    // false: an operator a step. Slower; for finding out what fusion does, and for the recovery ladder.
+    bool fuse = true;
 };
 
 class INVAR_API CompiledFunction {

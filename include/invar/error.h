@@ -53,8 +53,14 @@ private:
 
 class INVAR_API DeviceLost : public Error {
 public:
-    explicit DeviceLost(const std::string& message) : Error(ErrorKind::kDeviceLost, message) {}
+    // memory_lost: what lay in the device's memory is gone too.
+    explicit DeviceLost(const std::string& message, bool memory_lost = false)
+        : Error(ErrorKind::kDeviceLost, message), memory_lost_(memory_lost) {}
     ~DeviceLost() override;
+    bool memory_lost() const noexcept { return memory_lost_; }
+
+private:
+    bool memory_lost_;
 };
 
 // A kernel did not compile; log() holds the compiler's words and the numbered source.

@@ -120,6 +120,8 @@ public:
     // one sequence on an accelerator then starts it at once, so that the device does not wait for the host.
     void step(std::span<std::int32_t> next, bool more = true);
     std::int64_t length() const noexcept;  // tokens of the longest sequence so far
+    // Whether a rung of the recovery ladder with other bits computed something since the start (invar/recovery.h).
+    bool degraded() const noexcept;
     std::int64_t capacity() const noexcept;
     std::int64_t prefill_chunk() const noexcept;
     // The decode step's schedule, one line a step.

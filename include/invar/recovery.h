@@ -3,18 +3,22 @@
 //
 //   trim      a device without room: the caches are emptied, and the work is done again
 //   replay    a failed launch, compilation or device: the same work once more
+//   restore   a device that came back without what lay in its memory: a model's weights are read from their files again, and a
+//             session goes through its prompt and its steps once more
 //   unfused   the same operators, each a step of its own (failed launches and compilations)
+//   portable  the same with kernels of portable C in place of those tuned for the device (failed compilations)
 //   split     each operator a schedule of its own, its memory given back behind it (no room)
-//   host      the cpu computes, and the results go to the device
+//   host      the cpu computes, and the results go to the device; a session stays there until it is started again
 //
-// What two devices were to share (invar/route.h) is done again on the tensors' device alone. What trim and replay finish has the bits of work that did not fail. What the others finish is within the tolerance of
-// the operators and is marked (Tensor::degraded), because fusion keeps more precision than storage does. Work that changed
-// something that it cannot change twice (a sampler's memory) is not done again. An error is thrown when every rung has failed;
-// it is the first one.
+// What two devices were to share (invar/route.h) is done again on the tensors' device alone. What trim, replay and restore
+// finish has the bits of work that did not fail. What the others finish is within the tolerance of
+// the operators and is marked (Tensor::degraded, Session::degraded), because fusion keeps more precision than storage does and
+// other kernels sum in another order. Work that changed something that it cannot change twice (a sampler's memory) is not
+// done again. An error is thrown when every rung has failed; it is the first one, or names the tensors that lived only in
+// a lost memory.
 //
-// The ladder stands under eval and what calls it; under compiled functions that overwrite no input; under
-// the compilation of functions (replay, unfused); and under the steps of a Session (replay). Each rung that is tried is
-// a warning in the log.
+// The ladder stands under eval and what calls it; under compiled functions that overwrite no input, and their preparation; and
+// under Model::forward and Session, which hold what it takes to begin anew. Each rung that is tried is a warning in the log.
 #pragma once
 
 #include <cstdint>
@@ -35,7 +39,7 @@ INVAR_API void set_recovery(Recovery recovery);
 
 // How often each rung finished what had failed, since the process began.
 struct RecoveryStatistics {
-    std::uint64_t trimmed = 0, replayed = 0, unfused = 0, split = 0, host = 0;
+    std::uint64_t trimmed = 0, replayed = 0, restored = 0, unfused = 0, portable = 0, split = 0, host = 0;
     std::uint64_t exhausted = 0;  // no rung did: the error was thrown
 };
 INVAR_API RecoveryStatistics recovery_statistics();

@@ -7,6 +7,7 @@
 #include <array>
 #include <cstring>
 #include <mutex>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -45,7 +46,9 @@ struct Allocation::Block {
     Block *newer = nullptr, *older = nullptr;  // free segments by last use
     std::uint64_t stream = 0;                  // which may have it before `passed`
     std::shared_ptr<const Event> passed;
+    Core* core = nullptr;  // of the first block of a segment
 
+    ~Block();
     bool whole() const { return !left && !right; }
 };
 
@@ -87,6 +90,9 @@ struct Allocation::Core {
     };
     // By band; of segments that are in use elsewhere, then of those that are free as a whole.
     std::array<std::array<Lists, 2>, 3> lists;
+
+    std::mutex segments_mutex;
+    std::unordered_set<Buffer*> segments;
 
     std::uint64_t held() const { return statistics.bytes_in_use + statistics.bytes_cached; }
     std::uint64_t limit() const { return budget.bytes ? budget.bytes : device_bytes; }
@@ -401,11 +407,16 @@ struct Allocation::Core {
                                         ": more than 90% of the memory that may be used is held; expect "
                                         "evictions, and errors when it is full");
         try {
-            if (fault_fires(FaultSite::oom, device_name))
+            if (fault_fires(FaultSite::oom, device_name, device_name))
                 throw OutOfMemory("injected by INVAR_FAULTS", requested, 0);
             auto block = std::make_unique<Block>();
             block->owned = device->allocate_raw(segment);
             block->buffer = block->owned.get();
+            {
+                const std::lock_guard lock(segments_mutex);
+                segments.insert(block->buffer);
+                block->core = this;
+            }
             block->bytes = segment;
             block->band = band_of(size.bytes);
             auto rest = segment > size.bytes ? std::make_unique<Block>() : nullptr;
@@ -475,6 +486,13 @@ struct Allocation::Core {
     }
 };
 
+Allocation::Block::~Block() {
+    if (!core) return;
+    const std::lock_guard lock(core->segments_mutex);
+    core->segments.erase(owned.get());
+    owned.reset();
+}
+
 Allocation::Allocation(Allocation&& other) noexcept
     : core_(std::move(other.core_)),
       block_(std::exchange(other.block_, nullptr)),
@@ -506,6 +524,11 @@ void Allocation::release_behind(std::uint64_t stream, std::shared_ptr<const Even
     if (!block_) return;
     core_->release_behind(std::exchange(block_, nullptr), size_, stream, std::move(passed));
     *this = Allocation();
+}
+
+void CachingAllocator::for_each_segment(FunctionRef<void(Buffer&)> visit) {
+    const std::lock_guard lock(core_->segments_mutex);
+    for (Buffer* segment : core_->segments) visit(*segment);
 }
 
 CachingAllocator::CachingAllocator(Device& device) : core_(std::make_shared<Allocation::Core>(device)) {

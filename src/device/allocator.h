@@ -132,6 +132,8 @@ public:
     void trim();
     void set_budget(AllocatorBudget budget);  // evicts what is over it now
     AllocatorStatistics statistics() const;
+    // Every segment that the driver has given and not got back; none goes back meanwhile.
+    void for_each_segment(FunctionRef<void(Buffer&)> visit);
     // The class of a request; what is handed out may be larger, by up to an eighth.
     static std::size_t rounded_size(std::size_t bytes);
 

@@ -11,6 +11,7 @@
 
 #include <invar/error.h>
 
+#include "base/log.h"
 #include "device/allocator.h"
 #include "device/services.h"
 
@@ -62,6 +63,7 @@ struct Device::Lazy {
     std::optional<CachingAllocator> allocator;
     std::mutex executor_mutex;
     std::shared_ptr<void> executor;
+    std::atomic<std::uint64_t> memory_epoch{0};
 };
 
 Device::Device(std::string name) : name_(std::move(name)), lazy_(std::make_unique<Lazy>()) {}
@@ -76,6 +78,20 @@ std::unique_ptr<Buffer> Device::wrap_host_memory(std::byte*, std::size_t, std::s
 CachingAllocator& Device::allocator() {
     std::call_once(lazy_->once, [this] { lazy_->allocator.emplace(*this); });
     return *lazy_->allocator;
+}
+
+std::uint64_t Device::memory_epoch() const noexcept {
+    return lazy_->memory_epoch.load(std::memory_order_acquire);
+}
+
+void Device::lose_memory(Stream& stream) {
+    lazy_->memory_epoch.fetch_add(1, std::memory_order_acq_rel);
+    try {
+        allocator().for_each_segment([&](Buffer& buffer) { stream.fill(buffer.ref(), 0xff); });
+        stream.synchronize();
+    } catch (const Error& e) {
+        log(LogLevel::kDebug, name_ + ": lost memory is not filled: " + e.what());
+    }
 }
 
 std::shared_ptr<void> Device::executor_state(FunctionRef<std::shared_ptr<void>()> make) {

@@ -201,6 +201,12 @@ public:
     // The caching allocator of this device (src/device/allocator.h), made on first use.
     CachingAllocator& allocator();
 
+    // Counts the times that what lay in the device's memory was lost: bytes that were written at an earlier number are gone.
+    std::uint64_t memory_epoch() const noexcept;
+    // Says that it was lost, and fills what the allocator holds with 0xff through the stream, as far as that works, so that
+    // nobody takes it for what it was. Nothing else runs on the device.
+    void lose_memory(Stream& stream);
+
     // The object that the executor keeps for this device (its stream and its caches), made on first use and living as
     // long as the device. One floor uses it: src/graph/executor.
     std::shared_ptr<void> executor_state(FunctionRef<std::shared_ptr<void>()> make);

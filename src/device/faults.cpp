@@ -18,12 +18,22 @@
 namespace invar {
 namespace {
 
-constexpr std::array<std::string_view, 5> kSites = {"oom", "short_read", "compile", "launch", "lost"};
+constexpr std::array<std::string_view, 6> kSites = {"oom",    "short_read", "compile",
+                                                    "launch", "lost",       "wiped"};
 
 struct Fault {
     FaultSite site;
     std::uint64_t visit = 0;  // 0: by name
+    bool onwards = false;     // that visit and every later one
     std::string name;
+    std::string device;      // counts visits of this one alone; "": of all
+    std::uint64_t seen = 0;  // that it counted
+
+    bool fires(FaultSite at, std::string_view called, std::string_view on) {
+        if (site != at || (!device.empty() && device != on)) return false;
+        ++seen;
+        return visit == 0 ? name == called : onwards ? seen >= visit : seen == visit;
+    }
 };
 
 enum State : int { kUnread, kOff, kOn };
@@ -42,13 +52,14 @@ Table& table() {
 
 Fault parse_fault(std::string_view word) {
     const auto wrong = [&](const std::string& why) {
-        return InvalidArgument(
-            "INVAR_FAULTS: '" + std::string(word) + "': " + why +
-            "; write SITE@N or SITE@NAME with SITE one of oom, short_read, compile, launch, lost");
+        return InvalidArgument("INVAR_FAULTS: '" + std::string(word) + "': " + why +
+                               "; write SITE@N, SITE@N+, either with :DEVICE behind it, or SITE@NAME with "
+                               "SITE one of oom, short_read, compile, launch, lost, wiped");
     };
     const std::size_t at = word.find('@');
     if (at == std::string_view::npos) throw wrong("no '@'");
-    const std::string_view site = word.substr(0, at), when = word.substr(at + 1);
+    const std::string_view site = word.substr(0, at);
+    std::string_view when = word.substr(at + 1);
     Fault fault{};
     std::size_t index = 0;
     while (index < kSites.size() && kSites[index] != site) ++index;
@@ -59,8 +70,15 @@ Fault parse_fault(std::string_view word) {
         fault.name = when;
         return fault;
     }
-    const auto [end, status] = std::from_chars(when.data(), when.data() + when.size(), fault.visit);
-    if (status != std::errc{} || end != when.data() + when.size() || fault.visit == 0)
+    if (const std::size_t colon = when.find(':'); colon != std::string_view::npos) {
+        fault.device = when.substr(colon + 1);
+        when = when.substr(0, colon);
+        if (fault.device.empty()) throw wrong("no device after ':'");
+    }
+    fault.onwards = when.ends_with('+');
+    const char* const last = when.data() + when.size() - (fault.onwards ? 1 : 0);
+    const auto [end, status] = std::from_chars(when.data(), last, fault.visit);
+    if (status != std::errc{} || end != last || fault.visit == 0)
         throw wrong("'" + std::string(when) + "' is not a visit number from 1");
     return fault;
 }
@@ -82,20 +100,39 @@ void replace_list(Table& t, std::string_view list) {
 
 }  // namespace
 
-bool fault_fires(FaultSite site, std::string_view name) {
+bool fault_fires(FaultSite site, std::string_view name, std::string_view device) {
     if (state.load(std::memory_order_acquire) == kOff) return false;
     Table& t = table();
     const std::lock_guard lock(t.mutex);
     if (state.load(std::memory_order_relaxed) == kUnread) replace_list(t, env_string("INVAR_FAULTS"));
     if (state.load(std::memory_order_relaxed) == kOff) return false;
     const std::uint64_t visit = ++t.visits[static_cast<std::size_t>(site)];
-    for (const Fault& fault : t.faults)
-        if (fault.site == site && (fault.visit == visit || (fault.visit == 0 && fault.name == name))) {
-            log(LogLevel::kInfo, "fault injected: " + std::string(kSites[static_cast<std::size_t>(site)]) +
-                                     "@" + std::to_string(visit) + " " + std::string(name));
-            return true;
-        }
-    return false;
+    bool fires = false;  // every one of them counts the visit
+    for (Fault& fault : t.faults) fires = fault.fires(site, name, device) || fires;
+    if (fires)
+        log(LogLevel::kInfo, "fault injected: " + std::string(kSites[static_cast<std::size_t>(site)]) + "@" +
+                                 std::to_string(visit) + " " + std::string(name));
+    return fires;
+}
+
+std::exception_ptr launch_fault(const std::string& device, const std::string& kernel) {
+    if (fault_fires(FaultSite::wiped, kernel, device))
+        return std::make_exception_ptr(DeviceLost(
+            device + ": device lost in kernel '" + kernel + "', with its memory (injected by INVAR_FAULTS)",
+            true));
+    if (fault_fires(FaultSite::lost, kernel, device))
+        return std::make_exception_ptr(
+            DeviceLost(device + ": device lost in kernel '" + kernel + "' (injected by INVAR_FAULTS)"));
+    if (fault_fires(FaultSite::launch, kernel, device))
+        return std::make_exception_ptr(
+            LaunchFailed(device + ": kernel '" + kernel + "' failed (injected by INVAR_FAULTS)"));
+    return nullptr;
+}
+
+std::uint64_t fault_visits(FaultSite site) {
+    Table& t = table();
+    const std::lock_guard lock(t.mutex);
+    return t.visits[static_cast<std::size_t>(site)];
 }
 
 void set_faults(std::string_view list) {

@@ -12,10 +12,12 @@
 namespace invar {
 namespace {
 
-constexpr std::array<std::string_view, 6> kTried = {
+constexpr std::array<std::string_view, 8> kTried = {
     "the caches are emptied and it is done again",
     "it is done again",
+    "the weights are read again, and it is done from its beginning",
     "it is done again with an operator a step",
+    "it is done again with portable kernels",
     "it is done again with an operator a schedule",
     "the cpu does it",
     "there is no other way",
@@ -47,7 +49,9 @@ RecoveryStatistics recovery_statistics() {
     RecoveryStatistics s;
     s.trimmed = count_of(Rung::trimmed);
     s.replayed = count_of(Rung::replayed);
+    s.restored = count_of(Rung::restored);
     s.unfused = count_of(Rung::unfused);
+    s.portable = count_of(Rung::portable);
     s.split = count_of(Rung::split);
     s.host = count_of(Rung::host);
     s.exhausted = count_of(Rung::exhausted);
@@ -72,26 +76,44 @@ void log_rung(Rung rung, std::string_view device, std::string_view what, const c
 void count_rung(Rung rung) noexcept { ++count_of(rung); }
 
 void replay_once(std::string_view device, std::string_view what, FunctionRef<void()> work,
-                 FunctionRef<void()> again, bool last) {
-    std::exception_ptr first;
+                 FunctionRef<void(const Error&)> again, bool last) {
     try {
-        return work();
+        work();
     } catch (const Error& e) {
         if (recovery() == Recovery::off || !recoverable(e)) throw;
-        log_rung(Rung::replayed, device, what, e.what());
-        first = std::current_exception();
-    }
-    try {
-        again();
-        work();
-    } catch (const std::exception& e) {
-        if (last) {
-            count_rung(Rung::exhausted);
-            log_rung(Rung::exhausted, device, what, e.what());
+        const std::exception_ptr first = std::current_exception();
+        const Rung rung = e.kind() == ErrorKind::kOutOfMemory ? Rung::trimmed : Rung::replayed;
+        log_rung(rung, device, what, e.what());
+        try {
+            again(e);
+            work();
+        } catch (const std::exception& second) {
+            if (last) {
+                count_rung(Rung::exhausted);
+                log_rung(Rung::exhausted, device, what, second.what());
+            }
+            std::rethrow_exception(first);
         }
-        std::rethrow_exception(first);
+        count_rung(rung);
     }
-    count_rung(Rung::replayed);
+}
+
+void climb(std::string_view device, std::string_view what, const Error& error, std::span<const Way> ways) {
+    const std::exception_ptr first = std::current_exception();
+    std::string why = error.what();
+    for (const Way& way : ways) {
+        log_rung(way.rung, device, what, why.c_str());
+        try {
+            way.go();
+            return count_rung(way.rung);
+        } catch (const Error& e) {
+            if (e.kind() == ErrorKind::kCancelled) throw;
+            why = e.what();
+        }
+    }
+    count_rung(Rung::exhausted);
+    log_rung(Rung::exhausted, device, what, why.c_str());
+    std::rethrow_exception(first);
 }
 
 }  // namespace invar

@@ -19,6 +19,7 @@
 #include "graph/lanes.h"
 #include "graph/plan.h"
 #include "graph/step_trace.h"
+#include "kernels/source.h"
 #include "program/pointwise.h"
 #include "program/program.h"
 
@@ -81,7 +82,7 @@ Executable::Executable(Executor& executor, Schedule schedule, bool keep_arena)
             if (constant[static_cast<std::size_t>(step.arguments[a].value)]) p.constant |= 1u << a;
         p.symbolic = std::visit([](const auto& w) { return w.symbolic(); }, step.work);
         if (const auto* pointwise = std::get_if<PointwiseWork>(&step.work)) {
-            p.kernel = &executor.program_kernel(pointwise->program, pointwise->entry);
+            p.kernel = executor.program_kernel(pointwise->program, pointwise->entry);
             p.params.resize(kMaxPointwiseParamsBytes);
             numbers_.resize(
                 std::max(numbers_.size(), pointwise->dims.size() * (pointwise->strides.size() + 1)));
@@ -161,6 +162,7 @@ void Executable::prepare(std::size_t index, std::span<const double> scalars,
                     spec.low = static_cast<float>(s[4]);
                     spec.high = static_cast<float>(s[5]);
                 }
+                const kernels::PortableOnly kind(schedule_.portable);
                 return plan(executor_.device(), spec);
             }
         },
@@ -169,8 +171,8 @@ void Executable::prepare(std::size_t index, std::span<const double> scalars,
         (step.workspace < 0 ? 0 : schedule_.values[static_cast<std::size_t>(step.workspace)].max_bytes))
         throw LaunchFailed(step.label + ": needs more workspace than was planned for the largest sizes");
     if (p.module != call.module || p.entry != call.entry || p.next_entry != call.next_entry) {
-        p.kernel = &executor_.kernel(*call.module, call.entry);
-        p.next_kernel = call.next_entry ? &executor_.kernel(*call.module, call.next_entry) : nullptr;
+        p.kernel = executor_.kernel(*call.module, call.entry);
+        p.next_kernel = call.next_entry ? executor_.kernel(*call.module, call.next_entry) : nullptr;
         p.module = call.module;
         p.entry = call.entry;
         p.next_entry = call.next_entry;
@@ -393,7 +395,7 @@ void Executable::launch_steps(Stream& stream, std::span<const BufferRef> inputs,
             kernels::put_launch_number(p.params, p.number_at, n);
             stream.launch(*p.next_kernel, p.next_config, buffers, params);
         }
-        if (trace) trace->after(stream, *p.kernel, p.next_kernel);
+        if (trace) trace->after(stream, *p.kernel, p.next_kernel.get());
     }
     if (new_symbols) symbols_.assign(symbols.begin(), symbols.end());
     if (new_scalars) scalars_.assign(scalars.begin(), scalars.end());
@@ -482,9 +484,17 @@ void Executor::synchronize() {
     settled_number_ = work_number_;
     try {
         stream_->synchronize();
-    } catch (...) {
+    } catch (const std::exception& e) {
         ++stream_number_;
-        stream_ = device_.make_stream();  // the poison stays with the work that caused it
+        const auto* lost = dynamic_cast<const DeviceLost*>(&e);
+        const bool gone = lost && lost->memory_lost();
+        try {
+            stream_ = device_.make_stream();  // the poison stays with the work that caused it
+        } catch (const DeviceLost& dead) {
+            if (gone || dead.memory_lost()) device_.lose_memory(*stream_);
+            throw;
+        }
+        if (gone) device_.lose_memory(*stream_);
         throw;
     }
 }
@@ -523,6 +533,7 @@ void Executor::prepare_kernels(const Schedule& schedule) {
         std::shared_ptr<LoadedModule> loaded;
     };
     std::vector<Missing> missing;
+    const kernels::PortableOnly kind(schedule.portable);
     std::unordered_set<const Module*> seen;
     std::unordered_set<std::string_view> texts;
     for (const Step& step : schedule.steps) {
@@ -554,7 +565,7 @@ void Executor::prepare_kernels(const Schedule& schedule) {
     }
 }
 
-Kernel& Executor::kernel(const Module& module, const char* entry) {
+std::shared_ptr<Kernel> Executor::kernel(const Module& module, const char* entry) {
     std::shared_ptr<LoadedModule>& loaded = modules_[&module];
     if (!loaded) {
         TraceSpan span("compile", "compile");
@@ -562,10 +573,10 @@ Kernel& Executor::kernel(const Module& module, const char* entry) {
         loaded = device_.compile(module);
         ++statistics_.kernels_loaded;
     }
-    return loaded->kernel(entry);
+    return {loaded, &loaded->kernel(entry)};
 }
 
-Kernel& Executor::program_kernel(const std::string& text, const std::string& entry) {
+std::shared_ptr<Kernel> Executor::program_kernel(const std::string& text, const std::string& entry) {
     std::shared_ptr<LoadedModule>& loaded = programs_[text];
     if (!loaded) {
         TraceSpan span("compile", "compile");
@@ -573,7 +584,16 @@ Kernel& Executor::program_kernel(const std::string& text, const std::string& ent
         loaded = device_.compile({entry, ProgramText{text}});
         ++statistics_.kernels_loaded;
     }
-    return loaded->kernel(entry);
+    return {loaded, &loaded->kernel(entry)};
+}
+
+void Executor::forget_kernels() {
+    const std::lock_guard lock(mutex_);
+    settle();  // what runs uses them
+    by_key_.clear();
+    schedules_.clear();
+    modules_.clear();
+    programs_.clear();
 }
 
 std::shared_ptr<Executable> Executor::executable(const GraphView& graph) {

@@ -43,7 +43,7 @@ private:
     struct Prepared {
         const Module* module = nullptr;
         const char *entry = nullptr, *next_entry = nullptr;
-        Kernel *kernel = nullptr, *next_kernel = nullptr;
+        std::shared_ptr<Kernel> kernel, next_kernel;  // with their modules
         LaunchConfig config, next_config;
         std::int32_t next_times = 1, number_at = -1;
         std::array<std::size_t, 12> least{};  // bytes of each buffer
@@ -157,8 +157,12 @@ public:
 
     // Compiles what is not loaded yet of the kernels that a schedule needs, several at a time.
     void prepare_kernels(const Schedule& schedule);
-    Kernel& kernel(const Module& module, const char* entry);
-    Kernel& program_kernel(const std::string& text, const std::string& entry);
+    // With its module, which lives as long.
+    std::shared_ptr<Kernel> kernel(const Module& module, const char* entry);
+    std::shared_ptr<Kernel> program_kernel(const std::string& text, const std::string& entry);
+    // What was lowered and loaded is lowered and loaded again when it is needed, as at the beginning of the process;
+    // compiled functions keep what they have.
+    void forget_kernels();
 
     struct Statistics {
         std::uint64_t schedules_lowered = 0, schedules_reused = 0, kernels_loaded = 0, steps_launched = 0,

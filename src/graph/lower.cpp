@@ -12,6 +12,7 @@
 #include "graph/lanes.h"
 #include "graph/lowerer.h"
 #include "graph/passes.h"
+#include "kernels/source.h"
 
 namespace invar::graph {
 
@@ -256,7 +257,10 @@ Schedule lower(const GraphView& graph, const Device& device, const LowerOptions&
     asked.fuse = options.fuse && !left_out(Part::fusion);
     asked.lanes = options.fuse && options.lanes && device.supports(Feature::capture) &&
                   !host_runs_launches(device) && !left_out(Part::streams) && !left_out(Part::capture);
-    return Lowerer(merged.graph, merged.scalar_base, device, asked).run();
+    const kernels::PortableOnly kind(options.portable);
+    Schedule schedule = Lowerer(merged.graph, merged.scalar_base, device, asked).run();
+    schedule.portable = options.portable;
+    return schedule;
 }
 
 }  // namespace invar::graph

@@ -71,9 +71,12 @@ struct Storage {
     Allocation allocation;            // from the caching allocator, or
     std::unique_ptr<Buffer> wrapped;  // host memory used in place
     std::size_t bytes = 0;
-    bool degraded = false;  // a lower rung of the recovery ladder computed it (invar/recovery.h)
+    std::uint64_t epoch = 0;  // the device's memory_epoch() when all of the bytes were written
+    bool degraded = false;    // a lower rung of the recovery ladder computed it (invar/recovery.h)
     // Counts the times that somebody wrote over what lay there: what is kept by a tensor's identity asks for it too.
     std::atomic<std::uint64_t> overwritten{0};
+    // Whether what it held went with the device's memory. What lies in memory of the host does not.
+    bool lost() const { return !wrapped && device && epoch != device->memory_epoch(); }
     BufferRef ref() const {
         if (!wrapped && allocation) return {&allocation.buffer(), allocation.offset(), bytes};
         return {wrapped.get(), 0, bytes};

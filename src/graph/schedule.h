@@ -134,6 +134,7 @@ struct Schedule {
     // Memory (MEM-3): what the plan takes, the most that lives at once, and the sum without reuse.
     std::size_t arena_bytes = 0, live_bytes = 0, naive_bytes = 0;
     ArenaOrder arena_order = ArenaOrder::size;  // in which the places were given
+    bool portable = false;                      // its steps are planned for portable kernels
 };
 
 // One line a step; the form of golden tests and of INVAR_DEBUG=graph.
@@ -153,8 +154,9 @@ INVAR_API GraphView collect(std::vector<NodePtr> outputs);
 
 struct LowerOptions {
     bool fuse = true;
-    bool simplify = true;  // the passes of graph/passes.h
-    bool lanes = true;     // graph/lanes.h, where fuse is asked for too
+    bool simplify = true;   // the passes of graph/passes.h
+    bool lanes = true;      // graph/lanes.h, where fuse is asked for too
+    bool portable = false;  // no kernels that are tuned for the device (kernels::PortableOnly)
     std::vector<std::pair<int, int>> donations;
 };
 // Outputs must not be views or leaves. Throws Unsupported for what no kernel of the device does.

@@ -18,6 +18,8 @@ extern const char* const kPortablePrelude;  // portable_prelude.k
 
 namespace {
 
+thread_local bool portable_only = false;
+
 struct Made {
     std::mutex mutex;
     std::map<std::string, std::unique_ptr<Module>> modules;  // by language, name and definitions
@@ -31,7 +33,8 @@ const Module* module_of(const char* language, const char* name, std::string_view
                         std::initializer_list<const char*> parts, Definitions definitions, int oldest,
                         std::span<const FaultText> faults, bool exact) {
     // Metal's headers come before the definitions, whose names of one letter are names of theirs too.
-    std::string title = name, head = std::string_view(language) == "metal" ? "#include <metal_stdlib>\n" : "";
+    std::string title = (portable_only ? "portable " : "") + std::string(name),
+                head = std::string_view(language) == "metal" ? "#include <metal_stdlib>\n" : "";
     for (const auto& [key, value] : definitions) {
         title += std::string(" ") + value;
         head += std::string("#define ") + key + " " + value + "\n";
@@ -49,6 +52,10 @@ const Module* module_of(const char* language, const char* name, std::string_view
 }
 
 }  // namespace
+
+PortableOnly::PortableOnly(bool on) : before_(portable_only) { portable_only = before_ || on; }
+PortableOnly::~PortableOnly() { portable_only = before_; }
+bool PortableOnly::now() { return portable_only; }
 
 const char* kernel_type(DType type) {
     switch (type) {
@@ -88,8 +95,8 @@ const Module* portable_module(const Device& device, const char* name,
                               std::initializer_list<FaultText> faults, bool exact) {
     static const std::string opencl = std::string(kPortableOpencl) + kPortablePrelude;
     static const std::string metal = std::string(kPortableMetal) + kPortablePrelude;
-    const bool for_metal = is_metal(device);
-    if (is_cuda(device)) {
+    const bool for_metal = device.kernel_language() == "metal";
+    if (device.kernel_language() == "cuda") {
         // There kernels write the texts of their faults to the host themselves.
         std::string cuda = "#define FAULT_TEXTS";
         for (const FaultText& f : faults)

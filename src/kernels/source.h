@@ -8,6 +8,7 @@
 #include <initializer_list>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -17,14 +18,38 @@
 
 namespace invar::kernels {
 
-inline bool is_cuda(const Device& device) { return device.kernel_language() == "cuda"; }
-// Whether the device's language is one that portable kernels are written for.
-inline bool is_portable(const Device& device) {
-    return device.kernel_language() == "opencl" || device.kernel_language() == "metal";
+// While one lives, families plan their portable kernels on this thread, also where they have tuned ones: the rung of the recovery
+// ladder for sources that do not compile. What is planned keeps no mark of it, so whoever plans again says so again.
+class INVAR_API PortableOnly {
+public:
+    explicit PortableOnly(bool on = true);
+    ~PortableOnly();
+    PortableOnly(const PortableOnly&) = delete;
+    PortableOnly& operator=(const PortableOnly&) = delete;
+    static bool now();
+
+private:
+    bool before_;
+};
+
+// Whether families have kernels tuned for the device, and take them.
+inline bool is_cuda(const Device& device) {
+    return device.kernel_language() == "cuda" && !PortableOnly::now();
 }
-// Whether the device compiles sources of families that have none but portable ones, CUDA included.
-inline bool compiles_portable(const Device& device) { return is_portable(device) || is_cuda(device); }
-inline bool is_metal(const Device& device) { return device.kernel_language() == "metal"; }
+inline bool is_metal(const Device& device) {
+    return device.kernel_language() == "metal" && !PortableOnly::now();
+}
+// Whether the device compiles portable kernels.
+inline bool compiles_portable(const Device& device) {
+    const std::string_view language = device.kernel_language();
+    return language == "opencl" || language == "metal" || language == "cuda";
+}
+// Whether families take them before all others.
+inline bool is_portable(const Device& device) { return compiles_portable(device) && !is_cuda(device); }
+// Whether there are both, so that the portable kernels may stand in for the tuned ones.
+inline bool has_tuned(const Device& device) {
+    return device.kernel_language() == "cuda" || device.kernel_language() == "metal";
+}
 
 // "f32", "bf16", "i64", ...: what the preludes call a type; pred is u8.
 const char* kernel_type(DType type);

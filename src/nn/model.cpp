@@ -8,10 +8,15 @@
 #include <invar/error.h>
 #include <invar/ops.h>
 
+#include "base/log.h"
+#include "device/allocator.h"
+#include "device/device.h"
 #include "device/memory_log.h"
+#include "device/recovery.h"
 #include "io/checkpoint.h"
 #include "nn/model_impl.h"
 #include "nn/weights.h"
+#include "tensor/evaluate.h"
 
 namespace invar {
 namespace {
@@ -72,7 +77,7 @@ std::unique_ptr<Model::Impl> build(io::ModelConfig config, nn::WeightSource& wei
         options.max_context > 0 ? options.max_context : std::min(config.max_positions, kDefaultContext);
     auto impl = std::make_unique<Model::Impl>();
     impl->device = weights.device();
-    impl->architecture = row.build({config, weights, context});
+    std::shared_ptr<const nn::Architecture> architecture = row.build({config, weights, context});
 
     ModelInfo& i = impl->info;
     i.architecture = config.architecture;
@@ -88,9 +93,10 @@ std::unique_ptr<Model::Impl> build(io::ModelConfig config, nn::WeightSource& wei
     i.dtype = weights.dtype();
     i.parameters = weights.parameters();
     i.weight_bytes = weights.bytes();
-    i.bytes_per_token = weights.bytes() - impl->architecture->lookup_bytes;
+    i.bytes_per_token = weights.bytes() - architecture->lookup_bytes;
     i.flops_per_token = 2 * (i.bytes_per_token / size_of(i.dtype));
     impl->config = std::move(config);
+    impl->set_architecture(std::move(architecture));
     return impl;
 }
 
@@ -119,6 +125,46 @@ void Model::Impl::check_capacity(std::int64_t capacity) const {
                               std::to_string(info.max_positions) + " positions)");
 }
 
+bool Model::Impl::has_stand_in() const {
+    return recovery() == Recovery::any && device->name() != "cpu" && device->supports(Feature::arithmetic);
+}
+
+std::shared_ptr<const Model> Model::Impl::stand_in() const {
+    const std::lock_guard lock(mutex_);
+    if (!stand_in_) stand_in_ = again("cpu");
+    return stand_in_;
+}
+
+std::shared_ptr<const nn::Architecture> Model::Impl::architecture() const {
+    const std::lock_guard lock(mutex_);
+    if (!architecture_)
+        throw DeviceLost(device->name() +
+                             ": the model's weights were lost with the device's memory, and could not "
+                             "be read again; load the model anew",
+                         true);
+    return architecture_;
+}
+
+void Model::Impl::set_architecture(std::shared_ptr<const nn::Architecture> architecture) {
+    const std::lock_guard lock(mutex_);
+    architecture_ = std::move(architecture);
+    epoch_ = device->memory_epoch();
+}
+
+bool Model::Impl::lost() const {
+    const std::lock_guard lock(mutex_);
+    return epoch_ != device->memory_epoch();
+}
+
+void Model::Impl::restore() const {
+    const std::lock_guard lock(mutex_);
+    if (epoch_ == device->memory_epoch()) return;
+    const std::uint64_t epoch = device->memory_epoch();
+    architecture_.reset();  // first, so that there is room for the new weights
+    architecture_ = again(device->name())->impl_->architecture();
+    epoch_ = epoch;
+}
+
 Model::Model(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Model::~Model() = default;
 const ModelInfo& Model::info() const noexcept { return impl_->info; }
@@ -133,7 +179,15 @@ std::shared_ptr<Model> Model::load(const std::filesystem::path& folder, const Lo
     const MemoryTag tag("weights");
     const auto weights =
         nn::checkpoint_weights(std::move(checkpoint), dtype, find_device(options.device), options.progress);
-    return std::shared_ptr<Model>(new Model(build(std::move(config), *weights, options)));
+    std::unique_ptr<Impl> impl = build(std::move(config), *weights, options);
+    // From wherever the process is then.
+    impl->again = [from = std::filesystem::absolute(folder), o = options, dtype](const std::string& device) {
+        LoadOptions again = o;
+        again.device = device;
+        again.dtype = dtype;
+        return load(from, again);
+    };
+    return std::shared_ptr<Model>(new Model(std::move(impl)));
 }
 
 std::shared_ptr<Model> Model::random(std::string_view shape, const LoadOptions& options) {
@@ -144,7 +198,13 @@ std::shared_ptr<Model> Model::random(std::string_view shape, const LoadOptions& 
         const MemoryTag tag("weights");
         const auto weights = nn::random_weights(dtype, find_device(options.device), options.progress,
                                                 rough_parameters(config) * size_of(dtype));
-        return std::shared_ptr<Model>(new Model(build(std::move(config), *weights, options)));
+        std::unique_ptr<Impl> impl = build(std::move(config), *weights, options);
+        impl->again = [name = s.name, o = options](const std::string& device) {
+            LoadOptions again = o;
+            again.device = device;
+            return random(name, again);
+        };
+        return std::shared_ptr<Model>(new Model(std::move(impl)));
     }
     std::string known;
     for (const NamedShape& s : kShapes) known += (known.empty() ? "" : ", ") + std::string(s.name);
@@ -205,10 +265,26 @@ ForwardResult run_tokens(const Model::Impl& m, const nn::KvCache& cache, std::sp
         inputs.kv.key_mask = upload(at.key_mask, {1, static_cast<std::int64_t>(at.key_mask.size())});
     std::vector<State> states = cache.states();
     ForwardResult result;
-    result.hidden = m.architecture->hidden(inputs, states);
-    result.logits = m.architecture->logits(result.hidden);
+    const std::shared_ptr<const nn::Architecture> architecture = m.architecture();
+    result.hidden = architecture->hidden(inputs, states);
+    result.logits = architecture->logits(result.hidden);
     const Tensor both[] = {result.hidden, result.logits};
     eval(both);
+    return result;
+}
+
+// By the model on the cpu. The results go to the device if it takes them, else they stay.
+ForwardResult whole_on_host(const Model::Impl& m, FunctionRef<ForwardResult(const Model::Impl&)> whole) {
+    const std::shared_ptr<const Model> host = m.stand_in();
+    ForwardResult result = whole(Model::Impl::of(*host));
+    try {
+        result = {result.logits.to(m.device), result.hidden.to(m.device)};
+    } catch (const Error& e) {
+        if (!recoverable(e)) throw;
+        log(LogLevel::kWarning, m.device->name() + ": results stay on the cpu: " + e.what());
+    }
+    mark_changed(*result.logits.node(), true);
+    mark_changed(*result.hidden.node(), true);
     return result;
 }
 
@@ -300,7 +376,32 @@ ForwardResult Model::forward(std::span<const std::int32_t> tokens, const Forward
     bool masked = false;
     for (const std::int32_t v : options.attention_mask) masked = masked || v == 0;
     if (masked) at.key_mask = options.attention_mask;
-    return run_tokens(m, nn::KvCache(m, at.rows.back() + 1, count), tokens, at);
+    const auto whole = [&](const Impl& on) {
+        return run_tokens(on, nn::KvCache(on, at.rows.back() + 1, count), tokens, at);
+    };
+    try {
+        return whole(m);
+    } catch (const Error& e) {
+        // What evaluation could mend it has; here there are its inputs and the cache, and the model's files.
+        if (recovery() == Recovery::off || !recoverable(e)) throw;
+        ForwardResult result;
+        const auto trimmed = [&] {
+            m.device->allocator().trim();
+            result = whole(m);
+        };
+        const auto restored = [&] {
+            m.restore();
+            result = whole(m);
+        };
+        const auto on_host = [&] { result = whole_on_host(m, whole); };
+        std::vector<Way> ways;
+        if (m.lost()) ways.push_back({Rung::restored, restored});
+        if (e.kind() == ErrorKind::kOutOfMemory) ways.push_back({Rung::trimmed, trimmed});
+        if (m.has_stand_in()) ways.push_back({Rung::host, on_host});
+        if (ways.empty()) throw;
+        climb(m.device->name(), "a forward pass", e, ways);
+        return result;
+    }
 }
 
 }  // namespace invar

@@ -1,177 +1,116 @@
 // SPDX-License-Identifier: Apache-2.0
-// Generation: prefill in chunks and a decode step, each compiled once. The decode step feeds itself: the sampled token,
-// the next position and the next slot are written into its own inputs, so that between steps the host only reads.
-#include <invar/compile.h>
+// Generation, and what happens when the device fails in the course of it. The tokens of every sequence are kept on the host, so
+// whatever a device held can be computed again: by the same device, by it without fusion, or by the cpu.
 #include <invar/error.h>
-#include <invar/ops.h>
 
 #include <algorithm>
-#include <array>
 
+#include "device/allocator.h"
 #include "device/device.h"
 #include "device/memory_log.h"
 #include "device/recovery.h"
-#include "graph/executor.h"
-#include "nn/model_impl.h"
-#include "tensor/checkpoint.h"
+#include "nn/session_run.h"
 
 namespace invar {
-namespace {
-
-// Enough rows to keep the device's arithmetic busy; beyond that, chunks only take memory.
-std::int64_t suitable_chunk(const Device& device) { return device.supports(Feature::native) ? 512 : 4096; }
-
-}  // namespace
 
 struct Session::Impl {
     std::shared_ptr<const Model> model;
     const Model::Impl& m;
-    std::int64_t sequences, capacity, chunk;
-    nn::KvCache cache;
-    Tensor sampling_rows, sampler_memory, rows;    // rows: 0, 1, 2, ... (sequences) i32
-    Tensor chunk_tokens, chunk_slots, chunk_rows;  // (chunk) i32
-    std::vector<Tensor> decode_inputs;             // tokens, positions, slots (sequences) i32
-    std::vector<Tensor> no_outputs;
-    Tensor first_token;
-    CompiledFunction prefill, prefill_last, decode;
-    std::int64_t length = 0;  // of the longest sequence
+    const SessionOptions options;
+    const std::int64_t capacity;
+    std::unique_ptr<nn::SessionRun> home;   // on the model's device; null where that could not be made
+    std::unique_ptr<nn::SessionRun> host;   // on the cpu, once home has failed
+    nn::SessionRun* current = nullptr;      // which of them goes on; null: none could be made again
+    std::int64_t chunk = 0;                 // of the one that went on last
+    std::vector<std::size_t> prompt_sizes;  // of each sequence
+    std::vector<SamplingOptions> sampling;  // of each sequence
     std::vector<std::vector<std::int32_t>>
-        histories;  // of each sequence: its prompt and what was sampled so far
-    bool started = false;
-    const std::shared_ptr<graph::Executor> executor;
-    std::uint64_t own_work = 0;  // the executor's number when this session last gave it work
-    // One sequence on an accelerator: the next step is started before the token of the last one is read, so that the
-    // device does not wait for the host. Tokens are then read from the sampler's history, where they stay.
-    const bool runs_ahead;
-    bool ahead = false;                // the next step has been started
-    std::int64_t steps = 0;            // that were started
-    std::array<Checkpoint, 2> behind;  // of the last two steps
+        histories;            // of each sequence: its prompt and what was sampled so far
+    std::int64_t length = 0;  // of the longest sequence
+    bool started = false, degraded = false;
 
     Impl(std::shared_ptr<const Model> owner, const Model::Impl& impl, const SessionOptions& o,
          std::int64_t size)
-        : model(std::move(owner)),
-          m(impl),
-          sequences(o.sequences),
-          capacity(size),
-          chunk(std::min(o.prefill_chunk > 0 ? o.prefill_chunk : suitable_chunk(*impl.device), size)),
-          cache(impl, o.sequences, size),
-          executor(graph::Executor::of(*impl.device)),
-          runs_ahead(o.sequences == 1 && !impl.device->supports(Feature::native)),
-          behind{Checkpoint(impl.device), Checkpoint(impl.device)} {
-        const auto ints = [&](std::int64_t n) { return Tensor::empty(DType::i32, {n}, m.device, true); };
-        chunk_tokens = ints(chunk);
-        chunk_slots = ints(chunk);
-        chunk_rows = ints(chunk);
-        decode_inputs = {ints(sequences), ints(sequences), ints(sequences)};
-        no_outputs.resize(3);
-        first_token = ints(1);
-        rows = arange(0, sequences, 1, DType::i32).to(m.device).eval();
-        sampling_rows =
-            make_sampling_rows(std::vector<SamplingOptions>(static_cast<std::size_t>(sequences)), m.device);
-        sampler_memory = make_sampler_memory(sequences, capacity + 1, m.device);
-        compile_prefill();
-        compile_decode();
+        : model(std::move(owner)), m(impl), options(o), capacity(size) {
+        make_home("a session");
     }
 
-    void compile_prefill() {
-        const Dim n = Symbol{0, chunk};
-        const std::vector<InputSpec> specs(3, InputSpec{DType::i32, {n}});
-        const auto forward = [this](std::span<const Tensor> in, std::vector<State>& states) {
-            // Positions are slots: prompts begin at the start of their sequence.
-            return m.architecture->hidden({in[0], in[1], {cache.block_table(), in[2], in[1], {}}}, states);
+    // The session on the model's device, or where that fails on the cpu.
+    void make_home(const char* what) {
+        const auto make = [&] { home = std::make_unique<nn::SessionRun>(model, m, options, capacity); };
+        if (recovery() == Recovery::off) {
+            make();
+        } else {
+            try {
+                make();
+            } catch (const Error& e) {
+                if (!recoverable(e)) throw;
+                const bool no_room = e.kind() == ErrorKind::kOutOfMemory;
+                if (no_room) m.device->allocator().trim();
+                const auto restored = [&] {
+                    m.restore();
+                    make();
+                };
+                const auto on_host = [&] { make_host(); };
+                std::vector<Way> ways;
+                if (m.lost())
+                    ways.push_back({Rung::restored, restored});
+                else if (no_room || e.kind() == ErrorKind::kDeviceLost ||
+                         e.kind() == ErrorKind::kLaunchFailed)
+                    ways.push_back({no_room ? Rung::trimmed : Rung::replayed, make});
+                if (m.has_stand_in()) ways.push_back({Rung::host, on_host});
+                climb(m.device->name(), what, e, ways);
+            }
+        }
+        go_on_with(home ? *home : *host);
+    }
+    void go_on_with(nn::SessionRun& run) {
+        current = &run;
+        chunk = run.chunk();
+    }
+    const nn::SessionRun& run() const {
+        if (!current)
+            throw DeviceLost(m.device->name() + ": the session was lost with its device; start it again",
+                             true);
+        return *current;
+    }
+    void make_host() {
+        if (host) return;
+        const std::shared_ptr<const Model> stand_in = m.stand_in();
+        host = std::make_unique<nn::SessionRun>(stand_in, Model::Impl::of(*stand_in), options, capacity);
+    }
+
+    // The tokens that follow the histories, computed from their beginning on the cpu.
+    std::vector<std::int32_t> begin_on_host(const std::function<void(std::int64_t)>& progress) {
+        make_host();
+        go_on_with(*host);
+        degraded = true;
+        return host->begin(histories, sampling, progress);
+    }
+    // Whether the cpu can go on for the device that runs now.
+    bool can_move() const { return current != host.get() && m.has_stand_in(); }
+
+    // Whether the device is there, but not what the session held in its memory.
+    bool lost() const { return current == home.get() && (home->lost() || m.lost()); }
+    void restore_home() {
+        current = nullptr;
+        home.reset();  // first, so that there is room for the new weights
+        m.restore();
+        home = std::make_unique<nn::SessionRun>(model, m, options, capacity);
+        go_on_with(*home);
+    }
+    // The next tokens after a loss: everything once more, step by step as it was, so that the bits are the same.
+    void step_restored(std::span<std::int32_t> next, bool more) {
+        restore_home();
+        std::vector<std::vector<std::int32_t>> so_far = histories;
+        for (std::size_t r = 0; r < so_far.size(); ++r) so_far[r].resize(prompt_sizes[r]);
+        std::vector<std::int32_t> tokens = home->begin(so_far, sampling, {});
+        const auto add = [&] {
+            for (std::size_t r = 0; r < so_far.size(); ++r)
+                so_far[r].push_back(histories[r][so_far[r].size()]);
         };
-        // Chunks before the last only fill the cache; nothing after the last layer's append is computed.
-        prefill = compile(
-            [&](std::span<const Tensor> in) {
-                std::vector<State> states = cache.states();
-                forward(in, states);
-                return std::vector<Tensor>{states.back().value()};
-            },
-            specs, m.device);
-        if (sequences == 1)
-            prefill_last = compile(
-                [&](std::span<const Tensor> in) {
-                    std::vector<State> states = cache.states();
-                    const Tensor last = forward(in, states).slice(0, n - Dim(1), n);
-                    return std::vector<Tensor>{
-                        sample(m.architecture->logits(last), sampling_rows, State(sampler_memory))};
-                },
-                specs, m.device);
-    }
-
-    void compile_decode() {
-        const std::vector<InputSpec> specs(3, InputSpec{DType::i32, {sequences}});
-        decode = compile(
-            [&](std::span<const Tensor> in) {
-                std::vector<State> states = cache.states();
-                const Tensor h =
-                    m.architecture->hidden({in[0], in[1], {cache.block_table(), rows, in[2], {}}}, states);
-                const Tensor next = sample(m.architecture->logits(h), sampling_rows, State(sampler_memory));
-                return std::vector<Tensor>{next, in[1] + 1.0, in[2] + 1.0};
-            },
-            specs, m.device, {.donations = {{0, 0}, {1, 1}, {2, 2}}});
-    }
-
-    void start_step() {
-        decode.run(decode_inputs, no_outputs);
-        behind[static_cast<std::size_t>(steps++ % 2)].set();
-    }
-    void step_ahead(std::span<std::int32_t> next, bool more) {
-        if (!ahead) start_step();
-        ahead = false;
-        const Checkpoint& done = behind[static_cast<std::size_t>((steps - 1) % 2)];
-        if (more && length + 1 < capacity) {
-            start_step();
-            ahead = true;
-        }
-        // The sampler's memory is a length, then the tokens.
-        done.read(sampler_memory, static_cast<std::size_t>(length + 2) * sizeof(std::int32_t),
-                  std::as_writable_bytes(next));
-    }
-
-    // What the next step reads besides the cache, whose rows before it are right, as it would be had no later step run.
-    void set_step() {
-        std::vector<std::int32_t> tokens, slots;
-        for (const std::vector<std::int32_t>& history : histories) {
-            tokens.push_back(history.back());
-            slots.push_back(static_cast<std::int32_t>(history.size()) - 1);
-        }
-        put(decode_inputs[0], tokens);
-        put(decode_inputs[1], slots);
-        put(decode_inputs[2], slots);
-    }
-    void set_histories() {
-        for (std::size_t r = 0; r < histories.size(); ++r)
-            set_sampler_history(sampler_memory, sequences, static_cast<std::int64_t>(r), histories[r]);
-    }
-
-    static void put(const Tensor& t, std::span<const std::int32_t> values) { t.write(std::as_bytes(values)); }
-
-    // Computes tokens[from, to) of one sequence; the last chunk also samples when sampling is asked for.
-    void run_prompt(std::span<const std::int32_t> tokens, std::int32_t row, bool sampling,
-                    const std::function<void(std::int64_t)>& progress) {
-        const auto size = static_cast<std::int64_t>(tokens.size());
-        std::vector<std::int32_t> slots, row_of;
-        for (std::int64_t at = 0; at < size; at += chunk) {
-            const std::int64_t n = std::min(chunk, size - at);
-            slots.clear();
-            for (std::int64_t i = 0; i < n; ++i) slots.push_back(static_cast<std::int32_t>(at + i));
-            row_of.assign(static_cast<std::size_t>(n), row);
-            const Tensor in[] = {chunk_tokens.slice(0, 0, n), chunk_slots.slice(0, 0, n),
-                                 chunk_rows.slice(0, 0, n)};
-            put(in[0], tokens.subspan(static_cast<std::size_t>(at), static_cast<std::size_t>(n)));
-            put(in[1], slots);
-            put(in[2], row_of);
-            const bool last = at + n == size && sampling;
-            const CompiledFunction& f = last ? prefill_last : prefill;
-            const auto run = [&] {
-                f.run(in, std::span(last ? &first_token : no_outputs.data(), 1));
-                f.synchronize();
-            };
-            executor->settle();  // what failed before is not this chunk's to mend
-            replay_once(m.device->name(), "a chunk of a prompt", run, [&] { set_histories(); });
-            if (progress) progress(n);
-        }
+        for (add(); so_far[0].size() < histories[0].size(); add()) home->step(so_far, tokens, false);
+        home->step_anew(histories, next, more);
     }
 };
 
@@ -192,16 +131,21 @@ Session::~Session() = default;
 std::int64_t Session::length() const noexcept { return impl_->length; }
 std::int64_t Session::capacity() const noexcept { return impl_->capacity; }
 std::int64_t Session::prefill_chunk() const noexcept { return impl_->chunk; }
-std::string Session::decode_schedule() const { return impl_->decode.to_text(); }
-std::string Session::prefill_schedule() const { return impl_->prefill.to_text(); }
-std::string Session::decode_arena_picture() const { return impl_->decode.arena_picture("decode step"); }
-std::string Session::prefill_arena_picture() const { return impl_->prefill.arena_picture("prompt chunk"); }
+bool Session::degraded() const noexcept { return impl_->degraded; }
+std::string Session::decode_schedule() const { return impl_->run().decode().to_text(); }
+std::string Session::prefill_schedule() const { return impl_->run().prefill().to_text(); }
+std::string Session::decode_arena_picture() const {
+    return impl_->run().decode().arena_picture("decode step");
+}
+std::string Session::prefill_arena_picture() const {
+    return impl_->run().prefill().arena_picture("prompt chunk");
+}
 
 std::vector<std::int32_t> Session::start(std::span<const std::vector<std::int32_t>> prompts,
                                          std::span<const SamplingOptions> sampling,
                                          const std::function<void(std::int64_t, std::int64_t)>& progress) {
     Impl& s = *impl_;
-    const auto count = static_cast<std::size_t>(s.sequences);
+    const auto count = static_cast<std::size_t>(s.options.sequences);
     if (prompts.size() != count || sampling.size() != count)
         throw InvalidArgument("start: " + std::to_string(prompts.size()) + " prompts and " +
                               std::to_string(sampling.size()) + " sampling options for a session of " +
@@ -218,79 +162,104 @@ std::vector<std::int32_t> Session::start(std::span<const std::vector<std::int32_
         total += size;
         longest = std::max(longest, size);
     }
-    const Tensor packed = make_sampling_rows(sampling, s.m.device);
-    s.sampling_rows.write(packed.to_bytes());
     s.started = false;
-    s.ahead = false;
+    s.degraded = false;
     s.histories.assign(prompts.begin(), prompts.end());
     for (std::vector<std::int32_t>& h : s.histories) h.reserve(static_cast<std::size_t>(s.capacity) + 1);
-    s.set_histories();
+    s.sampling.assign(sampling.begin(), sampling.end());
+    s.prompt_sizes.clear();
+    for (const std::vector<std::int32_t>& prompt : prompts) s.prompt_sizes.push_back(prompt.size());
+    // What failed once need not fail again.
+    if (!s.home) s.make_home("a session");
+    s.go_on_with(s.home ? *s.home : *s.host);
+    s.current->set_fused(true);
 
     std::int64_t done = 0;
     const auto advance = [&](std::int64_t n) {
         done += n;
         if (progress) progress(done, total);
     };
-    const bool single = count == 1;
-    for (std::size_t r = 0; r < count; ++r) {
-        // With several sequences the last token of each prompt goes through the decode step, all of them at once.
-        const std::span<const std::int32_t> all = prompts[r];
-        s.run_prompt(single ? all : all.first(all.size() - 1), static_cast<std::int32_t>(r), single, advance);
+    std::vector<std::int32_t> next;
+    // Each way begins with the first token.
+    const auto begin = [&] {
+        done = 0;
+        next = s.current->begin(s.histories, s.sampling, advance);
+    };
+    try {
+        begin();
+    } catch (const Error& e) {
+        if (recovery() == Recovery::off || !recoverable(e)) throw;
+        const auto restored = [&] {
+            s.restore_home();
+            begin();
+        };
+        const auto unfused = [&] {
+            s.current->set_fused(false);
+            begin();
+            s.degraded = true;
+        };
+        const auto on_host = [&] {
+            done = 0;
+            next = s.begin_on_host(advance);
+        };
+        const bool no_room = e.kind() == ErrorKind::kOutOfMemory;
+        if (no_room) s.m.device->allocator().trim();
+        std::vector<Way> ways;
+        const bool any = recovery() == Recovery::any;
+        if (s.lost())
+            ways.push_back({Rung::restored, restored});
+        else if (no_room)
+            ways.push_back({Rung::trimmed, begin});
+        else if (any)
+            ways.push_back({Rung::unfused, unfused});
+        if (any && s.can_move()) ways.push_back({Rung::host, on_host});
+        climb(s.m.device->name(), "the start of a session", e, ways);
     }
-    s.started = true;
+    s.degraded = s.degraded || s.current == s.host.get();
+    for (std::size_t r = 0; r < count; ++r) s.histories[r].push_back(next[r]);
     s.length = longest;
-    if (!single) {
-        s.set_step();
-        s.length = longest - 1;
-        std::vector<std::int32_t> next = step();
-        advance(static_cast<std::int64_t>(count));
-        return next;
-    }
-    std::vector<std::int32_t> tokens(count);
-    s.first_token.read(std::as_writable_bytes(std::span(tokens)));
-    s.histories[0].push_back(tokens[0]);
-    s.set_step();
-    return tokens;
+    s.started = true;
+    return next;
 }
 
 void Session::step(std::span<std::int32_t> next, bool more) {
     Impl& s = *impl_;
     if (!s.started)
         throw InvalidArgument("step: the session has not been started; call start with a prompt first");
-    if (next.size() != static_cast<std::size_t>(s.sequences))
+    if (next.size() != static_cast<std::size_t>(s.options.sequences))
         throw InvalidArgument("step: room for " + std::to_string(next.size()) + " tokens, needs " +
-                              std::to_string(s.sequences));
+                              std::to_string(s.options.sequences));
     if (s.length >= s.capacity)
         throw InvalidArgument("step: the context of " + std::to_string(s.capacity) +
                               " tokens is full; start a session with a larger capacity");
-    const auto run = [&] {
-        if (s.runs_ahead) {
-            s.step_ahead(next, more);
-        } else {
-            s.decode.run(s.decode_inputs, s.no_outputs);
-            s.decode_inputs[0].read(std::as_writable_bytes(next));
-        }
-    };
-    // Errors of what others have given the device are not this session's to mend.
-    const std::lock_guard lock(s.executor->mutex());
-    const bool alone = s.executor->settled() || s.executor->work_number() == s.own_work;
     s.started = false;  // after an error the device is at some other step
-    if (alone)
-        replay_once(s.m.device->name(), "a step", run, [&] {
-            s.ahead = false;
-            s.set_histories();
-            s.set_step();
-        });
-    else
-        run();
+    try {
+        s.current->step(s.histories, next, more);
+    } catch (const Error& e) {
+        if (recovery() == Recovery::off || !recoverable(e) || !(s.current->alone() || s.lost())) throw;
+        const bool any = recovery() == Recovery::any;
+        const auto restored = [&] { s.step_restored(next, more); };
+        const auto unfused = [&] {
+            s.current->set_fused(false);
+            s.current->step_anew(s.histories, next, more);
+            s.degraded = true;
+        };
+        const auto on_host = [&] { std::ranges::copy(s.begin_on_host({}), next.begin()); };
+        std::vector<Way> ways;
+        if (s.lost())
+            ways.push_back({Rung::restored, restored});
+        else if (any)
+            ways.push_back({Rung::unfused, unfused});
+        if (any && s.can_move()) ways.push_back({Rung::host, on_host});
+        climb(s.m.device->name(), "a step", e, ways);
+    }
     for (std::size_t r = 0; r < s.histories.size(); ++r) s.histories[r].push_back(next[r]);
     ++s.length;
-    s.own_work = s.executor->work_number();
     s.started = true;
 }
 
 std::vector<std::int32_t> Session::step() {
-    std::vector<std::int32_t> next(static_cast<std::size_t>(impl_->sequences));
+    std::vector<std::int32_t> next(static_cast<std::size_t>(impl_->options.sequences));
     step(next);
     return next;
 }

@@ -90,9 +90,11 @@ private:
     Tensor load(const std::string& name, const Shape& shape) override {
         const bool norm = shape.rank() == 1 &&
                           (name.find("norm") != std::string::npos || name.find("ln_") != std::string::npos);
-        const Tensor t = norm ? Tensor::empty(dtype(), shape, device())
-                              : random_normal(shape, 0.0, 0.02, 0, ++stream_, dtype(), device());
-        if (norm) t.write(Tensor::full(shape, 1.0, dtype()).to_bytes());
+        const std::vector<float> ones(norm ? static_cast<std::size_t>(shape.elements().value()) : 0, 1.0f);
+        const Tensor t = norm
+                             ? Tensor::from_bytes(std::as_bytes(std::span(ones)), DType::f32, shape, device())
+                                   .astype(dtype())
+                             : random_normal(shape, 0.0, 0.02, 0, ++stream_, dtype(), device());
         t.eval();
         done_ += static_cast<std::uint64_t>(t.elements()) * size_of(dtype());
         if (progress_) progress_(done_, total_);

@@ -3,6 +3,7 @@
 #include <invar/compile.h>
 
 #include <algorithm>
+#include <unordered_map>
 
 #include <invar/error.h>
 
@@ -11,6 +12,7 @@
 #include "graph/arena_picture.h"
 #include "graph/executor.h"
 #include "graph/node.h"
+#include "kernels/source.h"
 #include "tensor/evaluate.h"
 
 namespace invar {
@@ -21,18 +23,90 @@ using graph::Op;
 struct CompiledFunction::Impl {
     std::shared_ptr<Device> device;
     std::shared_ptr<graph::Executor> executor;
-    std::unique_ptr<graph::Executable> executable;
+    // What was traced, in nodes that nobody else evaluates, and how it is lowered for the device.
+    graph::GraphView graph;
+    graph::LowerOptions lowering;
+    std::unique_ptr<graph::Executable> executable;  // null: no device but the cpu could be given the function
+    std::unique_ptr<graph::Executable> unfused, portable,
+        host;  // of the lower rungs, made when they are needed
     std::vector<InputSpec> inputs;
     std::vector<DType> output_types;
     std::vector<Shape> output_shapes;
     std::vector<bool> donated;
     std::vector<std::shared_ptr<graph::Storage>> kept;  // what the function uses besides its inputs
-    std::vector<int> kept_of_slot;                      // which of them a slot is bound to; -1: an input
-    std::vector<int> input_slot;                        // where each input is bound
+    std::vector<const graph::Node*> kept_leaves;        // of the graph
+    std::uint64_t kept_epoch = 0;   // the device's memory_epoch() when all of them were there
+    std::vector<int> kept_of_slot;  // which of them a slot is bound to; -1: an input
+    std::vector<int> input_slot;    // where each input is bound
     std::vector<double> scalars;
     std::vector<std::int64_t> symbols;
     std::vector<BufferRef> input_refs, output_refs;
-    bool degraded = false;  // not fused, because that did not compile
+    bool degraded = false;  // not fused, because that did not compile or was not wanted
+
+    const graph::Executable& planned() const { return executable ? *executable : *host; }
+
+    // Throws where inputs of the run, or what the function uses besides, went with the device's memory.
+    void check_there(std::span<const Tensor> given) {
+        if (kept_epoch != device->memory_epoch()) {
+            check_not_lost(kept_leaves);
+            kept_epoch = device->memory_epoch();
+        }
+        for (const Tensor& t : given) {
+            const graph::Node* leaf = graph::below_views(t.node().get());
+            check_not_lost(std::span(&leaf, 1));
+        }
+    }
+
+    // Starts the run that the references are bound to.
+    void start(graph::Executable& e) { e.run(input_refs, output_refs, scalars, symbols); }
+    void run_unfused(bool with_portable) {
+        std::unique_ptr<graph::Executable>& e = with_portable ? portable : unfused;
+        if (!e) {
+            graph::LowerOptions options = lowering;
+            options.fuse = false;
+            options.portable = with_portable;
+            e = std::make_unique<graph::Executable>(*executor, graph::lower(graph, *device, options), false);
+        }
+        start(*e);
+        executor->synchronize();
+    }
+    bool can_run_on_host() const {
+        return device->name() != "cpu" && device->supports(Feature::arithmetic) && lowering.donations.empty();
+    }
+    void prepare_host() {
+        if (host) return;
+        const std::shared_ptr<graph::Executor> on = graph::Executor::of(*find_device("cpu"));
+        host = std::make_unique<graph::Executable>(*on, graph::lower(graph, on->device()), false);
+        if (host->overwritten_inputs().empty()) return;
+        host.reset();
+        throw Unsupported(device->name() + ": a function that changes a state runs where the state lies");
+    }
+    // With copies of the inputs, weights included; waits.
+    void run_on_host() {
+        prepare_host();
+        const std::shared_ptr<Device> cpu = find_device("cpu");
+        const std::shared_ptr<graph::Executor> on = graph::Executor::of(*cpu);
+        const std::lock_guard lock(on->mutex());
+        std::vector<Allocation> memory;
+        std::vector<BufferRef> from, to;
+        for (const BufferRef& ref : input_refs) {
+            memory.push_back(graph::allocate(*cpu, ref.size));
+            from.push_back(memory.back().ref());
+            executor->with_stream([&](Stream& s) { s.download(memory.back().host(), ref, ref.size); });
+        }
+        executor->synchronize();
+        for (const BufferRef& ref : output_refs) {
+            memory.push_back(graph::allocate(*cpu, ref.size));
+            to.push_back(memory.back().ref());
+        }
+        host->run(from, to, scalars, symbols);
+        on->synchronize();
+        for (std::size_t i = 0; i < to.size(); ++i)
+            executor->with_stream([&](Stream& s) {
+                s.upload(output_refs[i], to[i].buffer->host() + to[i].offset, output_refs[i].size);
+            });
+        executor->synchronize();
+    }
 
     // The values of the symbols that make the specs fit the inputs.
     void read_symbols(std::span<const Tensor> given) {
@@ -61,6 +135,30 @@ struct CompiledFunction::Impl {
     }
 };
 
+namespace {
+
+// The graph in nodes of its own: what a user holds of it may be evaluated any time, and is an input then. Leaves and
+// placeholders are shared.
+graph::GraphView private_copy(const std::vector<NodePtr>& outputs) {
+    const graph::GraphView g = graph::collect(outputs);
+    std::unordered_map<const graph::Node*, NodePtr> copies;
+    const auto copy_of = [&](const NodePtr& n) {
+        const auto it = copies.find(n.get());
+        return it == copies.end() ? n : it->second;
+    };
+    for (const graph::Node* n : g.nodes) {
+        if (n->op == Op::leaf || n->op == Op::placeholder) continue;
+        std::vector<NodePtr> inputs;
+        for (const NodePtr& i : n->inputs) inputs.push_back(copy_of(i));
+        copies[n] = graph::copy_node(*n, std::move(inputs));
+    }
+    std::vector<NodePtr> copied;
+    for (const NodePtr& o : outputs) copied.push_back(copy_of(o));
+    return graph::collect(std::move(copied));
+}
+
+}  // namespace
+
 CompiledFunction compile(const std::function<std::vector<Tensor>(std::span<const Tensor>)>& function,
                          std::span<const InputSpec> specs, const std::shared_ptr<Device>& device,
                          const CompileOptions& options) {
@@ -88,8 +186,10 @@ CompiledFunction compile(const std::function<std::vector<Tensor>(std::span<const
     }
     const std::lock_guard lock(impl->executor->mutex());
     const TraceSpan span("prepare", "prepare a compiled function");
-    const graph::GraphView g = graph::collect(outputs);
+    impl->graph = private_copy(outputs);
+    const graph::GraphView& g = impl->graph;
     impl->scalars = g.scalars;
+    impl->kept_epoch = device->memory_epoch();
     impl->input_slot.assign(specs.size(), -1);
     impl->input_refs.resize(g.inputs.size());
     impl->kept_of_slot.assign(g.inputs.size(), -1);
@@ -98,6 +198,7 @@ CompiledFunction compile(const std::function<std::vector<Tensor>(std::span<const
         if (n->op == Op::leaf) {
             impl->kept_of_slot[i] = static_cast<int>(impl->kept.size());
             impl->kept.push_back(n->storage);
+            impl->kept_leaves.push_back(n);
             impl->input_refs[i] = n->storage->ref();
             continue;
         }
@@ -108,7 +209,9 @@ CompiledFunction compile(const std::function<std::vector<Tensor>(std::span<const
                 "compile: the function uses an input of another function that is being compiled");
         impl->input_slot[static_cast<std::size_t>(it - placeholders.begin())] = static_cast<int>(i);
     }
-    graph::LowerOptions lowering;
+    graph::LowerOptions& lowering = impl->lowering;
+    lowering.fuse = options.fuse;
+    impl->degraded = !options.fuse;
     impl->donated.assign(outputs.size(), false);
     for (const auto& [output, input] : options.donations) {
         if (output < 0 || static_cast<std::size_t>(output) >= outputs.size() || input < 0 ||
@@ -137,29 +240,30 @@ CompiledFunction compile(const std::function<std::vector<Tensor>(std::span<const
     if (recovery() != Recovery::off) impl->executor->settle();
     try {
         replay_once(
-            device->name(), what, prepare, [] {}, !any);
+            device->name(), what, prepare,
+            [&](const Error& e) {
+                if (e.kind() == ErrorKind::kOutOfMemory) device->allocator().trim();
+            },
+            !any);
     } catch (const Error& e) {
         if (!any || !recoverable(e)) throw;
-        const auto exhausted = [&](const char* error) {
-            count_rung(Rung::exhausted);
-            log_rung(Rung::exhausted, device->name(), what, error);
-        };
-        if (e.kind() != ErrorKind::kCompileFailed) {
-            exhausted(e.what());
-            throw;
-        }
-        log_rung(Rung::unfused, device->name(), what, e.what());
-        lowering.fuse = false;
-        bool made = false;
-        try {
+        const auto unfused = [&] {
+            lowering.fuse = false;
             prepare();
-            made = true;
-        } catch (const std::exception& second) {
-            exhausted(second.what());
+        };
+        const auto portable = [&] {
+            lowering.portable = true;
+            prepare();
+        };
+        const auto on_host = [&] { impl->prepare_host(); };
+        std::vector<Way> ways;
+        if (e.kind() == ErrorKind::kCompileFailed) {
+            if (lowering.fuse) ways.push_back({Rung::unfused, unfused});
+            if (kernels::has_tuned(*device)) ways.push_back({Rung::portable, portable});
+            if (impl->can_run_on_host()) ways.push_back({Rung::host, on_host});
         }
-        if (!made) throw;
+        climb(device->name(), what, e, ways);
         impl->degraded = true;
-        count_rung(Rung::unfused);
     }
     CompiledFunction f;
     f.impl_ = std::move(impl);
@@ -183,6 +287,7 @@ void CompiledFunction::run(std::span<const Tensor> inputs, std::span<const Tenso
                                   " is not evaluated and contiguous");
         return *ref;
     };
+    f.check_there(inputs);
     for (std::size_t i = 0; i < inputs.size(); ++i)
         if (f.input_slot[i] >= 0)
             f.input_refs[static_cast<std::size_t>(f.input_slot[i])] = memory(inputs[i], "input", i);
@@ -198,8 +303,12 @@ void CompiledFunction::run(std::span<const Tensor> inputs, std::span<const Tenso
                                   std::string(dtype_name(f.output_types[i])));
     }
     for (std::size_t i = 0; i < outputs.size(); ++i)
-        if (!f.donated[i]) mark_overwritten(*outputs[i].node(), f.degraded);
-    for (const int slot : f.executable->overwritten_inputs()) {
+        if (!f.donated[i]) {
+            mark_overwritten(*outputs[i].node(), f.degraded);
+            graph::Storage& storage = *graph::below_views(outputs[i].node().get())->storage;
+            if (f.output_refs[i].size == storage.bytes) storage.epoch = f.device->memory_epoch();
+        }
+    for (const int slot : f.planned().overwritten_inputs()) {
         const auto input = std::find(f.input_slot.begin(), f.input_slot.end(), slot);
         if (input != f.input_slot.end())
             mark_changed(*inputs[static_cast<std::size_t>(input - f.input_slot.begin())].node(), f.degraded);
@@ -207,42 +316,85 @@ void CompiledFunction::run(std::span<const Tensor> inputs, std::span<const Tenso
             mark_changed(*f.kept[static_cast<std::size_t>(f.kept_of_slot[static_cast<std::size_t>(slot)])],
                          f.degraded);
     }
-    f.executable->run(f.input_refs, f.output_refs, f.scalars, f.symbols);
+    if (f.executable)
+        f.start(*f.executable);
+    else
+        f.run_on_host();
 }
 
 std::vector<Tensor> CompiledFunction::operator()(std::span<const Tensor> inputs) const {
     if (!impl_) throw InvalidArgument("a compiled function without a value was run; make it with compile()");
+    Impl& f = *impl_;
+    const std::lock_guard lock(f.executor->mutex());
     std::vector<Tensor> outputs;
-    {
-        const std::lock_guard lock(impl_->executor->mutex());
-        if (inputs.size() == impl_->inputs.size()) impl_->read_symbols(inputs);
-        for (std::size_t i = 0; i < impl_->output_types.size(); ++i) {
+    const auto make_outputs = [&] {
+        if (!outputs.empty()) return;
+        if (inputs.size() == f.inputs.size()) f.read_symbols(inputs);
+        std::vector<Tensor> made;
+        for (std::size_t i = 0; i < f.output_types.size(); ++i) {
             Shape shape;
-            for (const Dim& d : impl_->output_shapes[i]) shape.append(Dim(d.resolve(impl_->symbols)));
-            outputs.push_back(
-                impl_->donated[i] ? Tensor() : Tensor::empty(impl_->output_types[i], shape, impl_->device));
+            for (const Dim& d : f.output_shapes[i]) shape.append(Dim(d.resolve(f.symbols)));
+            made.push_back(f.donated[i] ? Tensor() : Tensor::empty(f.output_types[i], shape, f.device));
         }
-        // What overwrites none of its inputs may run twice.
-        const auto whole = [&] {
-            run(inputs, outputs);
-            synchronize();
+        outputs = std::move(made);
+    };
+    const auto whole = [&] {
+        make_outputs();
+        run(inputs, outputs);
+        synchronize();
+    };
+    // What overwrites none of its inputs may run twice.
+    if (recovery() == Recovery::off || !f.planned().overwritten_inputs().empty()) {
+        whole();
+        return outputs;
+    }
+    const char* const what = "a compiled function";
+    const bool any = recovery() == Recovery::any;
+    f.executor->settle();
+    try {
+        replay_once(
+            f.device->name(), what, whole,
+            [&](const Error& e) {
+                if (e.kind() == ErrorKind::kOutOfMemory) f.device->allocator().trim();
+            },
+            !any);
+    } catch (const Error& e) {
+        if (!any || !recoverable(e) || outputs.empty()) throw;
+        f.check_there(inputs);
+        // run() has bound inputs and outputs.
+        const auto there = [&] {
+            f.check_there(inputs);
+            for (const Tensor& t : outputs) t.node()->storage->epoch = f.device->memory_epoch();
         };
-        if (recovery() != Recovery::off && impl_->executable->overwritten_inputs().empty()) {
-            impl_->executor->settle();
-            replay_once(impl_->device->name(), "a compiled function", whole, [] {});
-        } else {
-            whole();
-        }
+        const auto unfused = [&] {
+            there();
+            f.run_unfused(false);
+        };
+        const auto portable = [&] {
+            there();
+            f.run_unfused(true);
+        };
+        const auto on_host = [&] {
+            there();
+            f.run_on_host();
+        };
+        std::vector<Way> ways;
+        if (f.executable) ways.push_back({Rung::unfused, unfused});
+        if (f.executable && e.kind() == ErrorKind::kCompileFailed && kernels::has_tuned(*f.device))
+            ways.push_back({Rung::portable, portable});
+        if (f.executable && f.can_run_on_host()) ways.push_back({Rung::host, on_host});
+        climb(f.device->name(), what, e, ways);
+        for (const Tensor& t : outputs) mark_changed(*t.node(), true);
     }
     return outputs;
 }
 
 void CompiledFunction::synchronize() const { impl_->executor->synchronize(); }
-std::string CompiledFunction::to_text() const { return graph::to_text(impl_->executable->schedule()); }
-int CompiledFunction::steps() const { return static_cast<int>(impl_->executable->schedule().steps.size()); }
+std::string CompiledFunction::to_text() const { return graph::to_text(impl_->planned().schedule()); }
+int CompiledFunction::steps() const { return static_cast<int>(impl_->planned().schedule().steps.size()); }
 std::string CompiledFunction::arena_picture(std::string_view title) const {
-    return graph::arena_svg(impl_->executable->schedule(), title);
+    return graph::arena_svg(impl_->planned().schedule(), title);
 }
-std::size_t CompiledFunction::arena_bytes() const { return impl_->executable->schedule().arena_bytes; }
+std::size_t CompiledFunction::arena_bytes() const { return impl_->planned().schedule().arena_bytes; }
 
 }  // namespace invar

@@ -13,6 +13,7 @@
 #include "device/recovery.h"
 #include "graph/executor.h"
 #include "graph/op_table.h"
+#include "kernels/source.h"
 #include "tensor/route.h"
 
 namespace invar {
@@ -98,9 +99,10 @@ bool repeatable(const graph::GraphView& g) {
     return true;
 }
 
-void compute_unfused(graph::Executor& executor, const graph::GraphView& g) {
+void compute_unfused(graph::Executor& executor, const graph::GraphView& g, bool portable) {
     graph::LowerOptions options;
     options.fuse = false;
+    options.portable = portable;
     graph::Executable executable(executor, graph::lower(g, executor.device(), options), false);
     become_leaves(g, compute(executor, g, executable), true);
 }
@@ -129,6 +131,7 @@ void compute_split(graph::Executor& executor, const graph::GraphView& g) {
 
 // With copies of the inputs; the caches that were changed and the results go to the device.
 void compute_on_host(const std::shared_ptr<Device>& device, const graph::GraphView& g) {
+    check_not_lost(g.inputs);
     const std::shared_ptr<Device> cpu = find_device("cpu");
     const std::shared_ptr<graph::Executor> host = graph::Executor::of(*cpu);
     const std::lock_guard lock(host->mutex());
@@ -161,6 +164,17 @@ void compute_on_host(const std::shared_ptr<Device>& device, const graph::GraphVi
     become_leaves(g, storages, true);
 }
 
+// The end of the ladder where inputs of the work were lost with the device's memory: the error that names them.
+void name_lost(const Device& device, const graph::GraphView& g, const char* cause) {
+    try {
+        check_not_lost(g.inputs);
+    } catch (const DeviceLost& e) {
+        count_rung(Rung::exhausted);
+        log_rung(Rung::exhausted, device.name(), "work", e.what());
+        throw DeviceLost(std::string(e.what()) + " (" + cause + ")", true);
+    }
+}
+
 void evaluate_on(const std::shared_ptr<Device>& on, std::vector<NodePtr> outputs) {
     Device& device = *on;
     const std::shared_ptr<graph::Executor> executor = graph::Executor::of(device);
@@ -179,6 +193,7 @@ void evaluate_on(const std::shared_ptr<Device>& on, std::vector<NodePtr> outputs
     const auto as_placed = [&] {
         const Placement placement = place(device, g);
         if (placement.at_home()) return at_home();
+        check_not_lost(g.inputs);
         Storages made;
         try {
             made = compute_placed(*executor, g, placement);
@@ -194,30 +209,31 @@ void evaluate_on(const std::shared_ptr<Device>& on, std::vector<NodePtr> outputs
     std::uint64_t launched = executor->statistics().steps_launched;
     const auto may_go_on = [&] { return executor->statistics().steps_launched == launched || repeatable(g); };
     std::exception_ptr first;
-    bool no_room = false;
+    bool no_room = false, no_kernel = false;
     try {
         return as_placed();
     } catch (const Error& e) {
         if (!recoverable(e) || !may_go_on()) throw;
         no_room = e.kind() == ErrorKind::kOutOfMemory;
+        no_kernel = e.kind() == ErrorKind::kCompileFailed && kernels::has_tuned(device);
+        // Work is done again from its inputs, where they are still there.
+        name_lost(device, g, e.what());
         log_rung(no_room ? Rung::trimmed : Rung::replayed, device.name(), "work", e.what());
         first = std::current_exception();
     }
-    struct Way {
-        Rung rung;
-        FunctionRef<void()> go;
-    };
     const auto smaller = [&] {
         if (no_room)
             compute_split(*executor, g);
         else
-            compute_unfused(*executor, g);
+            compute_unfused(*executor, g, false);
     };
+    const auto portable = [&] { compute_unfused(*executor, g, true); };
     const auto elsewhere = [&] { compute_on_host(on, g); };
     // Not shared again: the partner may be what failed.
     std::vector<Way> ways = {{no_room ? Rung::trimmed : Rung::replayed, at_home}};
     if (recovery() == Recovery::any) {
         ways.push_back({no_room ? Rung::split : Rung::unfused, smaller});
+        if (no_kernel) ways.push_back({Rung::portable, portable});
         if (device.name() != "cpu" && device.supports(Feature::arithmetic))
             ways.push_back({Rung::host, elsewhere});
     }
@@ -244,6 +260,7 @@ void evaluate_on(const std::shared_ptr<Device>& on, std::vector<NodePtr> outputs
 
 Storages compute(graph::Executor& executor, const graph::GraphView& g, graph::Executable& executable) {
     std::vector<BufferRef> inputs, results;
+    check_not_lost(g.inputs);
     for (const Node* n : g.inputs) inputs.push_back(n->storage->ref());
     Storages storages = output_storages(g, results);
     count_overwritten(g, executable);
@@ -273,6 +290,22 @@ std::shared_ptr<graph::Storage> copy_to(const std::shared_ptr<Device>& device, c
     return to;
 }
 
+void check_not_lost(std::span<const Node* const> leaves) {
+    std::string names;
+    std::unordered_set<const graph::Storage*> named;  // leaves may share one
+    const Device* device = nullptr;
+    for (const Node* n : leaves) {
+        if (!n->storage || !n->storage->lost() || !named.insert(n->storage.get()).second) continue;
+        device = n->storage->device.get();
+        names += (names.empty() ? "" : ", ") + std::string(dtype_name(n->dtype)) + " " + to_string(n->shape);
+    }
+    if (device)
+        throw DeviceLost(device->name() +
+                             ": these tensors lived only in the memory of the device, which was lost: " +
+                             names + "; make them again, from a file or from what they were computed of",
+                         true);
+}
+
 void mark_overwritten(const Node& node, bool degraded) {
     const Node* n = graph::below_views(&node);
     if (!n->storage) return;
@@ -294,6 +327,7 @@ std::shared_ptr<graph::Storage> allocate_storage(const std::shared_ptr<Device>& 
     auto s = std::make_shared<graph::Storage>();
     s->device = device;
     s->bytes = bytes;
+    s->epoch = device->memory_epoch();
     s->allocation = graph::allocate(*device, bytes, zeroed);
     return s;
 }

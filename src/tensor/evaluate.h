@@ -17,6 +17,8 @@ void evaluate(std::span<const graph::NodePtr> nodes);
 std::optional<graph::View> evaluated_view(const graph::Node& node);
 // Memory of the elements of an evaluated node that lie contiguously.
 std::optional<BufferRef> contiguous_memory(const graph::Node& node);
+// Throws DeviceLost that names those of the leaves whose bytes went with their device's memory (Storage::lost).
+void check_not_lost(std::span<const graph::Node* const> leaves);
 // Says that somebody writes over the memory of an evaluated node (Storage::overwritten), and whether its new value is degraded.
 void mark_overwritten(const graph::Node& node, bool degraded = false);
 // The same where a part of it may stay, degraded or not.

@@ -170,6 +170,8 @@ void Tensor::read(std::span<std::byte> out) const {
     }
     if (out.empty()) return;
     const Tensor& source = copy.defined() ? copy : *this;
+    const Node* leaf = graph::below_views(source.node().get());
+    check_not_lost(std::span(&leaf, 1));
     const std::shared_ptr<graph::Executor> executor = graph::Executor::of(*source.device());
     const std::lock_guard lock(executor->mutex());
     executor->with_stream([&](Stream& s) { s.download(out.data(), *memory, out.size()); });
@@ -192,8 +194,11 @@ void Tensor::write(std::span<const std::byte> data) const {
     const std::shared_ptr<graph::Executor> executor = graph::Executor::of(*device());
     const std::lock_guard lock(executor->mutex());
     mark_overwritten(*node());
+    const std::uint64_t epoch = device()->memory_epoch();
     executor->with_stream([&](Stream& s) { s.upload(*memory, data.data(), data.size()); });
     executor->synchronize();
+    graph::Storage& storage = *graph::below_views(node().get())->storage;
+    if (data.size() == storage.bytes) storage.epoch = epoch;  // all of it is there again
 }
 
 double Tensor::item() const {

@@ -41,10 +41,30 @@ TEST_F(FaultsTest, NamesFireAtEveryVisit) {
     EXPECT_FALSE(fault_fires(FaultSite::lost, "matmul"));
 }
 
+TEST_F(FaultsTest, APlusMeansEveryVisitFromThereOn) {
+    set_faults("launch@3+,launch@1");
+    const bool want[] = {true, false, true, true, true};
+    for (const bool fires : want) EXPECT_EQ(fault_fires(FaultSite::launch, "k"), fires);
+    EXPECT_FALSE(fault_fires(FaultSite::lost, "k"));
+}
+
+TEST_F(FaultsTest, ADeviceCountsForItself) {
+    set_faults("launch@2+:cuda:0,launch@3");
+    EXPECT_FALSE(fault_fires(FaultSite::launch, "k", "cuda:0"));
+    EXPECT_FALSE(fault_fires(FaultSite::launch, "k", "cpu"));
+    EXPECT_TRUE(fault_fires(FaultSite::launch, "k", "cpu"));  // the third of all
+    EXPECT_TRUE(fault_fires(FaultSite::launch, "k", "cuda:0"));
+    EXPECT_FALSE(fault_fires(FaultSite::launch, "k", "cpu"));
+    EXPECT_TRUE(fault_fires(FaultSite::launch, "k", "cuda:0"));
+    EXPECT_EQ(fault_visits(FaultSite::launch), 6u);
+    EXPECT_EQ(fault_visits(FaultSite::lost), 0u);
+}
+
 TEST_F(FaultsTest, WrongWordsAreTypedErrorsAndKeepTheList) {
     set_faults("lost@1");
-    for (const char* list : {"oom", "oom@", "@3", "oops@3", "oom@0", "oom@3x", "oom@1,", ",", "oom@1,,oom@2",
-                             "oom@99999999999999999999999", "OOM@1", " oom@1"}) {
+    for (const char* list :
+         {"oom", "oom@", "@3", "oops@3", "oom@0", "oom@3x", "oom@0+", "oom@3+:", "oom@3++", "oom@1,", ",",
+          "oom@1,,oom@2", "oom@99999999999999999999999", "OOM@1", " oom@1"}) {
         try {
             set_faults(list);
             ADD_FAILURE() << "'" << list << "' was accepted";

@@ -82,13 +82,8 @@ void plan_other_families(const Device& device) {
         kernels::plan_window(device, {op, t, true, 1, 1, 1, 1, 1, 1, 1});
 }
 
-TEST(CudaSource, EverySourceCompiles) {
-    try {
-        cuda::nvrtc();
-    } catch (const Unsupported& e) {
-        if (!env_string("INVAR_REQUIRE_NVRTC").empty()) throw;
-        GTEST_SKIP() << e.what();
-    }
+// What the tests can ask a compiler for: of models, then of the families and variants that they leave out.
+void plan_everything() {
     for (const auto& folder : fs::directory_iterator(kModels)) {
         if (!folder.is_directory()) continue;
         for (const DType type : {DType::bf16, DType::f32}) {
@@ -150,6 +145,20 @@ TEST(CudaSource, EverySourceCompiles) {
                                         {Scan::min, DType::u8, DType::u8, 9, 100, 7},
                                         {Scan::sum, DType::i32, DType::i64, 1, 1 << 20, 1}})
         (void)kernels::plan_scan(*device, scan);
+}
+
+TEST(CudaSource, EverySourceCompiles) {
+    try {
+        cuda::nvrtc();
+    } catch (const Unsupported& e) {
+        if (!env_string("INVAR_REQUIRE_NVRTC").empty()) throw;
+        GTEST_SKIP() << e.what();
+    }
+    plan_everything();
+    {
+        const kernels::PortableOnly portable;  // what stands in for the tuned kernels
+        plan_everything();
+    }
 
     struct Job {
         const Module* module;
@@ -158,7 +167,13 @@ TEST(CudaSource, EverySourceCompiles) {
     std::vector<Job> jobs;
     for (const Module* module : kernels::source_modules("cuda"))
         for (const auto& [architecture, number] : {std::pair{"sm_80", 80}, {"sm_90a", 90}, {"sm_100", 100}})
-            if (number >= std::get<SourceText>(module->body).oldest) jobs.push_back({module, architecture});
+            // Portable sources have nothing of an architecture in them.
+            if (number >= std::get<SourceText>(module->body).oldest &&
+                (number == 80 || !module->name.starts_with("portable ")))
+                jobs.push_back({module, architecture});
+    EXPECT_GT(std::ranges::count_if(
+                  jobs, [](const Job& job) { return job.module->name.starts_with("portable attention"); }),
+              0);
     ASSERT_GT(jobs.size(), 30u);
     std::mutex mutex;
     ThreadPool::shared().parallel_for(static_cast<std::int64_t>(jobs.size()), [&](std::int64_t i) {

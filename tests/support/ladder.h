@@ -30,7 +30,9 @@ public:
         };
         add("trimmed", &RecoveryStatistics::trimmed);
         add("replayed", &RecoveryStatistics::replayed);
+        add("restored", &RecoveryStatistics::restored);
         add("unfused", &RecoveryStatistics::unfused);
+        add("portable", &RecoveryStatistics::portable);
         add("split", &RecoveryStatistics::split);
         add("host", &RecoveryStatistics::host);
         add("exhausted", &RecoveryStatistics::exhausted);

@@ -13,6 +13,8 @@
 
 #include "device/allocator.h"
 #include "device/device.h"
+#include "graph/executor.h"
+#include "kernels/source.h"
 #include "support/ladder.h"
 
 namespace invar {
@@ -127,9 +129,11 @@ TEST(Recovery, CompilationsAreTriedAgainThenUnfused) {
     const std::vector<std::string> rungs = {"replayed 1", "unfused 1", last_rung()};
     for (std::size_t i = 0; i < fresh.size(); ++i) {
         const Tensor y = fresh[i]();
-        // The unfused ones are compiled side by side, and may be known already: all of them fail.
+        // The unfused ones are compiled side by side, and may be known already: all of them fail. What has portable kernels
+        // besides tuned ones has one rung more.
         set_faults(i < 2 ? faults_in_a_row("compile", static_cast<int>(i) + 1)
-                         : faults_in_a_row("compile", 2) + ",launch@1");
+                         : faults_in_a_row("compile", 2) + "," +
+                               faults_in_a_row("launch", kernels::has_tuned(*find_device()) ? 2 : 1));
         if (i == 2 && on_cpu())
             EXPECT_THROW(y.eval(), CompileFailed);
         else
@@ -272,6 +276,190 @@ TEST(Recovery, CompiledFunctionsThatOverwriteNothingAreRunAgain) {
     set_faults("launch@1");
     EXPECT_THROW(donating(in), LaunchFailed);
     EXPECT_EQ(ladder.taken(), "");
+}
+
+// A device that comes back without what lay in its memory: work that has its inputs is done again, what lived there alone is named.
+TEST(Recovery, ALostMemoryIsNamedAndCanBeFilledAgain) {
+    Ladder ladder(Recovery::any);
+    const Tensor x = counting({5, 8}), w = counting({8, 8});
+    const std::vector<std::byte> x_bytes = x.to_bytes(), w_bytes = w.to_bytes();
+    const std::vector<std::byte> want = all_bytes(several_steps(x, w));
+    const auto random = [] { return exp(random_uniform({40}, 0.0, 1.0, 5) * 2.0); };
+    const std::vector<std::byte> drawn = random().to_bytes();
+    const auto device = find_device();
+    const InputSpec specs[] = {{DType::f32, {5, 8}}};
+    const CompiledFunction f =
+        compile([&](std::span<const Tensor> in) { return several_steps(in[0], w); }, specs, device);
+    const Tensor in[] = {x};
+    const std::vector<std::byte> from_f = all_bytes(f(in));
+    (void)ladder.taken();
+
+    set_faults("wiped@1");
+    EXPECT_EQ(random().to_bytes(), drawn);  // it has no inputs
+    set_faults("");
+    EXPECT_EQ(ladder.taken(), "replayed 1");
+    const auto named = [&](const std::function<void()>& work, std::initializer_list<Tensor> lost) {
+        try {
+            work();
+            ADD_FAILURE() << "nothing was thrown";
+        } catch (const DeviceLost& e) {
+            EXPECT_TRUE(e.memory_lost());
+            for (const Tensor& t : lost)
+                EXPECT_NE(std::string(e.what()).find("f32 " + to_string(t.shape())), std::string::npos)
+                    << e.what();
+        }
+    };
+    // That was x and w too: nobody takes what lies there now for them.
+    named([&] { eval(several_steps(x, w)); }, {x, w});
+    named([&] { (void)x.to_bytes(); }, {x});
+    named([&] { (void)f(in); }, {w});
+    x.write(x_bytes);
+    named([&] { (void)f(in); }, {w});
+    w.write(w_bytes);
+    EXPECT_EQ(all_bytes(several_steps(x, w)), want);
+    EXPECT_EQ(all_bytes(f(in)), from_f);
+    (void)ladder.taken();
+
+    for (int n = 1; n <= 4; ++n) {  // in the course of the work
+        const std::vector<Tensor> y = several_steps(x, w);
+        set_faults("wiped@" + std::to_string(n));
+        named([&] { eval(y); }, {x, w});
+        EXPECT_EQ(ladder.taken(), "exhausted 1") << n;
+        set_faults("");
+        x.write(x_bytes);
+        w.write(w_bytes);
+        EXPECT_EQ(all_bytes(y), want);  // the graph is there still
+        set_faults("wiped@" + std::to_string(n));
+        named([&] { (void)f(in); }, {w});
+        set_faults("");
+        x.write(x_bytes);
+        w.write(w_bytes);
+        EXPECT_EQ(all_bytes(f(in)), from_f);
+        (void)ladder.taken();
+    }
+}
+
+// From there on the device never works again; another length than before, so that symbols count.
+TEST(Recovery, CompiledFunctionsLeaveTheFusionThenTheDevice) {
+    Ladder ladder(Recovery::any);
+    const auto device = find_device();
+    const Tensor w = counting({8, 8});
+    const Tensor scaled = w * 2.0;  // not evaluated: the function computes it
+    const InputSpec specs[] = {{DType::f32, {Dim(Symbol{0, 16}), 8}}};
+    const CompiledFunction f = compile(
+        [&](std::span<const Tensor> in) {
+            return std::vector<Tensor>{softmax(silu(linear(in[0] * 0.5, scaled)) + 1.0)};
+        },
+        specs, device);
+    scaled.eval();  // a leaf now, which it was not for the function
+    for (const std::int64_t rows : {5, 3}) {
+        const Tensor in[] = {counting({rows, 8})};
+        const std::vector<float> want = f(in)[0].to_vector<float>();
+        set_faults(faults_in_a_row("launch", 2));
+        const Tensor unfused = f(in)[0];
+        EXPECT_EQ(ladder.taken(), "unfused 1");
+        EXPECT_TRUE(unfused.degraded());
+        expect_near(unfused, want);
+        for (const char* site : {"launch", "lost"}) {
+            set_faults(std::string(site) + "@1+:" + device->name());
+            if (on_cpu()) {
+                EXPECT_ANY_THROW(f(in));
+            } else {
+                const Tensor y = f(in)[0];
+                EXPECT_TRUE(y.degraded());
+                EXPECT_EQ(y.device(), device);
+                expect_near(y, want);
+            }
+            EXPECT_EQ(ladder.taken(), last_rung());
+        }
+        set_faults("");
+        const Tensor again = f(in)[0];
+        EXPECT_FALSE(again.degraded());
+        EXPECT_EQ(again.to_vector<float>(), want);
+    }
+}
+
+TEST(Recovery, AFunctionThatDoesNotCompileRunsOnTheCpu) {
+    Ladder ladder(Recovery::any);
+    const auto device = find_device();
+    const InputSpec specs[] = {{DType::f32, {Dim(Symbol{0, 400})}}};
+    const auto g = [](std::span<const Tensor> in) {
+        return std::vector<Tensor>{tanh(exp2(cos(in[0] * 0.25)) - sigmoid(in[0])) * 3.0};
+    };
+    const auto without_kernels = [&] { graph::Executor::of(*device)->forget_kernels(); };
+    without_kernels();
+    set_faults("compile@1+:" + device->name());
+    if (on_cpu()) {
+        EXPECT_THROW((void)compile(g, specs, device), CompileFailed);
+        EXPECT_EQ(ladder.taken(), "exhausted 1");
+        return;
+    }
+    const CompiledFunction f = compile(g, specs, device);
+    EXPECT_EQ(ladder.taken(), "host 1");
+    EXPECT_GT(f.steps(), 0);
+    const Tensor in[] = {counting({300})};
+    const Tensor y = f(in)[0];
+    EXPECT_EQ(ladder.taken(), "");
+    set_faults("");
+    EXPECT_TRUE(y.degraded());
+    EXPECT_EQ(y.device(), device);
+    expect_near(y, g(in)[0].to_vector<float>());
+    // A function that writes into its input needs the device.
+    without_kernels();
+    set_faults("compile@1+:" + device->name());
+    const auto h = [](std::span<const Tensor> in_place) {
+        return std::vector<Tensor>{sin(exp2(in_place[0]) - abs(in_place[0]))};
+    };
+    EXPECT_THROW((void)compile(h, specs, device, {.donations = {{0, 0}}}), CompileFailed);
+}
+
+// A source tuned for the device that does not compile: without fusion another one may be asked for, else the portable one of
+// the same family stands in.
+TEST(Recovery, PortableKernelsStandInForTunedOnes) {
+    Ladder ladder(Recovery::any);
+    const auto device = find_device();
+    if (!kernels::has_tuned(*device)) GTEST_SKIP() << device->name() << " has one kind of kernels";
+    const std::shared_ptr<graph::Executor> executor = graph::Executor::of(*device);
+    const Tensor x = counting({5, 8}), w = counting({8, 8});
+    const std::vector<Tensor> good = several_steps(x, w);
+    eval(good);
+    const std::vector<const Module*> all = kernels::source_modules(device->kernel_language());
+    int taken = 0;
+    for (const Module* m : all) {
+        if (m->name.starts_with("portable") || m->name.find(',') != std::string::npos) continue;
+        executor->forget_kernels();
+        const std::vector<Tensor> y = several_steps(x, w);
+        set_faults("compile@" + m->name);
+        eval(y);
+        set_faults("");
+        const std::string rung = ladder.taken();
+        if (rung.empty()) continue;  // another test's module
+        EXPECT_TRUE(rung == "portable 1" || rung == "unfused 1") << m->name << ": " << rung;
+        taken += rung == "portable 1";
+        for (std::size_t i = 0; i < y.size(); ++i) {
+            EXPECT_TRUE(y[i].degraded());
+            expect_near(y[i], good[i].to_vector<float>());
+        }
+    }
+    EXPECT_GE(taken, 1);
+    // The same in the preparation of a function.
+    const InputSpec specs[] = {{DType::f32, {5, 8}}};
+    for (const Module* m : all) {
+        if (m->name.starts_with("portable") || m->name.find(',') != std::string::npos) continue;
+        executor->forget_kernels();
+        set_faults("compile@" + m->name);
+        const CompiledFunction f =
+            compile([&](std::span<const Tensor> in) { return several_steps(in[0], w); }, specs, device);
+        set_faults("");
+        const std::string rung = ladder.taken();
+        if (rung.empty()) continue;
+        EXPECT_TRUE(rung == "portable 1" || rung == "unfused 1") << m->name << ": " << rung;
+        const Tensor in[] = {x};
+        const std::vector<Tensor> y = f(in);
+        EXPECT_TRUE(y[0].degraded());
+        expect_near(y[0], good[0].to_vector<float>());
+    }
+    executor->forget_kernels();
 }
 
 TEST(Recovery, AFunctionThatDoesNotCompileFusedIsMadeUnfused) {

@@ -92,7 +92,7 @@ public:
     std::unique_ptr<Stream> make_stream() override { return make_cpu_stream(); }
 
     std::shared_ptr<LoadedModule> compile(const Module& module) override {
-        if (fault_fires(FaultSite::compile, module.name))
+        if (fault_fires(FaultSite::compile, module.name, name()))
             throw CompileFailed(
                 "cpu: module '" + module.name + "' did not compile (injected by INVAR_FAULTS)", "");
         if (const auto* native = std::get_if<NativeEntries>(&module.body))

@@ -82,10 +82,7 @@ private:
 
 void run_launch(CpuKernel& kernel, const LaunchConfig& config, std::span<const NativeBuffer> buffers,
                 std::span<const std::byte> params) {
-    if (fault_fires(FaultSite::lost, kernel.name()))
-        throw DeviceLost("cpu: device lost in kernel '" + kernel.name() + "' (injected by INVAR_FAULTS)");
-    if (fault_fires(FaultSite::launch, kernel.name()))
-        throw LaunchFailed("cpu: kernel '" + kernel.name() + "' failed (injected by INVAR_FAULTS)");
+    if (const std::exception_ptr error = launch_fault("cpu", kernel.name())) std::rethrow_exception(error);
     kernel.run({config, buffers, params, ThreadPool::shared()});
 }
 

@@ -80,7 +80,7 @@ public:
     std::unique_ptr<Stream> make_stream() override { return cuda::make_stream(current()); }
 
     std::shared_ptr<LoadedModule> compile(const Module& module) override {
-        if (fault_fires(FaultSite::compile, module.name))
+        if (fault_fires(FaultSite::compile, module.name, name()))
             throw CompileFailed(
                 name() + ": module '" + module.name + "' did not compile (injected by INVAR_FAULTS)", "");
         if (const auto* image = std::get_if<BinaryImage>(&module.body)) {

@@ -66,8 +66,8 @@ void Context::retire() {
 void Context::enter() {
     if (!dead()) return check(driver_.context_set(handle_), "taking up the device's context");
     const std::lock_guard lock(mutex_);
-    throw DeviceLost(device_name_ +
-                     ": the device was reset after an error, and what it held is lost: " + cause_);
+    throw DeviceLost(
+        device_name_ + ": the device was reset after an error, and what it held is lost: " + cause_, true);
 }
 
 bool Context::try_enter() const noexcept { return !dead() && driver_.context_set(handle_) == kSuccess; }
@@ -85,7 +85,7 @@ std::exception_ptr Context::error(CUresult result, std::string_view what) {
     if (by_kernel(result) || result == kLaunchOutOfResources)
         return std::make_exception_ptr(LaunchFailed(message));
     if (result == kInvalidValue) return std::make_exception_ptr(InvalidArgument(message));
-    return std::make_exception_ptr(DeviceLost(message));
+    return std::make_exception_ptr(DeviceLost(message, dead()));
 }
 
 CudaBuffer::CudaBuffer(std::shared_ptr<Context> context, std::size_t bytes)

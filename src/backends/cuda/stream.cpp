@@ -458,12 +458,7 @@ private:
     void poison(CUresult result, const std::string& what) { error_ = context_->error(result, what); }
 
     bool injected(const std::string& kernel) {
-        if (fault_fires(FaultSite::lost, kernel))
-            error_ = std::make_exception_ptr(
-                DeviceLost(name() + ": device lost in kernel '" + kernel + "' (injected by INVAR_FAULTS)"));
-        else if (fault_fires(FaultSite::launch, kernel))
-            error_ = std::make_exception_ptr(
-                LaunchFailed(name() + ": kernel '" + kernel + "' failed (injected by INVAR_FAULTS)"));
+        if (std::exception_ptr fault = launch_fault(name(), kernel)) error_ = std::move(fault);
         return error_ != nullptr;
     }
 

@@ -85,7 +85,7 @@ public:
     std::unique_ptr<Stream> make_stream() override { return metal::make_stream(context_); }
 
     std::shared_ptr<LoadedModule> compile(const Module& module) override {
-        if (fault_fires(FaultSite::compile, module.name))
+        if (fault_fires(FaultSite::compile, module.name, name()))
             throw CompileFailed(
                 name() + ": module '" + module.name + "' did not compile (injected by INVAR_FAULTS)", "");
         if (const auto* programs = std::get_if<ProgramText>(&module.body))

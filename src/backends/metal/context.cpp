@@ -208,7 +208,7 @@ std::exception_ptr Context::error(const NS::Error* error, const std::string& wor
     switch (code) {
         case MTL::CommandBufferErrorOutOfMemory: return std::make_exception_ptr(OutOfMemory(message, 0, 0));
         case MTL::CommandBufferErrorAccessRevoked:
-        case MTL::CommandBufferErrorDeviceRemoved: return std::make_exception_ptr(DeviceLost(message));
+        case MTL::CommandBufferErrorDeviceRemoved: return std::make_exception_ptr(DeviceLost(message, true));
         default: return std::make_exception_ptr(LaunchFailed(message));
     }
 }

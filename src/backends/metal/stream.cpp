@@ -562,13 +562,7 @@ private:
     }
 
     bool injected(const std::string& kernel) {
-        std::exception_ptr error;
-        if (fault_fires(FaultSite::lost, kernel))
-            error = std::make_exception_ptr(
-                DeviceLost(name() + ": device lost in kernel '" + kernel + "' (injected by INVAR_FAULTS)"));
-        else if (fault_fires(FaultSite::launch, kernel))
-            error = std::make_exception_ptr(
-                LaunchFailed(name() + ": kernel '" + kernel + "' failed (injected by INVAR_FAULTS)"));
+        const std::exception_ptr error = launch_fault(name(), kernel);
         if (error) progress_->fail(error, batch_.has_value());
         return error != nullptr;
     }

@@ -100,7 +100,7 @@ public:
     }
 
     std::shared_ptr<LoadedModule> compile(const Module& module) override {
-        if (fault_fires(FaultSite::compile, module.name))
+        if (fault_fires(FaultSite::compile, module.name, name()))
             throw CompileFailed(
                 name() + ": module '" + module.name + "' did not compile (injected by INVAR_FAULTS)",
                 "1: injected");

@@ -58,12 +58,8 @@ struct Queue {
     void execute(const Work& work) {
         switch (work.kind) {
             case Work::Kind::kLaunch:
-                if (fault_fires(FaultSite::lost, work.kernel))
-                    throw DeviceLost(shared->name + ": device lost in kernel '" + work.kernel +
-                                     "' (injected by INVAR_FAULTS)");
-                if (fault_fires(FaultSite::launch, work.kernel))
-                    throw LaunchFailed(shared->name + ": kernel '" + work.kernel +
-                                       "' failed (injected by INVAR_FAULTS)");
+                if (const std::exception_ptr error = launch_fault(shared->name, work.kernel))
+                    std::rethrow_exception(error);
                 break;
             case Work::Kind::kCopy:
             case Work::Kind::kUpload:

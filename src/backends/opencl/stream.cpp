@@ -569,15 +569,9 @@ private:
     }
 
     bool injected(const std::string& kernel) {
-        if (fault_fires(FaultSite::lost, kernel))
-            progress_->fail(std::make_exception_ptr(
-                DeviceLost(name() + ": device lost in kernel '" + kernel + "' (injected by INVAR_FAULTS)")));
-        else if (fault_fires(FaultSite::launch, kernel))
-            progress_->fail(std::make_exception_ptr(
-                LaunchFailed(name() + ": kernel '" + kernel + "' failed (injected by INVAR_FAULTS)")));
-        else
-            return false;
-        return true;
+        const std::exception_ptr error = launch_fault(name(), kernel);
+        if (error) progress_->fail(error);
+        return error != nullptr;
     }
 
     const OpenclBuffer& own_buffer(const BufferRef& ref, const char* what) const {

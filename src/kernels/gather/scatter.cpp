@@ -47,7 +47,7 @@ KernelCall plan_scatter(const Device& device, const ScatterSpec& s) {
         return call;
     }
     const bool wide = s.x == DType::f64;
-    if (s.add && wide && !is_cuda(device) && !device.supports(Feature::f64))
+    if (s.add && wide && device.kernel_language() != "cuda" && !device.supports(Feature::f64))
         throw Unsupported(
             "scatter: " + device.name() +
             " has no double precision, which sums of f64 need; cast to f32 before it or run it on the cpu");
