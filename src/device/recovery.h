@@ -12,7 +12,7 @@
 
 namespace invar {
 
-enum class Rung { trimmed, replayed, unfused, split, host, exhausted };
+enum class Rung { trimmed, defragmented, offloaded, replayed, unfused, split, host, exhausted };
 
 // Whether another way may end better: no room, a failed launch or compilation, a lost device. What a caller asked for in
 // error stays an error.

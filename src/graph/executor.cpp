@@ -391,6 +391,24 @@ void Executor::synchronize() {
     }
 }
 
+Defragmentation Executor::defragment(std::size_t wanted) {
+    const std::lock_guard lock(mutex_);
+    synchronize();
+    return storages_.defragment(device_, *stream_, wanted);
+}
+
+std::uint64_t Executor::offload(std::uint64_t bytes, const std::vector<Storage*>& hot) {
+    const std::lock_guard lock(mutex_);
+    synchronize();
+    return storages_.offload(*stream_, bytes, hot);
+}
+
+MemoryStatistics Executor::memory() const {
+    MemoryStatistics m = memory_of(device_.allocator());
+    storages_.add_statistics(m);
+    return m;
+}
+
 void Executor::settle() {
     const std::lock_guard lock(mutex_);
     if (!settled() || stream_->poisoned()) synchronize();

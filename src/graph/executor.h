@@ -17,6 +17,7 @@
 
 #include "base/function_ref.h"
 #include "graph/schedule.h"
+#include "graph/storage.h"
 
 namespace invar::graph {
 
@@ -125,6 +126,11 @@ public:
     // Counts what with_stream gave.
     std::uint64_t work_number() const noexcept { return work_number_; }
     bool settled() const noexcept { return settled_number_ == work_number_; }
+    // The memory of the device's tensors. What moves it (StorageSet::defragment, offload) waits for the stream's work first.
+    StorageSet& storages() noexcept { return storages_; }
+    Defragmentation defragment(std::size_t wanted);
+    std::uint64_t offload(std::uint64_t bytes, const std::vector<Storage*>& hot);
+    MemoryStatistics memory() const;
     // Host memory that the stream may still read.
     void keep_until_synchronized(std::shared_ptr<const void> memory);
     // What the work given to the stream last uses, and its bytes, inputs included, since their owners may let them go: let go
@@ -160,6 +166,7 @@ private:
     std::recursive_mutex mutex_;
     std::unique_ptr<Stream> stream_, reader_;
     std::uint64_t stream_number_ = 1, work_number_ = 0, settled_number_ = 0;
+    StorageSet storages_{work_number_};
     std::vector<std::shared_ptr<const void>> kept_;
     struct InFlight {
         std::unique_ptr<Event> passed;

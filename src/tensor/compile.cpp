@@ -10,6 +10,7 @@
 #include "device/recovery.h"
 #include "graph/arena_picture.h"
 #include "graph/executor.h"
+#include "graph/make_room.h"
 #include "graph/node.h"
 #include "tensor/evaluate.h"
 
@@ -33,6 +34,18 @@ struct CompiledFunction::Impl {
     std::vector<std::int64_t> symbols;
     std::vector<BufferRef> input_refs, output_refs;
     bool degraded = false;  // not fused, because that did not compile
+
+    // What a run binds, to stay on the device while room is made for it.
+    std::vector<graph::Storage*> used(std::span<const Tensor> given, std::span<const Tensor> results) const {
+        std::vector<graph::Storage*> storages;
+        for (const auto& s : kept) storages.push_back(s.get());
+        for (const std::span<const Tensor> tensors : {given, results})
+            for (const Tensor& t : tensors)
+                if (t.defined())
+                    if (graph::Storage* s = graph::below_views(t.node().get())->storage.get())
+                        storages.push_back(s);
+        return storages;
+    }
 
     // The values of the symbols that make the specs fit the inputs.
     void read_symbols(std::span<const Tensor> given) {
@@ -98,7 +111,6 @@ CompiledFunction compile(const std::function<std::vector<Tensor>(std::span<const
         if (n->op == Op::leaf) {
             impl->kept_of_slot[i] = static_cast<int>(impl->kept.size());
             impl->kept.push_back(n->storage);
-            impl->input_refs[i] = n->storage->ref();
             continue;
         }
         const auto it = std::find_if(placeholders.begin(), placeholders.end(),
@@ -128,11 +140,15 @@ CompiledFunction compile(const std::function<std::vector<Tensor>(std::span<const
         if (o->op == Op::kv_append) impl->donated[impl->output_types.size() - 1] = true;
     }
     impl->output_refs.resize(outputs.size());
-    const auto prepare = [&] {
-        impl->executable =
-            std::make_unique<graph::Executable>(*impl->executor, graph::lower(g, *device, lowering), true);
-    };
     const char* const what = "the preparation of a function";
+    const auto prepare = [&] {
+        graph::with_room(
+            *impl->executor, what, [&] { return impl->used({}, {}); },
+            [&] {
+                impl->executable = std::make_unique<graph::Executable>(
+                    *impl->executor, graph::lower(g, *device, lowering), true);
+            });
+    };
     const bool any = recovery() == Recovery::any;
     if (recovery() != Recovery::off) impl->executor->settle();
     try {
@@ -177,12 +193,22 @@ void CompiledFunction::run(std::span<const Tensor> inputs, std::span<const Tenso
     const std::lock_guard lock(f.executor->mutex());
     f.read_symbols(inputs);
     const auto memory = [](const Tensor& t, const char* what, std::size_t i) {
-        const std::optional<BufferRef> ref = contiguous_memory(*t.node());
-        if (!ref)
+        const std::optional<MemoryPiece> piece = contiguous_piece(*t.node());
+        if (!piece)
             throw InvalidArgument(std::string("compiled function: ") + what + " " + std::to_string(i) +
                                   " is not evaluated and contiguous");
-        return *ref;
+        return piece->ref();
     };
+    // What is not on the device comes back before a place is asked for, because that may move memory.
+    if (f.executor->storages().bytes_offloaded() > 0)
+        graph::with_room(
+            *f.executor, "a compiled function", [&] { return f.used(inputs, outputs); },
+            [&] {
+                for (graph::Storage* s : f.used(inputs, outputs)) s->ref();
+            });
+    for (std::size_t i = 0; i < f.kept_of_slot.size(); ++i)
+        if (f.kept_of_slot[i] >= 0)
+            f.input_refs[i] = f.kept[static_cast<std::size_t>(f.kept_of_slot[i])]->ref();
     for (std::size_t i = 0; i < inputs.size(); ++i)
         if (f.input_slot[i] >= 0)
             f.input_refs[static_cast<std::size_t>(f.input_slot[i])] = memory(inputs[i], "input", i);
