@@ -4,9 +4,8 @@
 // first. Where a request only
 // needs a larger block than is free, and no segment can be emptied, the blocks beside a free one make way instead.
 //
-// Blocks are copied. On devices with virtual memory their pages could be mapped elsewhere, but blocks that share a segment are
-// 8 MiB at most and no multiples of a page of 2 MiB, and a device copies such a block in less time than its driver takes
-// for a mapping.
+// Blocks are copied, on every device. Where memory is virtual its pages could be mapped elsewhere instead, but blocks that share a
+// segment begin and end inside of pages (of 2 MiB on CUDA), so that most pages hold pieces of two of them.
 #include <algorithm>
 #include <optional>
 #include <unordered_map>

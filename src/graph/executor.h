@@ -7,6 +7,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <list>
 #include <memory>
 #include <mutex>
@@ -165,7 +166,8 @@ private:
     Device& device_;
     std::recursive_mutex mutex_;
     std::unique_ptr<Stream> stream_, reader_;
-    std::uint64_t stream_number_ = 1, work_number_ = 0, settled_number_ = 0;
+    std::uint64_t stream_number_ = 1, settled_number_ = 0;
+    std::atomic<std::uint64_t> work_number_{0};  // written under the lock
     StorageSet storages_{work_number_};
     std::vector<std::shared_ptr<const void>> kept_;
     struct InFlight {

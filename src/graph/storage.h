@@ -59,7 +59,7 @@ private:
 // What Storages of the allocator's memory a device has. It lives as long as the device.
 class INVAR_API StorageSet {
 public:
-    explicit StorageSet(const std::uint64_t& clock) : clock_(clock) {}
+    explicit StorageSet(const std::atomic<std::uint64_t>& clock) : clock_(clock) {}
     void add(const std::shared_ptr<Storage>& storage);  // from any thread
 
     // The rest under the executor's lock, the stream's work passed.
@@ -75,7 +75,7 @@ private:
     friend class Storage;
     std::vector<std::shared_ptr<Storage>> living();
 
-    const std::uint64_t& clock_;
+    const std::atomic<std::uint64_t>& clock_;
     std::mutex mutex_;
     std::vector<std::weak_ptr<Storage>> all_;
     std::size_t sweep_at_ = 64;  // gone ones are taken out when there are so many
