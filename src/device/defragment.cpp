@@ -210,8 +210,10 @@ struct Allocation::Mover {
                 }
                 if (sum >= bytes && w.live > 0) windows.push_back(std::move(w));
             }
-        std::stable_sort(windows.begin(), windows.end(),
-                         [](const Window& a, const Window& b) { return a.live < b.live; });
+        std::sort(windows.begin(), windows.end(), [](const Window& a, const Window& b) {
+            if (a.live != b.live) return a.live < b.live;
+            return a.segment != b.segment ? a.segment < b.segment : a.first->offset < b.first->offset;
+        });
         for (const Window& w : windows) {
             Plan plan;
             const auto inside = [&](std::size_t s, const Hole& h) {

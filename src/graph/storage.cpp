@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <new>
+#include <numeric>
 #include <unordered_set>
 
 #include "base/log.h"
@@ -73,8 +74,11 @@ std::uint64_t StorageSet::offload(Stream& stream, std::uint64_t bytes, const std
     for (const auto& s : cold) possible += s->bytes;
     if (possible < bytes) return 0;
     // Those of one work in the order in which they were made.
-    std::stable_sort(cold.begin(), cold.end(),
-                     [](const auto& a, const auto& b) { return a->used_ < b->used_; });
+    std::vector<std::size_t> order(cold.size());
+    std::iota(order.begin(), order.end(), std::size_t{0});
+    std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+        return cold[a]->used_ != cold[b]->used_ ? cold[a]->used_ < cold[b]->used_ : a < b;
+    });
     struct Leaving {
         Storage* storage;
         std::shared_ptr<std::byte[]> host;
@@ -82,7 +86,8 @@ std::uint64_t StorageSet::offload(Stream& stream, std::uint64_t bytes, const std
     std::vector<Leaving> leaving;
     std::uint64_t going = 0;
     try {
-        for (std::size_t i = 0; i < cold.size() && going < bytes; ++i) {
+        for (const std::size_t i : order) {
+            if (going >= bytes) break;
             leaving.push_back({cold[i].get(), std::make_shared_for_overwrite<std::byte[]>(cold[i]->bytes)});
             going += cold[i]->bytes;
         }

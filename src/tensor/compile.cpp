@@ -35,15 +35,19 @@ struct CompiledFunction::Impl {
     std::vector<BufferRef> input_refs, output_refs;
     bool degraded = false;  // not fused, because that did not compile
 
-    // What a run binds, to stay on the device while room is made for it.
-    std::vector<graph::Storage*> used(std::span<const Tensor> given, std::span<const Tensor> results) const {
-        std::vector<graph::Storage*> storages;
-        for (const auto& s : kept) storages.push_back(s.get());
+    // What a run binds.
+    void for_each_used(std::span<const Tensor> given, std::span<const Tensor> results,
+                       FunctionRef<void(graph::Storage&)> f) const {
+        for (const auto& s : kept) f(*s);
         for (const std::span<const Tensor> tensors : {given, results})
             for (const Tensor& t : tensors)
                 if (t.defined())
-                    if (graph::Storage* s = graph::below_views(t.node().get())->storage.get())
-                        storages.push_back(s);
+                    if (graph::Storage* s = graph::below_views(t.node().get())->storage.get()) f(*s);
+    }
+    // The same, to stay on the device while room is made for it.
+    std::vector<graph::Storage*> used(std::span<const Tensor> given, std::span<const Tensor> results) const {
+        std::vector<graph::Storage*> storages;
+        for_each_used(given, results, [&](graph::Storage& s) { storages.push_back(&s); });
         return storages;
     }
 
@@ -203,9 +207,7 @@ void CompiledFunction::run(std::span<const Tensor> inputs, std::span<const Tenso
     if (f.executor->storages().bytes_offloaded() > 0)
         graph::with_room(
             *f.executor, "a compiled function", [&] { return f.used(inputs, outputs); },
-            [&] {
-                for (graph::Storage* s : f.used(inputs, outputs)) s->ref();
-            });
+            [&] { f.for_each_used(inputs, outputs, [](graph::Storage& s) { s.ref(); }); });
     for (std::size_t i = 0; i < f.kept_of_slot.size(); ++i)
         if (f.kept_of_slot[i] >= 0)
             f.input_refs[i] = f.kept[static_cast<std::size_t>(f.kept_of_slot[i])]->ref();

@@ -123,6 +123,23 @@ TEST_F(MovedMemory, NewTensorsFindRoomToo) {
     for (std::size_t i = 0; i < live.size(); ++i) EXPECT_TRUE(intact(live[i], i * 8));
 }
 
+TEST_F(MovedMemory, PreparationsOfFunctionsFindRoom) {
+    Ladder ladder(Recovery::exact);
+    const std::vector<Tensor> live = fragmented(3);
+    const Tensor inputs[] = {live[0]};
+    const InputSpec specs[] = {{DType::f32, live[0].shape()}};
+    const auto rows = [](std::span<const Tensor> in) {
+        return std::vector<Tensor>{sum(cumsum(repeated(in[0], 5), 1), 0)};
+    };
+    const std::vector<std::byte> want = compile(rows, specs, device)(inputs)[0].to_bytes();
+    leave(4 * kMiB);
+    const CompiledFunction f = compile(rows, specs, device);
+    EXPECT_GE(f.arena_bytes(), static_cast<std::size_t>(10 * kMiB));
+    EXPECT_EQ(ladder.taken(), "defragmented 1");
+    EXPECT_EQ(f(inputs)[0].to_bytes(), want);
+    for (std::size_t i = 0; i < live.size(); ++i) EXPECT_TRUE(intact(live[i], i * 8));
+}
+
 // The least recently used first; not what the work at hand uses, however old; not more than is needed.
 TEST_F(MovedMemory, TheColdestTensorsAreOffloadedAndComeBack) {
     Ladder ladder(Recovery::exact);
@@ -186,6 +203,13 @@ TEST_F(MovedMemory, WhatCannotHelpIsNotBegun) {
     EXPECT_EQ(memory_statistics(device).offloads, before.offloads);
     EXPECT_EQ(memory_statistics(device).blocks_moved, before.blocks_moved);
     EXPECT_FALSE(away(cold));
+    // Nor what the work itself reads.
+    pool.set_budget({});
+    const Tensor large = make(12 * kMiB, 3);
+    leave(2 * kMiB);
+    EXPECT_THROW((large * 0.5 + 1.0).eval(), OutOfMemory);
+    EXPECT_EQ(ladder.taken(), "exhausted 1");
+    EXPECT_EQ(memory_statistics(device).offloads, before.offloads);
 }
 
 TEST_F(MovedMemory, SwitchesKeepMemoryWhereItIs) {
