@@ -79,13 +79,17 @@ Executable::Executable(Executor& executor, Schedule schedule, bool keep_arena)
         }
     }
     const MemoryTag tag("arena");
-    if (keep_arena_) arena_ = allocate(executor.device(), schedule_.arena_bytes);
+    if (!keep_arena_) return;
+    arena_ = allocate(executor.device(), schedule_.arena_bytes);
+    const std::lock_guard lock(executor.mutex());
+    executor.holding_arenas_.insert(this);
 }
 
 // Its last run may be in flight.
 Executable::~Executable() {
     if (!arena_) return;
     const std::lock_guard lock(executor_.mutex());
+    executor_.holding_arenas_.erase(this);
     executor_.release_behind_work(std::move(arena_));
 }
 
@@ -394,7 +398,12 @@ void Executor::synchronize() {
 Defragmentation Executor::defragment(std::size_t wanted) {
     const std::lock_guard lock(mutex_);
     synchronize();
-    return storages_.defragment(device_, *stream_, wanted);
+    std::vector<Allocation*> arenas;
+    for (Executable* e : holding_arenas_) arenas.push_back(&e->arena());
+    const Defragmentation done = storages_.defragment(device_, *stream_, wanted, std::move(arenas));
+    if (done.blocks_moved > 0)
+        for (Executable* e : holding_arenas_) e->moved_arena();
+    return done;
 }
 
 std::uint64_t Executor::offload(std::uint64_t bytes, const std::vector<Storage*>& hot) {

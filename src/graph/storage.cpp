@@ -57,9 +57,9 @@ std::vector<std::shared_ptr<Storage>> StorageSet::living() {
     return living;
 }
 
-Defragmentation StorageSet::defragment(Device& device, Stream& stream, std::size_t wanted) {
+Defragmentation StorageSet::defragment(Device& device, Stream& stream, std::size_t wanted,
+                                       std::vector<Allocation*> movable) {
     const std::vector<std::shared_ptr<Storage>> storages = living();  // none ends while it is moved
-    std::vector<Allocation*> movable;
     for (const auto& s : storages)
         if (s->memory_) movable.push_back(&s->memory_);
     return device.allocator().defragment(movable, stream, wanted);

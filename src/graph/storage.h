@@ -63,7 +63,9 @@ public:
     void add(const std::shared_ptr<Storage>& storage);  // from any thread
 
     // The rest under the executor's lock, the stream's work passed.
-    Defragmentation defragment(Device& device, Stream& stream, std::size_t wanted);
+    // movable: what else may be moved than these Storages.
+    Defragmentation defragment(Device& device, Stream& stream, std::size_t wanted,
+                               std::vector<Allocation*> movable);
     // Takes so many bytes of the tensors that were used longest ago, those of `hot` left out, to the host, and gives their memory
     // back. Gives the bytes that went: 0, with nothing changed, where there are not so many. Nothing has changed where a
     // download fails.
