@@ -15,9 +15,9 @@ INVAR_API void start_memory_trace();
 INVAR_API void stop_memory_trace();
 
 // Writes what has been recorded, in the form that the ending of the path names: .svg (time across, bytes up, one rectangle a
-// block, what it was for as its tooltip; opens in a browser, needs nothing else), .json (segments and blocks, one object
-// each) or any other (text: peaks and the largest holders). Throws InvalidArgument where nothing is recorded, IoError where
-// the file cannot be written.
+// block, what it was for as its tooltip, a line where memory was moved or offloaded; opens in a browser, needs nothing else),
+// .json (segments, blocks and such marks, one object each) or any other (text: peaks, the largest holders, marks). Throws
+// InvalidArgument where nothing is recorded, IoError where the file cannot be written.
 INVAR_API void write_memory_report(const std::filesystem::path& path);
 
 }  // namespace invar

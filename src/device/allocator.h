@@ -13,6 +13,8 @@
 // end of a large or a small block meets the driver's bounds.
 // A hit takes one lock and, but for the first splits, allocates nothing.
 //
+// What lives in shared segments may be moved (defragment, in defragment.cpp), so that segments come free as a whole.
+//
 // Any thread may allocate and release. An Allocation must live until the streams have passed the work that uses it, or be
 // released behind an event.
 #pragma once
@@ -20,6 +22,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
+
+#include <invar/defragment.h>
 
 #include "device/device.h"
 
@@ -41,9 +46,12 @@ struct AllocatorStatistics {
     std::uint64_t pressure_trims = 0;     // of them: because 90% of what may be used would have been held
     std::uint64_t oom_retries = 0;        // requests refused by driver or budget and tried again
     std::uint64_t oom_failures = 0;       // requests that were refused again
-    std::uint64_t objects_in_use = 0;     // blocks handed out
-    std::uint64_t objects_cached = 0;     // free blocks that requests can take
-    std::uint64_t largest_cached = 0;     // bytes of the largest of them
+    std::uint64_t defragmentations = 0;   // that moved something
+    std::uint64_t blocks_moved = 0;       // by them
+    std::uint64_t bytes_moved = 0;
+    std::uint64_t objects_in_use = 0;  // blocks handed out
+    std::uint64_t objects_cached = 0;  // free blocks that requests can take
+    std::uint64_t largest_cached = 0;  // bytes of the largest of them
     double hit_rate() const {
         return reuses + allocations == 0
                    ? 0.0
@@ -105,6 +113,7 @@ private:
     struct Core;
     struct Block;
     struct Chain;
+    struct Mover;
     std::shared_ptr<Core> core_;  // outlives the device's allocator object while allocations are alive
     Block* block_ = nullptr;
     Buffer* buffer_ = nullptr;
@@ -131,6 +140,16 @@ public:
     // Gives every segment that is free as a whole back to the driver.
     void trim();
     void set_budget(AllocatorBudget budget);  // evicts what is over it now
+    // Moves live blocks out of shared segments into free parts of others, or into new segments where that empties more than it
+    // takes, and gives the emptied ones back to the driver. wanted 0: as far as that frees memory. Else no further than a
+    // request of so many bytes needs, a free block inside of a segment included, and nothing at all where that cannot be reached.
+    // movable: what may be moved; these Allocations are changed in place, so that nobody may use, change or end them meanwhile,
+    // no stream's work under way may use them, and a BufferRef taken before is void behind this call. Copies on the stream and
+    // waits for it; where that fails nothing has been moved, and its error is thrown.
+    Defragmentation defragment(std::span<Allocation* const> movable, Stream& stream, std::size_t wanted = 0);
+    // Bytes that are missing before a request of so many can be met, free segments counted as given back; 0: none, by what budget
+    // and driver say.
+    std::uint64_t shortfall(std::size_t bytes) const;
     AllocatorStatistics statistics() const;
     // Every segment that the driver has given and not got back; none goes back meanwhile.
     void for_each_segment(FunctionRef<void(Buffer&)> visit);
@@ -140,5 +159,7 @@ public:
 private:
     std::shared_ptr<Allocation::Core> core_;
 };
+
+MemoryStatistics memory_of(const CachingAllocator& allocator);  // but for what is offloaded
 
 }  // namespace invar

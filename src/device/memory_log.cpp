@@ -101,6 +101,11 @@ void MemoryLog::segment_freed(const Buffer& buffer) noexcept {
 void MemoryLog::allocated(const std::string& device, const Buffer& buffer, std::uint64_t offset,
                           std::uint64_t bytes, std::uint64_t requested) noexcept {
     const std::lock_guard lock(mutex_);
+    add(device, buffer, offset, bytes, requested, current_tag);
+}
+
+void MemoryLog::add(const std::string& device, const Buffer& buffer, std::uint64_t offset,
+                    std::uint64_t bytes, std::uint64_t requested, std::string_view tag) noexcept {
     if (history_.blocks.size() >= kMaxBlocks) {
         ++history_.left_out;
         return;
@@ -112,7 +117,7 @@ void MemoryLog::allocated(const std::string& device, const Buffer& buffer, std::
             history_.segments.push_back({device, buffer.size(), now(), kMemoryOpen});
         block_of_[key] = history_.blocks.size();
         history_.blocks.push_back(
-            {segment->second, offset, bytes, requested, now(), kMemoryOpen, std::string(current_tag)});
+            {segment->second, offset, bytes, requested, now(), kMemoryOpen, std::string(tag)});
     } catch (const std::bad_alloc&) {
         if (const auto it = segment_of_.find(buffer.id());
             it != segment_of_.end() && it->second >= history_.segments.size())
@@ -124,10 +129,40 @@ void MemoryLog::allocated(const std::string& device, const Buffer& buffer, std::
 
 void MemoryLog::released(const Buffer& buffer, std::uint64_t offset) noexcept {
     const std::lock_guard lock(mutex_);
+    end(buffer, offset);
+}
+
+MemoryBlock* MemoryLog::end(const Buffer& buffer, std::uint64_t offset) noexcept {
     const auto it = block_of_.find({buffer.id(), offset});
-    if (it == block_of_.end()) return;
-    history_.blocks[it->second].end = now();
+    if (it == block_of_.end()) return nullptr;
+    MemoryBlock* block = &history_.blocks[it->second];
+    block->end = now();
     block_of_.erase(it);
+    return block;
+}
+
+void MemoryLog::moved(const std::string& device, const Buffer& from, std::uint64_t from_offset,
+                      const Buffer& to, std::uint64_t offset, std::uint64_t bytes) noexcept {
+    const std::lock_guard lock(mutex_);
+    MemoryBlock* const block = end(from, from_offset);
+    if (!block) return;
+    const std::string tag = std::exchange(block->tag, {});  // the list may grow, and the block with it move
+    const auto index = static_cast<std::size_t>(block - history_.blocks.data());
+    add(device, to, offset, bytes, block->requested, tag);
+    try {
+        history_.blocks[index].tag = tag;
+    } catch (const std::bad_alloc&) {
+        ++history_.left_out;
+    }
+}
+
+void MemoryLog::mark(const std::string& device, const std::string& text) noexcept {
+    const std::lock_guard lock(mutex_);
+    try {
+        history_.marks.push_back({now(), device, text});
+    } catch (const std::bad_alloc&) {
+        ++history_.left_out;
+    }
 }
 
 }  // namespace invar

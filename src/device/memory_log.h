@@ -37,9 +37,16 @@ struct MemoryBlock {
     std::string tag;
 };
 
+// Something that was done to a device's memory as a whole.
+struct MemoryMark {
+    std::int64_t time = 0;
+    std::string device, text;
+};
+
 struct MemoryHistory {
     std::vector<MemorySegment> segments;  // in the order in which they were made
     std::vector<MemoryBlock> blocks;      // in the order in which they were handed out
+    std::vector<MemoryMark> marks;        // in order of time
     std::int64_t end = 0;                 // when the history was taken
     std::uint64_t left_out = 0;           // blocks beyond the most that are kept
 };
@@ -61,9 +68,17 @@ public:
     void allocated(const std::string& device, const Buffer& buffer, std::uint64_t offset, std::uint64_t bytes,
                    std::uint64_t requested) noexcept;
     void released(const Buffer& buffer, std::uint64_t offset) noexcept;
+    // The block of one place lies in another from now on, with its tag.
+    void moved(const std::string& device, const Buffer& from, std::uint64_t from_offset, const Buffer& to,
+               std::uint64_t offset, std::uint64_t bytes) noexcept;
+    void mark(const std::string& device, const std::string& text) noexcept;
 
 private:
     std::int64_t now() const;
+    // Under the lock; end() gives the block, where it is known.
+    void add(const std::string& device, const Buffer& buffer, std::uint64_t offset, std::uint64_t bytes,
+             std::uint64_t requested, std::string_view tag) noexcept;
+    MemoryBlock* end(const Buffer& buffer, std::uint64_t offset) noexcept;
     // INVAR_API exports the class with its data: modules share the one recorder.
     static std::atomic<MemoryLog*> active_;
 

@@ -175,6 +175,11 @@ std::string memory_svg(const MemoryHistory& h) {
     chart.line(staircase(held, h.end), SvgChart::Line::held);
     const auto level = static_cast<double>(peak.bytes);
     chart.line({{0, level}, {static_cast<double>(h.end), level}}, SvgChart::Line::peak);
+    for (const MemoryMark& m : h.marks) {
+        const auto at = static_cast<double>(m.time);
+        chart.line({{at, 0}, {at, static_cast<double>(top)}}, SvgChart::Line::peak);
+        chart.box(at, at, 0, static_cast<double>(top), -1, m.device + ": " + m.text + " at " + seconds(at));
+    }
     chart.legend(SvgChart::Line::current,
                  "in use; at the end " + amount(in_use.empty() ? 0 : in_use.back().bytes));
     chart.legend(SvgChart::Line::held, "held from the driver");
@@ -183,6 +188,10 @@ std::string memory_svg(const MemoryHistory& h) {
     for (const Share& s : shares)
         chart.legend(colour_of.at(s.tag), s.tag + ": " + bytes_as_text(static_cast<double>(s.bytes)) +
                                               " in " + std::to_string(s.blocks) + " blocks at the peak");
+    if (!h.marks.empty())
+        chart.legend(SvgChart::Line::peak,
+                     std::to_string(h.marks.size()) +
+                         " upright lines: memory was moved or offloaded (see their tooltips)");
     if (const std::uint64_t missing = h.left_out + h.blocks.size() - drawn.size(); missing > 0)
         chart.legend(-1, std::to_string(missing) + " smaller or later blocks are not drawn");
     return chart.finish();
@@ -207,6 +216,9 @@ std::string memory_json(const MemoryHistory& h) {
                                     {"begin_ns", b.begin},
                                     {"end_ns", end(b.end)},
                                     {"tag", b.tag}});
+    report["marks"] = json::array();
+    for (const MemoryMark& m : h.marks)
+        report["marks"].push_back({{"time_ns", m.time}, {"device", m.device}, {"text", m.text}});
     // Tags and device names come from outside: what is no UTF-8 is replaced.
     return report.dump(1, ' ', false, json::error_handler_t::replace) + "\n";
 }
@@ -223,6 +235,9 @@ std::string memory_text(const MemoryHistory& h) {
                       std::to_string(h.segments.size()) + "\n\nat the peak:\n";
     for (const Share& s : shares_at(h, peak.time))
         out += "  " + s.tag + ": " + amount(s.bytes) + " in " + std::to_string(s.blocks) + " blocks\n";
+    if (!h.marks.empty()) out += "\nmoved:\n";
+    for (const MemoryMark& m : h.marks)
+        out += "  " + seconds(static_cast<double>(m.time)) + " " + m.device + ": " + m.text + "\n";
     return out;
 }
 

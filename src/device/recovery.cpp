@@ -14,6 +14,8 @@ namespace {
 
 constexpr std::array<std::string_view, 8> kTried = {
     "the caches are emptied and it is done again",
+    "live memory is moved together and it is done again",
+    "tensors that were not used for long go to the host's memory and it is done again",
     "it is done again",
     "the weights are read again, and it is done from its beginning",
     "it is done again with an operator a step",
@@ -38,6 +40,16 @@ std::atomic<Recovery>& chosen() {
     return recovery;
 }
 
+struct AtomicMoves {
+    std::atomic<bool> defragment{env_int("INVAR_DEFRAGMENT", 1, 0, 1) == 1},
+        offload{env_int("INVAR_OFFLOAD", 1, 0, 1) == 1};
+};
+
+AtomicMoves& chosen_moves() {
+    static AtomicMoves moves;
+    return moves;
+}
+
 std::atomic<std::uint64_t>& count_of(Rung rung) { return counts[static_cast<std::size_t>(rung)]; }
 
 }  // namespace
@@ -45,9 +57,17 @@ std::atomic<std::uint64_t>& count_of(Rung rung) { return counts[static_cast<std:
 Recovery recovery() { return chosen(); }
 void set_recovery(Recovery recovery) { chosen() = recovery; }
 
+MemoryMoves memory_moves() { return {chosen_moves().defragment, chosen_moves().offload}; }
+void set_memory_moves(MemoryMoves moves) {
+    chosen_moves().defragment = moves.defragment;
+    chosen_moves().offload = moves.offload;
+}
+
 RecoveryStatistics recovery_statistics() {
     RecoveryStatistics s;
     s.trimmed = count_of(Rung::trimmed);
+    s.defragmented = count_of(Rung::defragmented);
+    s.offloaded = count_of(Rung::offloaded);
     s.replayed = count_of(Rung::replayed);
     s.restored = count_of(Rung::restored);
     s.unfused = count_of(Rung::unfused);

@@ -13,7 +13,18 @@
 
 namespace invar {
 
-enum class Rung { trimmed, replayed, restored, unfused, portable, split, host, exhausted };
+enum class Rung {
+    trimmed,
+    defragmented,
+    offloaded,
+    replayed,
+    restored,
+    unfused,
+    portable,
+    split,
+    host,
+    exhausted
+};
 
 // Whether another way may end better: no room, a failed launch or compilation, a lost device. What a caller asked for in
 // error stays an error.

@@ -91,7 +91,10 @@ Executable::Executable(Executor& executor, Schedule schedule, bool keep_arena)
         }
     }
     const MemoryTag tag("arena");
-    if (keep_arena_) arena_ = make_arena();
+    if (!keep_arena_) return;
+    arena_ = make_arena();
+    const std::lock_guard lock(executor.mutex());
+    executor.holding_arenas_.insert(this);
 }
 
 Allocation Executable::make_arena() {
@@ -113,6 +116,7 @@ Allocation Executable::make_arena() {
 Executable::~Executable() {
     if (!arena_) return;
     const std::lock_guard lock(executor_.mutex());
+    executor_.holding_arenas_.erase(this);
     executor_.release_behind_work(std::move(arena_));
 }
 
@@ -497,6 +501,29 @@ void Executor::synchronize() {
         if (gone) device_.lose_memory(*stream_);
         throw;
     }
+}
+
+Defragmentation Executor::defragment(std::size_t wanted) {
+    const std::lock_guard lock(mutex_);
+    synchronize();
+    std::vector<Allocation*> arenas;
+    for (Executable* e : holding_arenas_) arenas.push_back(&e->arena());
+    const Defragmentation done = storages_.defragment(device_, *stream_, wanted, std::move(arenas));
+    if (done.blocks_moved > 0)
+        for (Executable* e : holding_arenas_) e->moved_arena();
+    return done;
+}
+
+std::uint64_t Executor::offload(std::uint64_t bytes, const std::vector<Storage*>& hot) {
+    const std::lock_guard lock(mutex_);
+    synchronize();
+    return storages_.offload(*stream_, bytes, hot);
+}
+
+MemoryStatistics Executor::memory() const {
+    MemoryStatistics m = memory_of(device_.allocator());
+    storages_.add_statistics(m);
+    return m;
 }
 
 void Executor::settle() {

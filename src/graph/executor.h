@@ -7,16 +7,19 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <list>
 #include <memory>
 #include <mutex>
 #include <span>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "base/function_ref.h"
 #include "graph/schedule.h"
+#include "graph/storage.h"
 
 namespace invar::graph {
 
@@ -35,6 +38,9 @@ public:
     void run(std::span<const BufferRef> inputs, std::span<const BufferRef> outputs,
              std::span<const double> scalars, std::span<const std::int64_t> symbols);
     const Schedule& schedule() const noexcept { return schedule_; }
+    // The arena that is held between runs; empty where none is. What changes it calls moved_arena behind that.
+    Allocation& arena() noexcept { return arena_; }
+    void moved_arena() noexcept { graph_.reset(); }
     // Inputs of the schedule that its steps write: donated ones and states.
     const std::vector<int>& overwritten_inputs() const noexcept { return overwritten_inputs_; }
 
@@ -139,6 +145,12 @@ public:
     // Counts what with_stream gave.
     std::uint64_t work_number() const noexcept { return work_number_; }
     bool settled() const noexcept { return settled_number_ == work_number_; }
+    // The memory of the device's tensors. What moves it waits for the stream's work first.
+    StorageSet& storages() noexcept { return storages_; }
+    // Tensors and the arenas of executables; see CachingAllocator::defragment.
+    Defragmentation defragment(std::size_t wanted);
+    std::uint64_t offload(std::uint64_t bytes, const std::vector<Storage*>& hot);
+    MemoryStatistics memory() const;
     // Host memory that the stream may still read.
     void keep_until_synchronized(std::shared_ptr<const void> memory);
     // What the work given to the stream last uses, and its bytes, inputs included, since their owners may let them go: let go
@@ -179,7 +191,10 @@ private:
     Device& device_;
     std::recursive_mutex mutex_;
     std::unique_ptr<Stream> stream_, reader_;
-    std::uint64_t stream_number_ = 1, work_number_ = 0, settled_number_ = 0;
+    std::uint64_t stream_number_ = 1, settled_number_ = 0;
+    std::atomic<std::uint64_t> work_number_{0};  // written under the lock
+    StorageSet storages_{work_number_};
+    std::unordered_set<Executable*> holding_arenas_;
     std::vector<std::shared_ptr<const void>> kept_;
     struct InFlight {
         std::unique_ptr<Event> passed;

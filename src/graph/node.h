@@ -11,8 +11,8 @@
 #include <invar/dtype.h>
 #include <invar/shape.h>
 
-#include "device/allocator.h"
 #include "device/device.h"
+#include "graph/storage.h"
 
 namespace invar::graph {
 
@@ -64,24 +64,6 @@ enum class Op : std::uint16_t {
     sample,
 };
 inline constexpr int kOpCount = static_cast<int>(Op::sample) + 1;
-
-// Bytes on a device that a leaf stands for.
-struct Storage {
-    std::shared_ptr<Device> device;
-    Allocation allocation;            // from the caching allocator, or
-    std::unique_ptr<Buffer> wrapped;  // host memory used in place
-    std::size_t bytes = 0;
-    std::uint64_t epoch = 0;  // the device's memory_epoch() when all of the bytes were written
-    bool degraded = false;    // a lower rung of the recovery ladder computed it (invar/recovery.h)
-    // Counts the times that somebody wrote over what lay there: what is kept by a tensor's identity asks for it too.
-    std::atomic<std::uint64_t> overwritten{0};
-    // Whether what it held went with the device's memory. What lies in memory of the host does not.
-    bool lost() const { return !wrapped && device && epoch != device->memory_epoch(); }
-    BufferRef ref() const {
-        if (!wrapped && allocation) return {&allocation.buffer(), allocation.offset(), bytes};
-        return {wrapped.get(), 0, bytes};
-    }
-};
 
 struct Attributes {
     std::vector<Dim> dims;

@@ -19,14 +19,16 @@ Checkpoint& Checkpoint::operator=(Checkpoint&&) noexcept = default;
 void Checkpoint::set() { graph::Executor::of(*device_)->mark(event_); }
 
 void Checkpoint::read(const Tensor& tensor, std::size_t offset, std::span<std::byte> out) const {
-    const std::optional<BufferRef> memory = contiguous_memory(*tensor.node());
-    if (!event_ || !memory || offset > memory->size || out.size() > memory->size - offset)
+    const std::optional<MemoryPiece> piece = contiguous_piece(*tensor.node());
+    if (!event_ || !piece || offset > piece->size || out.size() > piece->size - offset)
         throw InvalidArgument("checkpoint: " + std::to_string(out.size()) + " bytes from byte " +
                               std::to_string(offset) + " on are not there to be read");
-    BufferRef from = *memory;
+    const std::shared_ptr<graph::Executor> executor = graph::Executor::of(*device_);
+    const std::lock_guard lock(executor->mutex());
+    BufferRef from = piece->ref();
     from.offset += offset;
     from.size = out.size();
-    graph::Executor::of(*device_)->read_behind(*event_, from, out.data());
+    executor->read_behind(*event_, from, out.data());
 }
 
 }  // namespace invar

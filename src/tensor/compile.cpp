@@ -11,6 +11,7 @@
 #include "device/recovery.h"
 #include "graph/arena_picture.h"
 #include "graph/executor.h"
+#include "graph/make_room.h"
 #include "graph/node.h"
 #include "kernels/source.h"
 #include "tensor/evaluate.h"
@@ -108,6 +109,22 @@ struct CompiledFunction::Impl {
         executor->synchronize();
     }
 
+    // What a run binds.
+    void for_each_used(std::span<const Tensor> given, std::span<const Tensor> results,
+                       FunctionRef<void(graph::Storage&)> f) const {
+        for (const auto& s : kept) f(*s);
+        for (const std::span<const Tensor> tensors : {given, results})
+            for (const Tensor& t : tensors)
+                if (t.defined())
+                    if (graph::Storage* s = graph::below_views(t.node().get())->storage.get()) f(*s);
+    }
+    // The same, to stay on the device while room is made for it.
+    std::vector<graph::Storage*> used(std::span<const Tensor> given, std::span<const Tensor> results) const {
+        std::vector<graph::Storage*> storages;
+        for_each_used(given, results, [&](graph::Storage& s) { storages.push_back(&s); });
+        return storages;
+    }
+
     // The values of the symbols that make the specs fit the inputs.
     void read_symbols(std::span<const Tensor> given) {
         std::fill(symbols.begin(), symbols.end(), -1);
@@ -199,7 +216,6 @@ CompiledFunction compile(const std::function<std::vector<Tensor>(std::span<const
             impl->kept_of_slot[i] = static_cast<int>(impl->kept.size());
             impl->kept.push_back(n->storage);
             impl->kept_leaves.push_back(n);
-            impl->input_refs[i] = n->storage->ref();
             continue;
         }
         const auto it = std::find_if(placeholders.begin(), placeholders.end(),
@@ -231,11 +247,15 @@ CompiledFunction compile(const std::function<std::vector<Tensor>(std::span<const
         if (o->op == Op::kv_append) impl->donated[impl->output_types.size() - 1] = true;
     }
     impl->output_refs.resize(outputs.size());
-    const auto prepare = [&] {
-        impl->executable =
-            std::make_unique<graph::Executable>(*impl->executor, graph::lower(g, *device, lowering), true);
-    };
     const char* const what = "the preparation of a function";
+    const auto prepare = [&] {
+        graph::with_room(
+            *impl->executor, what, [&] { return impl->used({}, {}); },
+            [&] {
+                impl->executable = std::make_unique<graph::Executable>(
+                    *impl->executor, graph::lower(g, *device, lowering), true);
+            });
+    };
     const bool any = recovery() == Recovery::any;
     if (recovery() != Recovery::off) impl->executor->settle();
     try {
@@ -281,13 +301,21 @@ void CompiledFunction::run(std::span<const Tensor> inputs, std::span<const Tenso
     const std::lock_guard lock(f.executor->mutex());
     f.read_symbols(inputs);
     const auto memory = [](const Tensor& t, const char* what, std::size_t i) {
-        const std::optional<BufferRef> ref = contiguous_memory(*t.node());
-        if (!ref)
+        const std::optional<MemoryPiece> piece = contiguous_piece(*t.node());
+        if (!piece)
             throw InvalidArgument(std::string("compiled function: ") + what + " " + std::to_string(i) +
                                   " is not evaluated and contiguous");
-        return *ref;
+        return piece->ref();
     };
     f.check_there(inputs);
+    // What is not on the device comes back before a place is asked for, because that may move memory.
+    if (f.executor->storages().bytes_offloaded() > 0)
+        graph::with_room(
+            *f.executor, "a compiled function", [&] { return f.used(inputs, outputs); },
+            [&] { f.for_each_used(inputs, outputs, [](graph::Storage& s) { s.ref(); }); });
+    for (std::size_t i = 0; i < f.kept_of_slot.size(); ++i)
+        if (f.kept_of_slot[i] >= 0)
+            f.input_refs[i] = f.kept[static_cast<std::size_t>(f.kept_of_slot[i])]->ref();
     for (std::size_t i = 0; i < inputs.size(); ++i)
         if (f.input_slot[i] >= 0)
             f.input_refs[static_cast<std::size_t>(f.input_slot[i])] = memory(inputs[i], "input", i);

@@ -12,6 +12,7 @@
 #include "base/trace.h"
 #include "device/recovery.h"
 #include "graph/executor.h"
+#include "graph/make_room.h"
 #include "graph/op_table.h"
 #include "kernels/source.h"
 #include "tensor/route.h"
@@ -210,17 +211,27 @@ void evaluate_on(const std::shared_ptr<Device>& on, std::vector<NodePtr> outputs
     const auto may_go_on = [&] { return executor->statistics().steps_launched == launched || repeatable(g); };
     std::exception_ptr first;
     bool no_room = false, no_kernel = false;
+    std::size_t wanted = 0;  // bytes of the last request that found no room
+    std::string why;
     try {
         return as_placed();
     } catch (const Error& e) {
         if (!recoverable(e) || !may_go_on()) throw;
-        no_room = e.kind() == ErrorKind::kOutOfMemory;
+        if (const auto* full = dynamic_cast<const OutOfMemory*>(&e)) {
+            no_room = true;
+            wanted = graph::wanted_by(*full);
+        }
         no_kernel = e.kind() == ErrorKind::kCompileFailed && kernels::has_tuned(device);
         // Work is done again from its inputs, where they are still there.
         name_lost(device, g, e.what());
-        log_rung(no_room ? Rung::trimmed : Rung::replayed, device.name(), "work", e.what());
+        why = e.what();
         first = std::current_exception();
     }
+    struct Way {
+        Rung rung;
+        FunctionRef<void()> go;
+        bool moves = false;  // taken where memory can be moved, as often as that helps
+    };
     const auto smaller = [&] {
         if (no_room)
             compute_split(*executor, g);
@@ -231,6 +242,15 @@ void evaluate_on(const std::shared_ptr<Device>& on, std::vector<NodePtr> outputs
     const auto elsewhere = [&] { compute_on_host(on, g); };
     // Not shared again: the partner may be what failed.
     std::vector<Way> ways = {{no_room ? Rung::trimmed : Rung::replayed, at_home}};
+    if (no_room) {
+        ways.push_back({Rung::defragmented, at_home, true});
+        ways.push_back({Rung::offloaded, at_home, true});
+    }
+    const auto inputs = [&] {
+        std::vector<graph::Storage*> storages;
+        for (const Node* n : g.inputs) storages.push_back(n->storage.get());
+        return storages;
+    };
     if (recovery() == Recovery::any) {
         ways.push_back({no_room ? Rung::split : Rung::unfused, smaller});
         if (no_kernel) ways.push_back({Rung::portable, portable});
@@ -238,20 +258,32 @@ void evaluate_on(const std::shared_ptr<Device>& on, std::vector<NodePtr> outputs
             ways.push_back({Rung::host, elsewhere});
     }
     if (no_room) device.allocator().trim();
-    for (std::size_t i = 0; i < ways.size(); ++i) {
+    int rounds = 0;
+    for (std::size_t i = 0; i < ways.size();) {
+        const Way& way = ways[i];
+        if (way.moves &&
+            (rounds++ >= graph::kMostRounds || !graph::make_room(*executor, way.rung, wanted, inputs))) {
+            rounds = 0;
+            ++i;
+            continue;
+        }
+        log_rung(way.rung, device.name(), "work", why.c_str());
         launched = executor->statistics().steps_launched;
+        wanted = 0;
         try {
-            ways[i].go();
-            return count_rung(ways[i].rung);
+            way.go();
+            return count_rung(way.rung);
         } catch (const std::exception& e) {
+            why = e.what();
+            if (const auto* full = dynamic_cast<const OutOfMemory*>(&e)) wanted = graph::wanted_by(*full);
             // Some nodes may have been evaluated.
             std::erase_if(outputs, [](const NodePtr& n) { return n->op == Op::leaf; });
             g = graph::collect(outputs);
-            const bool more = i + 1 < ways.size() && may_go_on();
-            log_rung(more ? ways[i + 1].rung : Rung::exhausted, device.name(), "work", e.what());
-            if (!more) break;
+            if (!may_go_on()) break;
         }
+        if (!way.moves) ++i;
     }
+    log_rung(Rung::exhausted, device.name(), "work", why.c_str());
     count_rung(Rung::exhausted);
     std::rethrow_exception(first);
 }
@@ -270,14 +302,19 @@ Storages compute(graph::Executor& executor, const graph::GraphView& g, graph::Ex
     return storages;
 }
 
-std::shared_ptr<graph::Storage> copy_to(const std::shared_ptr<Device>& device, const graph::Storage& from) {
+std::shared_ptr<graph::Storage> copy_to(const std::shared_ptr<Device>& device, graph::Storage& from) {
     const auto transfer = [](Device& on, FunctionRef<void(Stream&)> work) {
         const std::shared_ptr<graph::Executor> executor = graph::Executor::of(on);
         executor->with_stream(work);
         executor->synchronize();
     };
     auto to = allocate_storage(device, from.bytes, false);
-    const BufferRef source = from.ref(), target = to->ref();
+    const BufferRef target = to->ref();
+    if (const std::byte* bytes = from.offloaded()) {
+        transfer(*device, [&](Stream& s) { s.upload(target, bytes, from.bytes); });
+        return to;
+    }
+    const BufferRef source = from.ref();
     if (std::byte* direct = target.buffer->host()) {
         transfer(*from.device, [&](Stream& s) { s.download(direct + target.offset, source, from.bytes); });
     } else if (const std::byte* bytes = source.buffer->host()) {
@@ -322,16 +359,6 @@ void mark_changed(const Node& node, bool degraded) {
     if (const Node* n = graph::below_views(&node); n->storage) mark_changed(*n->storage, degraded);
 }
 
-std::shared_ptr<graph::Storage> allocate_storage(const std::shared_ptr<Device>& device, std::size_t bytes,
-                                                 bool zeroed) {
-    auto s = std::make_shared<graph::Storage>();
-    s->device = device;
-    s->bytes = bytes;
-    s->epoch = device->memory_epoch();
-    s->allocation = graph::allocate(*device, bytes, zeroed);
-    return s;
-}
-
 void evaluate(std::span<const NodePtr> nodes) {
     std::vector<NodePtr> pending;
     for (NodePtr n : nodes) {
@@ -356,14 +383,12 @@ std::optional<graph::View> evaluated_view(const Node& node) {
     return in ? graph::apply_view(node, *in) : std::nullopt;
 }
 
-std::optional<BufferRef> contiguous_memory(const Node& node) {
+std::optional<MemoryPiece> contiguous_piece(const Node& node) {
     const std::optional<graph::View> v = evaluated_view(node);
     if (!v || !v->contiguous()) return std::nullopt;
-    BufferRef ref = v->base->storage->ref();
     const auto item = static_cast<std::int64_t>(size_of(node.dtype));
-    ref.offset += static_cast<std::size_t>(v->offset.value() * item);
-    ref.size = static_cast<std::size_t>(node.shape.elements().value() * item);
-    return ref;
+    return MemoryPiece{v->base->storage.get(), static_cast<std::size_t>(v->offset.value() * item),
+                       static_cast<std::size_t>(node.shape.elements().value() * item)};
 }
 
 }  // namespace invar

@@ -15,6 +15,6 @@ using Storages = std::vector<std::shared_ptr<graph::Storage>>;
 // given is unchanged but for states.
 Storages compute(graph::Executor& executor, const graph::GraphView& g, graph::Executable& executable);
 // The bytes of a storage in new memory of another device, by way of the host. Waits; the caller holds both executors' locks.
-std::shared_ptr<graph::Storage> copy_to(const std::shared_ptr<Device>& device, const graph::Storage& from);
+std::shared_ptr<graph::Storage> copy_to(const std::shared_ptr<Device>& device, graph::Storage& from);
 
 }  // namespace invar

@@ -188,7 +188,7 @@ private:
         check_not_lost(std::span(&leaf, 1));
         if (node.op == graph::Op::leaf && !q.strided) {  // the usual case, without a view
             b.input = node.storage;
-            b.source = b.input->ref();
+            b.source = {b.input.get(), 0, b.input->bytes};
             return;
         }
         const std::optional<graph::View> view = evaluated_view(node);
@@ -198,7 +198,7 @@ private:
                    std::string(q.strided && !as_it_lies ? " (one that is written must)" : "") +
                    "; use contiguous()");
         b.input = view->base->storage;
-        b.source = b.input->ref();
+        b.source = {b.input.get(), 0, b.input->bytes};
         const auto item = static_cast<std::int64_t>(size_of(q.dtype));
         if (as_it_lies) {
             views_[i] = view;  // where it begins is known with the dimensions

@@ -11,6 +11,7 @@
 #include "device/device.h"
 #include "graph/node.h"
 #include "program/program.h"
+#include "tensor/evaluate.h"
 
 namespace invar {
 
@@ -34,7 +35,7 @@ struct BoundBuffer {
     DType dtype = DType::f32;
     bool written = false;
     std::shared_ptr<graph::Storage> input;  // nullptr: none
-    BufferRef source;                       // the input's piece
+    MemoryPiece source;                     // the input's elements
     Shape shape;                            // of a written buffer
     std::size_t bytes = 0;                  // of a written buffer
     bool zeroed = false;                    // a written buffer that begins as zeros

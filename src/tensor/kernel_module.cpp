@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/thread_pool.h"
 #include "graph/executor.h"
+#include "graph/make_room.h"
 #include "graph/step_cost.h"
 #include "graph/stream_times.h"
 #include "program/binary.h"
@@ -126,46 +127,63 @@ struct KernelModule::Impl {
     struct Launch {
         const LoadedProgram* program = nullptr;
         const BoundCall* call = nullptr;
-        std::vector<BufferRef> references;
+        std::vector<Storage*> written;  // of each buffer; nullptr where it is only read
         std::vector<std::shared_ptr<const void>> used;
         std::size_t bytes = 0;  // of the tensors that it uses
+        std::vector<BufferRef> references, sources;
+
+        // Where the tensors lie, for a start at once.
+        void find_memory() {
+            for (std::size_t i = 0; i < written.size(); ++i) {
+                const BoundBuffer& b = call->buffers[i];
+                sources.push_back(b.input ? b.source.ref() : BufferRef{});
+                references.push_back(written[i] ? written[i]->ref() : sources.back());
+            }
+        }
 
         void start(Stream& stream) const {
             for (std::size_t i = 0; i < references.size(); ++i) {
                 const BoundBuffer& b = call->buffers[i];
                 if (!b.written || b.bytes == 0) continue;
-                if (b.input) stream.copy(references[i], b.source);
+                if (b.input) stream.copy(references[i], sources[i]);
                 if (b.zeroed) stream.fill(references[i], 0);
             }
             if (call->lanes > 0) stream.launch(*program->kernel, call->config, references, call->params);
         }
     };
 
-    // What reuse keeps goes before a call fails for want of memory.
-    std::shared_ptr<Storage> room_for(const Place& on, std::size_t bytes) {
-        try {
-            return allocate_storage(on.device, bytes, false);
-        } catch (const OutOfMemory&) {
-            if (results.statistics().entries == 0) throw;
-            results.clear();
-            return allocate_storage(on.device, bytes, false);
-        }
+    // What reuse keeps goes before a call fails for want of memory, and before tensors are moved for it.
+    std::shared_ptr<Storage> room_for(const Place& on, std::size_t bytes, graph::HotStorages hot) {
+        std::shared_ptr<Storage> storage;
+        graph::with_room(*on.executor, "the call of a kernel program", hot, [&] {
+            try {
+                storage = allocate_storage(on.device, bytes, false);
+            } catch (const OutOfMemory&) {
+                if (results.statistics().entries == 0) throw;
+                results.clear();
+                storage = allocate_storage(on.device, bytes, false);
+            }
+        });
+        return storage;
     }
 
-    Launch prepare(const Place& on, const LoadedProgram& p, const BoundCall& call, ProgramResult& result) {
-        Launch launch{&p, &call, {}, {p.module}, 0};
+    // Memory for what the call writes. hot: what the calls beside it use.
+    Launch prepare(const Place& on, const LoadedProgram& p, const BoundCall& call, ProgramResult& result,
+                   graph::HotStorages hot) {
+        Launch launch;
+        launch.program = &p;
+        launch.call = &call;
+        launch.used.push_back(p.module);
         result.ran_on = on.device->name();
         for (const BoundBuffer& b : call.buffers) {
             if (b.input) {
                 launch.used.push_back(b.input);
                 launch.bytes += b.input->bytes;
             }
-            if (!b.written) {
-                launch.references.push_back(b.source);
-                continue;
-            }
-            const std::shared_ptr<Storage> storage = room_for(on, b.bytes);
-            launch.references.push_back(storage->ref());
+            launch.written.push_back(nullptr);
+            if (!b.written) continue;
+            const std::shared_ptr<Storage> storage = room_for(on, b.bytes, hot);
+            launch.written.back() = storage.get();
             result.outputs.emplace(b.name, Tensor(graph::make_leaf(b.dtype, b.shape, storage)));
             launch.used.push_back(storage);
             launch.bytes += b.bytes;
@@ -201,7 +219,12 @@ struct KernelModule::Impl {
     }
 
     // Gives launches to the stream. The caller holds the executor's lock.
-    static void start(const Place& on, std::span<const Launch> launches) {
+    static void start(const Place& on, std::span<Launch> launches, graph::HotStorages hot) {
+        if (on.executor->storages().bytes_offloaded() > 0)
+            graph::with_room(*on.executor, "the call of a kernel program", hot, [&] {
+                for (Storage* input : hot()) input->ref();
+            });
+        for (Launch& launch : launches) launch.find_memory();
         if (trace_enabled()) return start_traced(on, launches);
         // Where kernels are functions of the host a small launch keeps one thread busy: several run side by side, since
         // none writes what another reads.
@@ -236,6 +259,14 @@ struct KernelModule::Impl {
         });
     }
 
+    static std::vector<Storage*> storages_of(std::span<const BoundCall> calls) {
+        std::vector<Storage*> storages;
+        for (const BoundCall& call : calls)
+            for (const BoundBuffer& b : call.buffers)
+                if (b.input) storages.push_back(b.input.get());
+        return storages;
+    }
+
     // A declined program: its tensors go to the cpu and come back.
     ProgramResult start_on_cpu(const LoadedProgram& p, const ProgramCall& call) {
         ProgramCall moved = call;
@@ -244,8 +275,9 @@ struct KernelModule::Impl {
         ProgramResult result;
         {
             const std::lock_guard lock(cpu->executor->mutex());
-            const Launch launch = prepare(*cpu, p, bound, result);
-            start(*cpu, std::span(&launch, 1));
+            const auto hot = [&] { return storages_of(std::span(&bound, 1)); };
+            Launch launch = prepare(*cpu, p, bound, result, hot);
+            start(*cpu, std::span(&launch, 1), hot);
         }
         for (auto& [name, tensor] : result.outputs) tensor = tensor.to(place.device);
         result.why = p.why;
@@ -271,6 +303,7 @@ struct KernelModule::Impl {
             place.executor->with_stream([](Stream&) {});  // earlier errors come before results are reused
             std::unordered_map<std::string_view, std::size_t> earlier;  // of this batch
             std::vector<Launch> launches;
+            const auto hot = [&] { return storages_of(bound); };
             for (std::size_t i = 0; i < calls.size(); ++i) {
                 const LoadedProgram& p = programs[which[i]];
                 if (options.reuse) {
@@ -287,10 +320,10 @@ struct KernelModule::Impl {
                     declined.push_back(i);
                     continue;
                 }
-                launches.push_back(prepare(place, p, bound[i], made[i]));
+                launches.push_back(prepare(place, p, bound[i], made[i], hot));
                 starting.push_back(i);
             }
-            start(place, launches);
+            start(place, launches, hot);
             // Behind the launches, so that no thread is given what was not started.
             if (options.reuse) keep_results(starting, keys, bound, made);
         }

@@ -10,6 +10,7 @@
 #include "base/checked.h"
 #include "base/half.h"
 #include "graph/executor.h"
+#include "graph/make_room.h"
 #include "graph/node.h"
 #include "tensor/evaluate.h"
 
@@ -94,10 +95,7 @@ Tensor Tensor::from_host_memory(const std::byte* data, std::size_t bytes, DType 
     if (bytes > 0 && device->supports(Feature::wrap_host))
         // Kernels only read leaves that are no state, so the constness of the caller's memory is kept.
         if (auto wrapped = device->wrap_host_memory(const_cast<std::byte*>(data), bytes, keep_alive)) {
-            auto s = std::make_shared<graph::Storage>();
-            s->device = device;
-            s->bytes = bytes;
-            s->wrapped = std::move(wrapped);
+            auto s = std::make_shared<graph::Storage>(device, std::move(wrapped), bytes);
             return Tensor(graph::make_leaf(dtype, shape, std::move(s)));
         }
     // Copied in order with the stream's other work: whoever reads the tensor comes after it, and nobody waits here.
@@ -105,13 +103,18 @@ Tensor Tensor::from_host_memory(const std::byte* data, std::size_t bytes, DType 
     if (bytes == 0) return t;
     const std::shared_ptr<graph::Executor> executor = graph::Executor::of(*device);
     const std::lock_guard lock(executor->mutex());
-    executor->with_stream([&](Stream& s) { s.upload(*contiguous_memory(*t.node()), data, bytes); });
+    const BufferRef memory = t.node()->storage->ref();
+    executor->with_stream([&](Stream& s) { s.upload(memory, data, bytes); });
     executor->keep_until_synchronized(std::move(keep_alive));
     return t;
 }
 
 Tensor Tensor::empty(DType dtype, const Shape& shape, const std::shared_ptr<Device>& device, bool zeroed) {
-    return Tensor(graph::make_leaf(dtype, shape, allocate_storage(device, bytes_of(dtype, shape), zeroed)));
+    std::shared_ptr<graph::Storage> storage;
+    graph::with_room(
+        *graph::Executor::of(*device), "making a tensor", [] { return std::vector<graph::Storage*>(); },
+        [&] { storage = allocate_storage(device, bytes_of(dtype, shape), zeroed); });
+    return Tensor(graph::make_leaf(dtype, shape, std::move(storage)));
 }
 
 Tensor Tensor::full(const Shape& shape, double value, DType dtype) {
@@ -150,7 +153,7 @@ std::vector<std::int64_t> Tensor::strides() const {
 
 Tensor Tensor::contiguous() const {
     eval();
-    if (contiguous_memory(*node())) return *this;
+    if (contiguous_piece(*node())) return *this;
     return Tensor(graph::make_copy(node())).eval();
 }
 
@@ -162,11 +165,11 @@ Tensor Tensor::to(const std::shared_ptr<Device>& target) const {
 void Tensor::read(std::span<std::byte> out) const {
     need_bytes(out.size(), dtype(), shape());
     eval();
-    std::optional<BufferRef> memory = contiguous_memory(*node());
+    std::optional<MemoryPiece> piece = contiguous_piece(*node());
     Tensor copy;
-    if (!memory) {
+    if (!piece) {
         copy = contiguous();
-        memory = contiguous_memory(*copy.node());
+        piece = contiguous_piece(*copy.node());
     }
     if (out.empty()) return;
     const Tensor& source = copy.defined() ? copy : *this;
@@ -174,7 +177,13 @@ void Tensor::read(std::span<std::byte> out) const {
     check_not_lost(std::span(&leaf, 1));
     const std::shared_ptr<graph::Executor> executor = graph::Executor::of(*source.device());
     const std::lock_guard lock(executor->mutex());
-    executor->with_stream([&](Stream& s) { s.download(out.data(), *memory, out.size()); });
+    if (const std::byte* bytes = piece->storage->offloaded()) {
+        std::memcpy(out.data(), bytes + piece->offset,
+                    out.size());  // no room is needed for what only the host reads
+        return;
+    }
+    const BufferRef memory = piece->ref();
+    executor->with_stream([&](Stream& s) { s.download(out.data(), memory, out.size()); });
     executor->synchronize();
 }
 
@@ -186,16 +195,20 @@ std::vector<std::byte> Tensor::to_bytes() const {
 
 void Tensor::write(std::span<const std::byte> data) const {
     need_bytes(data.size(), dtype(), shape());
-    const std::optional<BufferRef> memory = contiguous_memory(*node());
-    if (!memory)
+    const std::optional<MemoryPiece> piece = contiguous_piece(*node());
+    if (!piece)
         throw InvalidArgument(
             "write: the tensor has no contiguous memory of its own; evaluate it with contiguous()");
     if (data.empty()) return;
     const std::shared_ptr<graph::Executor> executor = graph::Executor::of(*device());
     const std::lock_guard lock(executor->mutex());
+    BufferRef memory;
+    graph::with_room(
+        *executor, "writing a tensor", [] { return std::vector<graph::Storage*>(); },
+        [&] { memory = piece->ref(); });
     mark_overwritten(*node());
     const std::uint64_t epoch = device()->memory_epoch();
-    executor->with_stream([&](Stream& s) { s.upload(*memory, data.data(), data.size()); });
+    executor->with_stream([&](Stream& s) { s.upload(memory, data.data(), data.size()); });
     executor->synchronize();
     graph::Storage& storage = *graph::below_views(node().get())->storage;
     if (data.size() == storage.bytes) storage.epoch = epoch;  // all of it is there again

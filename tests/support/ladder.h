@@ -29,6 +29,8 @@ public:
             if (times) text += (text.empty() ? "" : " ") + std::string(rung) + " " + std::to_string(times);
         };
         add("trimmed", &RecoveryStatistics::trimmed);
+        add("defragmented", &RecoveryStatistics::defragmented);
+        add("offloaded", &RecoveryStatistics::offloaded);
         add("replayed", &RecoveryStatistics::replayed);
         add("restored", &RecoveryStatistics::restored);
         add("unfused", &RecoveryStatistics::unfused);

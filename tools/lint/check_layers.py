@@ -44,6 +44,7 @@ PUBLIC = {
     "export.h": 0,
     "shape.h": 0,
     "device.h": 1,
+    "defragment.h": 1,
     "memory.h": 1,
     "recovery.h": 1,
     "pointwise_ops.def": 5,
