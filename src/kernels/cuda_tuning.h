@@ -24,8 +24,13 @@ struct GemmTile {
 inline constexpr GemmTile kGemmTiles[] = {
     {128, 128, 6, 0, 2},  // results are stored while the next tile is multiplied
     {128, 256, 4, 1, 2},  // least traffic of L2 and shared memory
-    {256, 128, 4, 1, 2}, {64, 256, 5, 0, 2}, {128, 128, 6, 0, 1},
-    {128, 128, 6, 1, 2}, {64, 128, 8, 0, 1}, {128, 64, 8, 1, 1},  // small products: more blocks
+    {256, 128, 4, 1, 2},  // the same, the other way round
+    {64, 256, 5, 0, 2},   // half the rows, in turn
+    {128, 128, 6, 0, 1},  // as the first, for an odd number of tiles
+    {128, 128, 6, 1, 2},  // stored sooner, where a block has one tile
+    {64, 128, 8, 0, 1},   // from here on for small products: more blocks
+    {64, 128, 8, 0, 2},   //
+    {128, 64, 8, 1, 1},   //
 };
 inline constexpr std::size_t kGemmTileCount = sizeof kGemmTiles / sizeof kGemmTiles[0];
 

@@ -9,6 +9,7 @@
 
 #include "device/device.h"
 #include "graph/executor.h"
+#include "kernels/cuda_tuning.h"
 #include "kernels/matmul/family.h"
 
 namespace invar {
@@ -104,6 +105,34 @@ TEST(Fusion, AnActivationStaysWithItsProductForFewRowsAndNone) {
         EXPECT_NE(call.module, nullptr);
         // Of no rows nothing is computed, so any kernel serves.
         EXPECT_TRUE(m == 0 || std::string(call.entry) == "gemm") << m;
+    }
+}
+
+// Where a measurement was kept for the largest size, the exact gelu goes along, through a product of ours.
+TEST(Fusion, TheExactGeluJoinsWhereItsWayWasSet) {
+    const std::shared_ptr<Device> device = find_device("null:cuda");
+    const Dim rows(Symbol{0, 512});
+    const Tensor x(graph::make_placeholder(DType::f16, Shape{rows, 128}, device));
+    const Tensor w = Tensor::empty(DType::f16, {96, 128}, device),
+                 b = Tensor::empty(DType::f16, {96}, device);
+    kernels::MatmulSpec spec;
+    spec.x = spec.w = spec.y = spec.bias = spec.residual = DType::f16;
+    spec.m = 512;
+    spec.n = spec.y_row = 96;
+    spec.k = spec.x_row = spec.w_row = 128;
+    spec.has_bias = true;
+    spec.activation = kernels::Gate::gelu;
+    using By = kernels::ActivationWay::By;
+    EXPECT_EQ(labels(schedule_of(gelu(linear(x, w, b)), true, "null:cuda")), (Labels{"matmul bias", "gelu"}));
+    kernels::set_activation_way(*device, spec, {By::tile, 1}, false);
+    const graph::Schedule s = schedule_of(gelu(linear(x, w, b)), true, "null:cuda");
+    kernels::set_activation_way(*device, spec, {By::step, 0}, false);
+    ASSERT_EQ(labels(s), (Labels{"matmul bias gelu"}));
+    const auto& product = std::get<graph::Sized<kernels::MatmulSpec>>(s.steps[0].work);
+    for (const std::int64_t m : {0, 1, 3, 64, 512}) {
+        const std::int64_t symbols[] = {m};
+        const kernels::KernelCall call = kernels::plan_matmul(*device, product.resolve(symbols));
+        EXPECT_EQ(call.config.tensor_maps, m == 0 ? 0 : 2) << m;
     }
 }
 

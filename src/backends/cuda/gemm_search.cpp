@@ -7,6 +7,7 @@
 #include <limits>
 #include <memory>
 #include <random>
+#include <utility>
 
 #include <invar/error.h>
 
@@ -192,8 +193,9 @@ GemmTimes time_gemms(Device& device, Kernel& kernel, const GemmParams& params, s
 
     // The fastest once more and longer, beside the library's first advice and the last of the list: the one in use.
     std::vector<std::size_t> order = running;
-    std::stable_sort(order.begin(), order.end(),
-                     [&](std::size_t a, std::size_t b) { return times.seconds[a] < times.seconds[b]; });
+    std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+        return std::pair(times.seconds[a], a) < std::pair(times.seconds[b], b);
+    });
     std::vector<std::size_t> finalists(
         order.begin(), order.begin() + static_cast<std::ptrdiff_t>(std::min(kFinalists, order.size())));
     for (const std::size_t i : {std::size_t{0}, algorithms - 1})

@@ -161,7 +161,7 @@ public:
             if (!params.empty()) arguments[count++] = const_cast<std::byte*>(params.data());
         }
         alignas(CUtensorMap) std::array<std::byte, kMaxParamsBytes> mapped;
-        if (config.tensor_maps > 0) {
+        if (config.tensor_maps > 0 && !program && !grid) {
             put_tensor_maps(config.tensor_maps, params, std::span(addresses).first(buffers.size()), kernel,
                             mapped);
             arguments[count - 1] = mapped.data();
