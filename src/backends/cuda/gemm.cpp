@@ -28,8 +28,8 @@ namespace {
 constexpr const char* kNames[] = {"libcublasLt.so.13", "libcublasLt.so.12", "libcublasLt.so"};
 // Shapes whose algorithm is kept in memory; prompts of new lengths bring new ones.
 constexpr std::size_t kMaxPlans = 4096;
-// Advice that is asked for at once: more than the library gives for any shape seen.
-constexpr int kMaxAdvice = 64;
+// Advice that is asked for: for a search as much as there may be, else a few, since each costs the host time at a new shape.
+constexpr int kMaxAdvice = 64, kFewAdvice = 4;
 
 using Algorithm = cublasLtMatmulAlgo_t;
 
@@ -178,7 +178,7 @@ public:
             Plan& plan = plan_of(p, kAligned);
             before = plan.algorithm;
             stored = stored_key(key_of(p, kAligned));
-            candidates = advice(plan, kAligned, true);
+            candidates = advice(plan, kAligned, kMaxAdvice);
         }
         if (candidates.empty()) throw_no_algorithm(key_of(p, kAligned));
         const auto same = [](const Algorithm& a, const Algorithm& b) {
@@ -314,7 +314,8 @@ private:
             std::memcpy(&plan.algorithm, found->data(), sizeof plan.algorithm);
             return;
         }
-        const std::vector<Algorithm> advised = advice(plan, alignments, false);
+        std::vector<Algorithm> advised = advice(plan, alignments, kFewAdvice);
+        if (advised.empty()) advised = advice(plan, alignments, kMaxAdvice);
         if (advised.empty()) throw_no_algorithm(key);
         plan.algorithm = advised.front();
         DiskCache::shared().store("gemm", stored, std::as_bytes(std::span(&plan.algorithm, 1)));
@@ -325,13 +326,13 @@ private:
     }
 
     // The library's algorithms for a shape, its first advice first, without those that round parts of a sum to the type of y.
-    // all: also what it advises only where splits along k are asked for.
-    std::vector<Algorithm> advice(const Plan& plan, const Alignments& alignments, bool all) const {
+    // Up to `most` of it; of kMaxAdvice also what it advises only where such splits along k are asked for.
+    std::vector<Algorithm> advice(const Plan& plan, const Alignments& alignments, int most) const {
         std::vector<Algorithm> advised;
-        for (const std::uint32_t reductions :
-             all ? std::vector<std::uint32_t>{kAnyReduction, kReductionComputeType}
-                 : std::vector<std::uint32_t>{kAnyReduction})
-            for (const cublasLtMatmulHeuristicResult_t& result : ask(plan, alignments, reductions)) {
+        std::vector<std::uint32_t> asked = {kAnyReduction};
+        if (most == kMaxAdvice) asked.push_back(kReductionComputeType);
+        for (const std::uint32_t reductions : asked)
+            for (const cublasLtMatmulHeuristicResult_t& result : ask(plan, alignments, reductions, most)) {
                 const auto same = [&](const Algorithm& a) {
                     return std::memcmp(&a, &result.algo, sizeof a) == 0;
                 };
@@ -346,7 +347,7 @@ private:
     static constexpr std::uint32_t kAnyReduction = 7;
 
     std::vector<cublasLtMatmulHeuristicResult_t> ask(const Plan& plan, const Alignments& alignments,
-                                                     std::uint32_t reductions) const {
+                                                     std::uint32_t reductions, int most) const {
         const CublasLt& api = cublaslt();
         cublasLtMatmulPreference_t raw = nullptr;
         check(api.preference_create(&raw), "a preference");
@@ -359,12 +360,12 @@ private:
         for (std::size_t i = 0; i < alignments.size(); ++i)
             check(api.preference_set(raw, kAlignment[i], &alignments[i], sizeof alignments[i]),
                   "a preference");
-        std::vector<cublasLtMatmulHeuristicResult_t> results(kMaxAdvice);
+        std::vector<cublasLtMatmulHeuristicResult_t> results(static_cast<std::size_t>(most));
         int found = 0;
         // What it does not support it says by a status; then there is no advice.
         const cublasStatus_t status =
             api.heuristic(handle_, plan.desc.get(), plan.w.get(), plan.x.get(), plan.c.get(), plan.y.get(),
-                          raw, kMaxAdvice, results.data(), &found);
+                          raw, most, results.data(), &found);
         results.resize(status == 0 ? static_cast<std::size_t>(std::max(found, 0)) : 0);
         return results;
     }
