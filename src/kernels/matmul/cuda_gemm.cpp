@@ -119,7 +119,7 @@ KernelCall plan_warp_groups(const MatmulSpec& s, const GemmTile& t, int multipro
     // As the kernel lays it out: stages, a strip for each of eight warps, bias for two groups, barriers; and room to begin at 1024.
     const std::int64_t shared = 1024 + t.stages * stage + 8 * 16 * 128 + 2 * t.n * 4 + 2 * 8 * t.stages;
     KernelCall call;
-    call.module = cuda_module("gemm", {kGemmParams, kMatmulCudaGemm},
+    call.module = cuda_module("warp_group_gemm", {kGemmParams, kMatmulCudaGemm},
                               {{"X", kernel_type(s.x)},
                                {"BIAS", flag(s.has_bias)},
                                {"ACTIVATION", digits(static_cast<int>(s.activation))},
@@ -129,9 +129,13 @@ KernelCall plan_warp_groups(const MatmulSpec& s, const GemmTile& t, int multipro
                                {"TOGETHER", flag(t.together != 0)},
                                {"CLUSTER", digits(t.cluster)}},
                               90);
-    call.entry = "gemm";
+    call.entry = "warp_group_gemm";
+    // A cluster lies within a part of the device that has an even number of multiprocessors, mostly 16 or 18; one cluster more
+    // than fit at once would run after all others.
+    const int fitting =
+        t.cluster <= 2 ? multiprocessors / t.cluster : multiprocessors / 16 * (16 / t.cluster);
     const std::int64_t tiles = ceil_div(s.m, static_cast<std::int64_t>(t.m) * t.cluster) * ceil_div(s.n, t.n),
-                       places = std::max(multiprocessors / t.cluster, 1);
+                       places = std::max(fitting, 1);
     call.config = {cuda_grid(std::clamp<std::int64_t>(tiles, 1, places) * t.cluster),
                    {static_cast<std::uint32_t>(matmul::kThreads)},
                    static_cast<std::uint32_t>(shared),

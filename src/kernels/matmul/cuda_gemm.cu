@@ -6,11 +6,11 @@
 //   STAGES            pieces of 64 along k that lie in shared memory at once
 //   TOGETHER          1: the two consumers share a tile, TILE_M / 2 rows each; 0: they take tiles in turn, so that one stores its
 //                     results while the other multiplies
-//   CLUSTER           1, or 2: two blocks with tiles one below the other load half of their common part of w each, for both
+//   CLUSTER           blocks with tiles one below the other, 1, 2 or 4, each of which loads a part of their w for all of them
 //
 // Of three warp groups the first loads and the other two multiply. A stage is a piece of x, TILE_M rows of 128 bytes, then one of w,
 // TILE_N rows, each with its pieces of 16 bytes swizzled by the row, as the copy engine writes them and wgmma reads them. `full` of a
-// stage counts bytes that have come, `empty` the warps, of both blocks of a cluster, that need it no more.
+// stage counts bytes that have come, `empty` the warps, of all blocks of a cluster, that need it no more.
 // Where x or w lies at no multiple of 16 bytes, the first group loads by itself, and the results have the same bits. A sum is the
 // chain of the matrix unit over pieces of 16 along k, ascending, whatever the tile.
 // Sources: PTX ISA, asynchronous warpgroup matrix instructions, and tensor copies.
@@ -19,7 +19,7 @@ constexpr int kBlocks = TILE_M / (TOGETHER ? 128 : 64);  // of 64 rows, that a c
 constexpr u32 kRowBytes = 128, kXBytes = TILE_M * kRowBytes, kWBytes = TILE_N * kRowBytes, kStageBytes = kXBytes + kWBytes;
 constexpr u32 kStripBytes = 16 * kRowBytes;  // 16 x 64 results on their way from a warp
 constexpr u32 kStrips = STAGES * kStageBytes, kBias = kStrips + 8 * kStripBytes, kBarriers = kBias + 2 * TILE_N * 4;
-constexpr int kGroup = 8 / CLUSTER;  // tiles (pairs in a cluster) down before the next to the right, so that L2 keeps both operands
+constexpr int kGroup = 8 / CLUSTER;  // tiles (rows of them in a cluster) down before the next to the right, so that L2 keeps both operands
 
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
 // ---- barriers in shared memory ----
@@ -154,7 +154,7 @@ PRIVATE f32 activate(f32 x) {
 
 // The tiles of a block, one after the other: the same for all of its threads.
 struct Tiles {
-    int down, across, all;  // tiles (pairs) in each direction
+    int down, across, all;  // tiles (a cluster's are one) in each direction
     INLINE Tiles(const WarpGroupGemmParams& p)
         : down(((int)p.m + TILE_M * CLUSTER - 1) / (TILE_M * CLUSTER)), across(((int)p.n + TILE_N - 1) / TILE_N), all(down * across) {}
     INLINE void place(int tile, u32 rank, int& row, int& column) const {
@@ -185,7 +185,7 @@ PRIVATE uint4 load_piece(const X* from, i64 row, i64 rows, i64 stride, int colum
 #if !defined(__CUDA_ARCH_FEAT_SM90_ALL)
 #define CLUSTER_OF
 #endif
-extern "C" __global__ void CLUSTER_OF __launch_bounds__(kThreads, 1) gemm(const X* x, const X* w, X* y,
+extern "C" __global__ void CLUSTER_OF __launch_bounds__(kThreads, 1) warp_group_gemm(const X* x, const X* w, X* y,
 #if BIAS
     const X* bias,
 #endif
@@ -365,7 +365,7 @@ extern "C" __global__ void CLUSTER_OF __launch_bounds__(kThreads, 1) gemm(const 
             }
         }
     }
-    // A block stays until the other can no more arrive at its barriers.
+    // A block stays until the others can no more arrive at its barriers.
     if constexpr (CLUSTER > 1) cluster_barrier();
 #endif
 }
