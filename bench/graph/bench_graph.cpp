@@ -251,7 +251,9 @@ private:
             spec.x = spec.w = spec.y = DType::f16;
             spec.m = m;
             spec.n = spec.k = spec.x_row = spec.w_row = spec.y_row = n;
-            out_["rows"][name]["kernel"] = kernels::plan_matmul(*device_, spec).entry;
+            const std::string kernel = kernels::plan_matmul(*device_, spec).entry;
+            out_["rows"][name]["kernel"] = kernel;
+            std::fprintf(stderr, "    by the kernel '%s'\n", kernel.c_str());
             beside_library(name, each, search);
         }
     }
