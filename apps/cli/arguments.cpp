@@ -207,9 +207,20 @@ void add_bench(CLI::App& root, std::function<int()>& chosen) {
     Command<BenchKernelsArguments> kernels(
         bench, "kernels", "Products, norms and reductions at a model's shapes, beside the ceilings",
         run_bench_kernels, chosen);
-    kernels.app.add_flag(
-        "--tune", kernels.arguments->tune,
-        "Metal: first try the shapes of tiles that the kernels take, and keep the fastest for this machine");
+    kernels.app.add_flag("--tune", kernels.arguments->tune,
+                         "First try what there is to choose for products, and keep the fastest for this "
+                         "machine: on Metal the shapes of "
+                         "the kernels' tiles, which changes no result; on CUDA, for the products of --shape, "
+                         "cuBLASLt's algorithms and what "
+                         "takes activations along, which changes the last bits of results");
+    add_text(kernels.app, "--shape", kernels.arguments->shape,
+             "The model whose products --tune tries on CUDA: llama-1b, llama-8b, gpt2, tiny, or a model "
+             "folder; default: "
+             "llama-8b",
+             "SHAPE");
+    add_list(kernels.app, "--rows", kernels.arguments->rows,
+             "Rows of these products: lengths of prompts, sequences at once; default: powers of two from 4 "
+             "to 4096");
     kernels.app.add_flag("--small", kernels.arguments->small,
                          "Small sizes: to try the command, not the device");
     add_output(kernels.app, kernels.arguments->output);

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// `invar bench kernels`: the kernel families at the shapes that models have, beside what the device's memory gives; with --tune the
-// tiles of the Metal kernels are chosen by measurement first. The choice changes no bit of a result (kernels/metal_tuning.h).
+// `invar bench kernels`: the kernel families at the shapes that models have, beside what the device's memory gives; with --tune what
+// there is to choose is chosen by measurement first. For Metal's kernels that changes no bit of a result
+// (kernels/metal_tuning.h), for the products of CUDA it does (tensor/product_tuning.h).
 #include <cstddef>
+#include <filesystem>
 #include <memory>
 
 #include <nlohmann/json.hpp>
@@ -15,6 +17,7 @@
 #include "device/bandwidth.h"
 #include "device/device.h"
 #include "kernels/metal_tuning.h"
+#include "nn/model_products.h"
 
 namespace invar::cli {
 namespace {
@@ -191,6 +194,41 @@ std::string text_of(const MetalTuning& t) {
            text_of(t.single) + ", " + text_of(t.single_few) + format(", %d, %d}", t.streams, t.loads);
 }
 
+// What there is to choose for the products of a model; a line for each, and what was kept.
+Table tune_products(const std::shared_ptr<Device>& device, const BenchKernelsArguments& arguments) {
+    std::error_code ignored;
+    const io::ModelConfig config = std::filesystem::is_directory(arguments.shape, ignored)
+                                       ? io::load_model_config(arguments.shape)
+                                       : nn::shape_config(arguments.shape);
+    const std::vector<std::int64_t> rows = arguments.rows.value_or(
+        arguments.small ? std::vector<std::int64_t>{4, 40}
+                        : std::vector<std::int64_t>{4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096});
+    std::vector<ProductShape> shapes;
+    for (const DType dtype : {DType::f16, DType::bf16})
+        for (const ProductShape& shape : nn::products_of(config, dtype, rows)) shapes.push_back(shape);
+    Progress progress("trying products on " + device->name(), arguments.verbose);
+    Table table{{"product", "first us", "best us", "gain", "tried", "kept"}, {}};
+    for (std::size_t i = 0; i < shapes.size(); ++i) {
+        check_interrupted();
+        progress.update(i, shapes.size());
+        const TunedProduct found = tune_product(device, shapes[i], true);
+        const auto add = [&](const std::string& name, double first, double best, std::size_t tried,
+                             const std::string& kept) {
+            table.rows.push_back({name, format("%.4g", first * 1e6), format("%.4g", best * 1e6),
+                                  format("%.1f%%", 100 * (first / best - 1)), std::to_string(tried), kept});
+        };
+        const std::string name = to_string(shapes[i]);
+        if (!found.ways.empty())
+            add(name, found.ways[found.used].seconds, found.ways[found.best].seconds, found.ways.size(),
+                found.ways[found.best].name);
+        else if (found.product)
+            add(name, found.product->first, found.product->best,
+                static_cast<std::size_t>(found.product->tried), found.product->best_algorithm);
+    }
+    progress.update(shapes.size(), shapes.size());
+    return table;
+}
+
 }  // namespace
 
 int run_bench_kernels(const BenchKernelsArguments& arguments) {
@@ -202,11 +240,15 @@ int run_bench_kernels(const BenchKernelsArguments& arguments) {
     if (!device->supports(Feature::arithmetic))
         throw Unsupported(device->name() + ": computes nothing, so there is nothing to measure");
     std::string tuned;
-    if (arguments.tune) {
+    Table products;
+    if (arguments.tune && device->gemm_tuner()) {
+        products = tune_products(device, arguments);
+    } else if (arguments.tune) {
         if (device->kernel_language() != "metal")
             throw Unsupported(
                 device->name() +
-                ": --tune chooses the tiles of Metal kernels, and this device has none; leave it out");
+                ": --tune chooses the tiles of Metal kernels and cuBLASLt's algorithms, and this "
+                "device has neither; leave it out");
         Progress progress("trying tiles on " + device->name(), arguments.verbose);
         tuned = text_of(KernelBench(device, sizes, progress).tune());
     }
@@ -224,6 +266,11 @@ int run_bench_kernels(const BenchKernelsArguments& arguments) {
                           {"driver", p.driver},
                           {"copy_gigabytes_per_second", p.copy_bandwidth / 1e9}};
         if (!tuned.empty()) json["tuning"] = tuned;
+        for (const std::vector<std::string>& row : products.rows) {
+            nlohmann::ordered_json one;
+            for (std::size_t i = 0; i < row.size(); ++i) one[products.header[i]] = row[i];
+            json["products"].push_back(std::move(one));
+        }
         json["figures"] = nlohmann::ordered_json::array();
         for (const Figure& f : figures) {
             nlohmann::ordered_json one = {
@@ -254,6 +301,7 @@ int run_bench_kernels(const BenchKernelsArguments& arguments) {
     for (const auto& [name, value] : provenance()) line += (line.empty() ? "" : ", ") + name + " " + value;
     write_out(line + "\n\n" + to_markdown(table));
     if (!tuned.empty()) write_out("\nKept for this machine: " + tuned + "\n");
+    if (!products.rows.empty()) write_out("\nProducts, kept for this machine:\n\n" + to_markdown(products));
     return 0;
 }
 

@@ -79,6 +79,8 @@ struct BenchDeviceArguments : CommonArguments {
 
 struct BenchKernelsArguments : CommonArguments {
     bool tune = false;
+    std::string shape = "llama-8b";                 // of the model whose products are tuned
+    std::optional<std::vector<std::int64_t>> rows;  // and their numbers of rows
     bool small = false;
     Output output = Output::md;
 };

@@ -2,12 +2,15 @@
 // Operators and fused regions through the whole path of a tensor program (graph, schedule, replay), beside what the device can do:
 // GB/s of useful bytes and their share of the copy or read ceiling of the same run, TFLOP/s and the share of the fastest plain
 // product of the same shape. Inputs rotate over memory far larger than any cache. Then what the host pays for an operator.
-//   bench_graph [DEVICE] [--small]          (JSON on standard output; peer_torch.py has the same names)
+// Beside each product stands what else could compute it: the library's algorithms, and the ways of an activation behind it.
+//   bench_graph [DEVICE] [--small] [--products] [--tune]      (JSON on standard output; peer_torch.py has the same names)
+//     --products: these alone     --tune: what is found fastest for them is kept, and measured (tensor/product_tuning.h)
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstring>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -22,6 +25,8 @@
 
 #include "device/bandwidth.h"
 #include "device/device.h"
+#include "kernels/matmul/family.h"
+#include "tensor/product_tuning.h"
 
 namespace {
 
@@ -56,18 +61,21 @@ double seconds(const std::function<void()>& run, const std::function<void()>& wa
 
 class Bench {
 public:
-    Bench(std::shared_ptr<Device> device, bool small) : device_(std::move(device)), small_(small) {
+    Bench(std::shared_ptr<Device> device, bool small, bool products_alone, bool tune)
+        : device_(std::move(device)), small_(small), tune_(tune) {
         const DeviceProperties p = measured_properties(*device_, true);
         copy_ = p.copy_bandwidth;
         read_ = p.read_bandwidth;
         out_["device"] = p.description;
         out_["copy_gbps"] = copy_ / 1e9;
         out_["read_gbps"] = read_ / 1e9;
-        rows();
-        columns();
-        pointwise();
+        if (!products_alone) {
+            rows();
+            columns();
+            pointwise();
+        }
         products();
-        host();
+        if (!products_alone) host();
     }
     void print() const { std::printf("%s\n", out_.dump(1).c_str()); }
 
@@ -162,6 +170,25 @@ private:
               3 * bytes, copy_);
     }
 
+    std::optional<GemmSearch> searched(const ProductShape& shape) {
+        return tune_product(device_, shape, tune_).product;
+    }
+
+    // The library's algorithms for the same product, timed in the same run; the seconds of the best, or of what ran.
+    double beside_library(const std::string& name, double each, const std::optional<GemmSearch>& search) {
+        if (!search) return each;
+        out_["rows"][name]["library"] = {
+            {"first_us", search->first * 1e6},      {"best_us", search->best * 1e6},
+            {"of_best", search->best / each},       {"tried", search->tried},
+            {"unrepeatable", search->unrepeatable}, {"first_algorithm", search->first_algorithm},
+            {"algorithm", search->best_algorithm}};
+        std::fprintf(stderr,
+                     "    library: first advice %.2f us, best of %d %.2f us; %5.1f%% of the best (%s)\n",
+                     search->first * 1e6, search->tried, search->best * 1e6, 100 * search->best / each,
+                     search->best_algorithm.c_str());
+        return search->best;
+    }
+
     void products() {
         const auto flops = [](std::int64_t m, std::int64_t n, std::int64_t k) {
             return 2.0 * static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k);
@@ -173,28 +200,61 @@ private:
                          work / each / 1e12, 100 * plain / each);
         };
         const Function plain = [](Inputs in) { return linear(in[0], in[1]); };
+        const auto with = [](kernels::Gate activation) -> Function {
+            return [activation](Inputs in) {
+                const Tensor y = linear(in[0], in[1], in[2]);
+                return activation == kernels::Gate::gelu        ? gelu(y)
+                       : activation == kernels::Gate::gelu_tanh ? gelu_tanh(y)
+                                                                : relu(y);
+            };
+        };
         for (const std::int64_t full : {256, 512, 1024, 2048, 4096, 8192}) {
             const std::int64_t n = scaled(full);
             const std::string shape = " " + std::to_string(n) + " f16";
+            const std::optional<GemmSearch> search = searched({DType::f16, n, n, n});
             const double each = time(plain, {{n, n}, {n, n}});
             record("matmul" + shape, each, flops(n, n, n), each);
+            const double best = beside_library("matmul" + shape, each, search);
             if (full < 1024) continue;
-            record("matmul + bias + gelu" + shape,
-                   time([](Inputs in) { return gelu(linear(in[0], in[1], in[2])); }, {{n, n}, {n, n}, {n}}),
-                   flops(n, n, n), each);
-            record(
-                "matmul + bias + gelu tanh" + shape,
-                time([](Inputs in) { return gelu_tanh(linear(in[0], in[1], in[2])); }, {{n, n}, {n, n}, {n}}),
-                flops(n, n, n), each);
-            record("matmul + bias + relu" + shape,
-                   time([](Inputs in) { return relu(linear(in[0], in[1], in[2])); }, {{n, n}, {n, n}, {n}}),
-                   flops(n, n, n), each);
+            for (const auto& [name, activation] : {std::pair{"gelu", kernels::Gate::gelu},
+                                                   {"gelu tanh", kernels::Gate::gelu_tanh},
+                                                   {"relu", kernels::Gate::relu}}) {
+                const std::string title = std::string("matmul + bias + ") + name + shape;
+                const TunedProduct found =
+                    tune_product(device_, {DType::f16, n, n, n, true, false, false, activation}, tune_);
+                record(title, time(with(activation), {{n, n}, {n, n}, {n}}), flops(n, n, n), each);
+                nlohmann::ordered_json& row = out_["rows"][title];
+                if (found.epilogue)
+                    row["library"] = {{"first_us", found.epilogue->first * 1e6},
+                                      {"best_us", found.epilogue->best * 1e6},
+                                      {"of_best_plain", best / found.epilogue->best},
+                                      {"algorithm", found.epilogue->best_algorithm}};
+                for (std::size_t w = 0; w < found.ways.size(); ++w) {
+                    const auto& [way, seconds] = found.ways[w];
+                    row["ways"][way] = {{"us", seconds * 1e6},
+                                        {"of_plain", each / seconds},
+                                        {"of_best_plain", best / seconds}};
+                    std::fprintf(stderr, "    %-60s %9.2f us %5.1f%% of plain, %5.1f%% of its best%s\n",
+                                 way.c_str(), seconds * 1e6, 100 * each / seconds, 100 * best / seconds,
+                                 w == found.best ? " *" : "");
+                }
+            }
         }
         const std::int64_t n = scaled(4096);
         for (const std::int64_t m : {1, 2, 4, 8, 16, 32, 64}) {
+            const std::string name =
+                "matmul " + std::to_string(m) + "x" + std::to_string(n) + "x" + std::to_string(n) + " f16";
+            const std::optional<GemmSearch> search = searched({DType::f16, m, n, n});
             const double each = time(plain, {{m, n}, {n, n}});
-            moved("matmul " + std::to_string(m) + "x" + std::to_string(n) + "x" + std::to_string(n) + " f16",
-                  each, 2.0 * static_cast<double>(n * n + 2 * m * n), copy_);
+            moved(name, each, 2.0 * static_cast<double>(n * n + 2 * m * n), copy_);
+            kernels::MatmulSpec spec;
+            spec.x = spec.w = spec.y = DType::f16;
+            spec.m = m;
+            spec.n = spec.k = spec.x_row = spec.w_row = spec.y_row = n;
+            const std::string kernel = kernels::plan_matmul(*device_, spec).entry;
+            out_["rows"][name]["kernel"] = kernel;
+            std::fprintf(stderr, "    by the kernel '%s'\n", kernel.c_str());
+            beside_library(name, each, search);
         }
     }
 
@@ -265,7 +325,7 @@ private:
     }
 
     std::shared_ptr<Device> device_;
-    const bool small_;
+    const bool small_, tune_;
     double copy_ = 0, read_ = 0;
     std::uint64_t seed_ = 0;
     nlohmann::ordered_json out_;
@@ -276,15 +336,19 @@ private:
 int main(int argc, char** argv) {
     invar::set_recovery(invar::Recovery::off);  // a device is judged by what it does itself
     std::string name;
-    bool small = false;
+    bool small = false, products = false, tune = false;
     for (int i = 1; i < argc; ++i) {
         if (std::strcmp(argv[i], "--small") == 0)
             small = true;
+        else if (std::strcmp(argv[i], "--products") == 0)
+            products = true;
+        else if (std::strcmp(argv[i], "--tune") == 0)
+            tune = true;
         else
             name = argv[i];
     }
     try {
-        Bench(find_device(name), small).print();
+        Bench(find_device(name), small, products, tune).print();
     } catch (const std::exception& e) {
         std::fprintf(stderr, "bench_graph: %s\n", e.what());
         return 1;

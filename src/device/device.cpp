@@ -35,6 +35,7 @@ Stream::~Stream() = default;
 Backend::~Backend() = default;
 BandwidthService::~BandwidthService() = default;
 LaunchLog::~LaunchLog() = default;
+GemmTuner::~GemmTuner() = default;
 
 namespace {
 [[noreturn]] void no_capture() {

@@ -21,6 +21,7 @@
 #include <vector>
 
 #include <invar/device.h>
+#include <invar/dtype.h>
 #include <invar/error.h>
 #include <invar/export.h>
 
@@ -32,6 +33,7 @@ namespace invar {
 class BandwidthService;  // device/services.h
 class Buffer;
 class CachingAllocator;  // device/allocator.h
+class GemmTuner;         // device/services.h
 class LaunchLog;         // device/services.h
 class Stream;
 
@@ -44,8 +46,9 @@ enum class Feature {
     native,        // compile() takes NativeEntries
     library,       // compile() takes LibraryRoutine, if it knows the name
     clusters,      // blocks of a cluster of up to 8 share their memory
-    capture,       // streams capture and replay faster than step by step
-    arithmetic,    // kernels compute; the null device only counts them
+    warp_groups,  // products by four warps from shared memory, and LaunchConfig::tensor_maps: CUDA's 9.0 alone
+    capture,      // streams capture and replay faster than step by step
+    arithmetic,   // kernels compute; the null device only counts them
 };
 
 // A piece of a buffer. Offsets are always explicit, so that arenas work where there are no sub-buffers.
@@ -109,6 +112,17 @@ struct Dim3 {
     friend bool operator==(const Dim3&, const Dim3&) = default;
 };
 
+// A matrix of 16-bit elements in a buffer, of which the device's copy engine loads tiles into shared memory, with zeros for what
+// lies outside; rows of a tile have 128 bytes, whose pieces of 16 are swizzled. The device puts its own form in the place.
+struct TensorMap {
+    std::uint32_t buffer = 0;  // number of the launch's buffer
+    DType dtype = DType::f16;  // or bf16
+    std::uint32_t tile_rows = 0;
+    std::uint64_t rows = 0, columns = 0, row_bytes = 0;  // row_bytes: a multiple of 16
+};
+inline constexpr std::size_t kTensorMapBytes = 128;  // of one among the parameters, in either form
+static_assert(sizeof(TensorMap) <= kTensorMapBytes);
+
 struct LaunchConfig {
     Dim3 grid;   // blocks
     Dim3 block;  // threads of a block
@@ -116,6 +130,9 @@ struct LaunchConfig {
     // The kernel itself waits for the work before it, so the device may start it while the kernel before it ends. Every
     // block of such a kernel must wait before it ends.
     bool overlap = false;
+    // The parameters begin with that many TensorMaps, each in kTensorMapBytes (Feature::warp_groups). One of a buffer that lies
+    // at no multiple of 16 bytes becomes zeros: the copy engine cannot take it, and the kernel loads by itself.
+    std::uint8_t tensor_maps = 0;
     friend bool operator==(const LaunchConfig&, const LaunchConfig&) = default;
 };
 
@@ -197,6 +214,7 @@ public:
     // Optional services (device/services.h); nullptr where the device has none.
     virtual BandwidthService* bandwidth() { return nullptr; }
     virtual LaunchLog* launch_log() { return nullptr; }
+    virtual GemmTuner* gemm_tuner() { return nullptr; }
 
     // The caching allocator of this device (src/device/allocator.h), made on first use.
     CachingAllocator& allocator();

@@ -16,7 +16,7 @@
 
 namespace invar {
 
-inline constexpr int kSeamVersion = 4;
+inline constexpr int kSeamVersion = 5;
 
 struct BackendEntry {
     int seam_version;

@@ -11,6 +11,30 @@
 
 namespace invar {
 
+struct GemmParams;  // device/routines.h
+
+// What a search among a vendor library's algorithms for one product found. Seconds are those of one product, warm or past the
+// caches as its size has it, measured in turn.
+struct GemmSearch {
+    int tried = 0;
+    int unrepeatable = 0;                         // gave other bits at a second run, and were left out
+    double first = 0;                             // by the algorithm that the library advises first
+    double best = 0;                              // by the fastest that repeats its bits
+    double used = 0;                              // by the one that launches used before the search
+    std::string first_algorithm, best_algorithm;  // for people: numbers that the library's manual explains
+};
+
+// The choice among a vendor library's algorithms for the routine "gemm" (device/routines.h). Sums are formed in another order
+// by another algorithm, so the choice changes bits: a search is made only where somebody asks for it, never by a launch.
+class INVAR_API GemmTuner {
+public:
+    virtual ~GemmTuner();
+    // Times the algorithms that the library offers for these sizes, with operands aligned to 256 bytes. keep: every later
+    // launch of this process uses the fastest, and so do later processes (disk cache); graphs captured before keep theirs.
+    // Takes the memory of several such products for the time of the search. Throws OutOfMemory, LaunchFailed.
+    virtual GemmSearch search(const GemmParams& params, bool keep) = 0;
+};
+
 // Kernels that do nothing but move bytes, for measuring what the memory gives (device/bandwidth.h).
 class INVAR_API BandwidthService {
 public:

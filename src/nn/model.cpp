@@ -15,6 +15,7 @@
 #include "device/recovery.h"
 #include "io/checkpoint.h"
 #include "nn/model_impl.h"
+#include "nn/model_products.h"
 #include "nn/weights.h"
 #include "tensor/evaluate.h"
 
@@ -191,24 +192,18 @@ std::shared_ptr<Model> Model::load(const std::filesystem::path& folder, const Lo
 }
 
 std::shared_ptr<Model> Model::random(std::string_view shape, const LoadOptions& options) {
-    for (const NamedShape& s : kShapes) {
-        if (shape != s.name) continue;
-        io::ModelConfig config = config_of(s);
-        const DType dtype = weight_type(options, config, DType::bf16);
-        const MemoryTag tag("weights");
-        const auto weights = nn::random_weights(dtype, find_device(options.device), options.progress,
-                                                rough_parameters(config) * size_of(dtype));
-        std::unique_ptr<Impl> impl = build(std::move(config), *weights, options);
-        impl->again = [name = s.name, o = options](const std::string& device) {
-            LoadOptions again = o;
-            again.device = device;
-            return random(name, again);
-        };
-        return std::shared_ptr<Model>(new Model(std::move(impl)));
-    }
-    std::string known;
-    for (const NamedShape& s : kShapes) known += (known.empty() ? "" : ", ") + std::string(s.name);
-    throw InvalidArgument("shape '" + std::string(shape) + "' is not known; those that are: " + known);
+    io::ModelConfig config = nn::shape_config(shape);
+    const DType dtype = weight_type(options, config, DType::bf16);
+    const MemoryTag tag("weights");
+    const auto weights = nn::random_weights(dtype, find_device(options.device), options.progress,
+                                            rough_parameters(config) * size_of(dtype));
+    std::unique_ptr<Impl> impl = build(std::move(config), *weights, options);
+    impl->again = [name = std::string(shape), o = options](const std::string& device) {
+        LoadOptions again = o;
+        again.device = device;
+        return random(name, again);
+    };
+    return std::shared_ptr<Model>(new Model(std::move(impl)));
 }
 
 std::vector<std::string> Model::architectures() {
@@ -224,6 +219,15 @@ std::vector<std::string> Model::shapes() {
 }
 
 namespace nn {
+
+io::ModelConfig shape_config(std::string_view shape) {
+    std::string known;
+    for (const NamedShape& s : kShapes) {
+        if (shape == s.name) return config_of(s);
+        known += (known.empty() ? "" : ", ") + std::string(s.name);
+    }
+    throw InvalidArgument("shape '" + std::string(shape) + "' is not known; those that are: " + known);
+}
 
 KvCache::KvCache(const Model::Impl& model, std::int64_t sequences, std::int64_t capacity) {
     const std::int64_t per_sequence = (capacity + kKvBlockTokens - 1) / kKvBlockTokens;

@@ -61,6 +61,7 @@ std::string declined_by(Device& device, bool wide) {
         feature("native", Feature::native),
         feature("library", Feature::library),
         feature("clusters", Feature::clusters),
+        feature("warp_groups", Feature::warp_groups),
         feature("capture", Feature::capture),
         feature("arithmetic", Feature::arithmetic),
         {"stream capture", [&] { device.make_stream()->begin_capture(); }},

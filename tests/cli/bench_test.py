@@ -82,8 +82,8 @@ class BenchKernels(CliTest):
             self.assertTrue("share_of_copy_bandwidth" in figure or "share_of_fastest_product" in figure)
         self.assertEqual(max(f.get("share_of_fastest_product", 0) for f in result["figures"]), 1)
 
-    def test_tuning_is_for_metal(self):
-        self.bad(1, "bench", "kernels", "--small", "--tune", "--device", "cpu", words=["--tune chooses the tiles of Metal kernels"])
+    def test_tuning_is_for_metal_and_cuda(self):
+        self.bad(1, "bench", "kernels", "--small", "--tune", "--device", "cpu", words=["--tune chooses the tiles of Metal kernels", "has neither"])
 
 
 if __name__ == "__main__":

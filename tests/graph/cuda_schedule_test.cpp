@@ -19,6 +19,7 @@
 #include "device/device.h"
 #include "device/services.h"
 #include "kernels/convolution/family.h"
+#include "kernels/cuda_tuning.h"
 #include "kernels/gather/scatter.h"
 #include "kernels/gather/take.h"
 #include "kernels/reduce/family.h"
@@ -66,6 +67,21 @@ TEST(CudaSchedule, LaunchesOfAToken) {
     EXPECT_EQ(launches[0], 2 * launches[1]);
 }
 
+// The product of warp groups: every tile, every activation, both types.
+void plan_gemms() {
+    kernels::MatmulSpec s;
+    s.m = s.n = s.k = s.x_row = s.w_row = s.y_row = 512;
+    int round = 0;
+    for (const kernels::GemmTile& tile : kernels::kGemmTiles)
+        for (const kernels::Gate g :
+             {kernels::Gate::gelu, round % 2 ? kernels::Gate::gelu_tanh : kernels::Gate::none}) {
+            s.x = s.w = s.y = s.bias = s.residual = round++ % 2 ? DType::bf16 : DType::f16;
+            s.activation = g;
+            s.has_bias = g != kernels::Gate::none;
+            kernels::plan_warp_groups(s, tile, 132);
+        }
+}
+
 // Families that models do not ask for: sources that differ in more than a type's name.
 void plan_other_families(const Device& device) {
     using kernels::WindowOp;
@@ -98,6 +114,7 @@ void plan_everything() {
     const auto large = Model::random("gpt2", {.device = "null:cuda", .dtype = DType::f16, .max_context = 64});
     const Session session(large);
     plan_other_families(*find_device("null:cuda"));
+    plan_gemms();
 
     // Reductions, along both kinds of axis, whole and in chunks: every accumulator, and each width of an element.
     const auto device = find_device("null:cuda");

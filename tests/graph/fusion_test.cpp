@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // What fuses and what must not, read off schedules, and the same bits with fusion on and off where nothing is rounded
 // between.
+#include <cstring>
+
 #include <invar/compile.h>
 #include <invar/error.h>
 #include <invar/ops.h>
@@ -8,7 +10,9 @@
 #include <gtest/gtest.h>
 
 #include "device/device.h"
+#include "device/routines.h"
 #include "graph/executor.h"
+#include "kernels/cuda_tuning.h"
 #include "kernels/matmul/family.h"
 
 namespace invar {
@@ -104,6 +108,62 @@ TEST(Fusion, AnActivationStaysWithItsProductForFewRowsAndNone) {
         EXPECT_NE(call.module, nullptr);
         // Of no rows nothing is computed, so any kernel serves.
         EXPECT_TRUE(m == 0 || std::string(call.entry) == "gemm") << m;
+    }
+}
+
+// An algorithm is kept under the numbers of a launch, so dense operands must give the same ones however they are described.
+TEST(Fusion, ADenseProductHasOneDescription) {
+    const std::shared_ptr<Device> device = find_device("null:cuda");
+    const auto f16 = [](const Shape& shape) { return input(shape).astype(DType::f16).eval(); };
+    const Tensor x = f16({64, 128}), w = f16({96, 128}), b = f16({96}), r = f16({64, 96});
+    kernels::MatmulSpec spec;
+    spec.x = spec.w = spec.y = spec.bias = spec.residual = DType::f16;
+    spec.m = 64;
+    spec.n = spec.y_row = spec.residual_row = 96;
+    spec.k = spec.x_row = spec.w_row = 128;
+    spec.has_bias = true;
+    for (const bool residual : {false, true}) {
+        spec.has_residual = residual;
+        const graph::Schedule s =
+            schedule_of(residual ? linear(x, w, b) + r : linear(x, w, b), true, "null:cuda");
+        ASSERT_EQ(s.steps.size(), 1u);
+        const auto& product = std::get<graph::Sized<kernels::MatmulSpec>>(s.steps[0].work);
+        const auto params = [&](const kernels::MatmulSpec& m) {
+            const kernels::KernelCall call = kernels::plan_matmul(*device, m);
+            GemmParams p;
+            EXPECT_EQ(call.params_bytes, sizeof p);
+            std::memcpy(static_cast<void*>(&p), call.params().data(), sizeof p);
+            return p;
+        };
+        EXPECT_TRUE(params(product.resolve({})) == params(spec)) << residual;
+    }
+}
+
+// Where a measurement was kept for the largest size, the exact gelu goes along, through a product of ours.
+TEST(Fusion, TheExactGeluJoinsWhereItsWayWasSet) {
+    const std::shared_ptr<Device> device = find_device("null:cuda");
+    const Dim rows(Symbol{0, 512});
+    const Tensor x(graph::make_placeholder(DType::f16, Shape{rows, 128}, device));
+    const Tensor w = Tensor::empty(DType::f16, {96, 128}, device),
+                 b = Tensor::empty(DType::f16, {96}, device);
+    kernels::MatmulSpec spec;
+    spec.x = spec.w = spec.y = spec.bias = spec.residual = DType::f16;
+    spec.m = 512;
+    spec.n = spec.y_row = 96;
+    spec.k = spec.x_row = spec.w_row = 128;
+    spec.has_bias = true;
+    spec.activation = kernels::Gate::gelu;
+    using By = kernels::ActivationWay::By;
+    EXPECT_EQ(labels(schedule_of(gelu(linear(x, w, b)), true, "null:cuda")), (Labels{"matmul bias", "gelu"}));
+    kernels::set_activation_way(*device, spec, {By::tile, 1}, false);
+    const graph::Schedule s = schedule_of(gelu(linear(x, w, b)), true, "null:cuda");
+    kernels::set_activation_way(*device, spec, {By::step, 0}, false);
+    ASSERT_EQ(labels(s), (Labels{"matmul bias gelu"}));
+    const auto& product = std::get<graph::Sized<kernels::MatmulSpec>>(s.steps[0].work);
+    for (const std::int64_t m : {0, 1, 3, 64, 512}) {
+        const std::int64_t symbols[] = {m};
+        const kernels::KernelCall call = kernels::plan_matmul(*device, product.resolve(symbols));
+        EXPECT_EQ(call.config.tensor_maps, m == 0 ? 0 : 2) << m;
     }
 }
 

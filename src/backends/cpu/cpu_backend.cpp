@@ -77,6 +77,7 @@ public:
             case Feature::capture:
             case Feature::arithmetic: return true;
             case Feature::clusters:
+            case Feature::warp_groups:
             case Feature::library: return false;
         }
         return false;

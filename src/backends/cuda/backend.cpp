@@ -22,7 +22,7 @@ namespace {
 
 constexpr int kCacheFormat = 1;
 
-class CudaDevice final : public Device {
+class CudaDevice final : public Device, private GemmTuner {
 public:
     CudaDevice(const Driver& driver, int ordinal)
         : Device(ordinal == 0 ? "cuda" : "cuda:" + std::to_string(ordinal)), driver_(driver) {
@@ -34,6 +34,7 @@ public:
         const int major = attribute(kComputeMajor), minor = attribute(kComputeMinor);
         // The 'a' features (tensor cores of a warp group) exist from 9.0 on and bind a cubin to its device, as ours are.
         clusters_ = major == 9 || major == 10;  // later desktop devices run clusters of one block only
+        warp_groups_ = major == 9;
         architecture_ = "sm_" + std::to_string(major) + std::to_string(minor) + (major >= 9 ? "a" : "");
     }
 
@@ -66,6 +67,7 @@ public:
             case Feature::arithmetic: return true;
             case Feature::library: return have_gemm();
             case Feature::clusters: return clusters_;
+            case Feature::warp_groups: return warp_groups_;
             case Feature::host_visible:
             case Feature::wrap_host:
             case Feature::native: return false;
@@ -105,6 +107,11 @@ public:
     }
 
     std::string_view kernel_language() const override { return "cuda"; }
+
+    GemmTuner* gemm_tuner() override { return have_gemm() ? this : nullptr; }
+    GemmSearch search(const GemmParams& params, bool keep) override {
+        return search_gemm(*this, current(), description_, params, keep);
+    }
 
     BandwidthService* bandwidth() override {
         const std::lock_guard lock(mutex_);
@@ -179,7 +186,7 @@ private:
     const Driver& driver_;
     CUdevice device_ = 0;
     std::string description_, architecture_;
-    bool clusters_ = false;
+    bool clusters_ = false, warp_groups_ = false;
     mutable std::mutex context_mutex_;
     std::shared_ptr<Context> context_;
     std::atomic<int> starts_{0};  // contexts so far

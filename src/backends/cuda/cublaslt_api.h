@@ -47,6 +47,8 @@ struct cublasLtMatmulHeuristicResult_t {
       (cublasLtHandle_t, cublasLtMatmulDesc_t, cublasLtMatrixLayout_t, cublasLtMatrixLayout_t,               \
        cublasLtMatrixLayout_t, cublasLtMatrixLayout_t, cublasLtMatmulPreference_t, int,                      \
        cublasLtMatmulHeuristicResult_t*, int*))                                                              \
+    X(algorithm_get, cublasLtMatmulAlgoConfigGetAttribute,                                                   \
+      (const cublasLtMatmulAlgo_t*, int, void*, std::size_t, std::size_t*))                                  \
     X(matmul, cublasLtMatmul,                                                                                \
       (cublasLtHandle_t, cublasLtMatmulDesc_t, const void*, const void*, cublasLtMatrixLayout_t,             \
        const void*, cublasLtMatrixLayout_t, const void*, const void*, cublasLtMatrixLayout_t, void*,         \
@@ -65,10 +67,23 @@ enum : int {
     kEpilogueBias = 4,
     kEpilogueGelu = 32,
     kPreferenceWorkspace = 1,
+    kPreferenceReduction = 3,
     kPreferenceAlignmentA = 5,
     kPreferenceAlignmentB = 6,
     kPreferenceAlignmentC = 7,
     kPreferenceAlignmentD = 8,
+    kAlgorithmId = 0,
+    kAlgorithmTile = 1,
+    kAlgorithmSplits = 2,
+    kAlgorithmReduction = 3,
+    kAlgorithmSwizzle = 4,
+    kAlgorithmOption = 5,
+    kAlgorithmStages = 6,
+    kAlgorithmInner = 7,
+    kAlgorithmCluster = 8,
+    // Parts of a sum that is cut along k: one part; or several, kept as f32 in the workspace and summed by a launch of its own.
+    kReductionNone = 0,
+    kReductionComputeType = 2,
     kRealF32 = 0,
     kRealF16 = 2,
     kRealBf16 = 14,

@@ -46,61 +46,67 @@ struct CUlaunchConfig {
     CUlaunchAttribute* attributes;
     unsigned attribute_count;
 };
+struct alignas(64) CUtensorMap {
+    std::uint64_t opaque[16];
+};
 struct NvrtcProgram_st;
 using nvrtcProgram = NvrtcProgram_st*;
 using nvrtcResult = int;
 
 // X(name of the member, exported symbol, parameters). All return CUresult.
-#define INVAR_CUDA_DRIVER_API(X)                                                                     \
-    X(init, cuInit, (unsigned))                                                                      \
-    X(driver_version, cuDriverGetVersion, (int*))                                                    \
-    X(error_name, cuGetErrorName, (CUresult, const char**))                                          \
-    X(error_string, cuGetErrorString, (CUresult, const char**))                                      \
-    X(device_count, cuDeviceGetCount, (int*))                                                        \
-    X(device_get, cuDeviceGet, (CUdevice*, int))                                                     \
-    X(device_name, cuDeviceGetName, (char*, int, CUdevice))                                          \
-    X(device_attribute, cuDeviceGetAttribute, (int*, int, CUdevice))                                 \
-    X(device_memory, cuDeviceTotalMem_v2, (std::size_t*, CUdevice))                                  \
-    X(context_retain, cuDevicePrimaryCtxRetain, (CUcontext*, CUdevice))                              \
-    X(context_release, cuDevicePrimaryCtxRelease_v2, (CUdevice))                                     \
-    X(context_reset, cuDevicePrimaryCtxReset_v2, (CUdevice))                                         \
-    X(context_set, cuCtxSetCurrent, (CUcontext))                                                     \
-    X(memory_info, cuMemGetInfo_v2, (std::size_t*, std::size_t*))                                    \
-    X(memory_allocate, cuMemAlloc_v2, (CUdeviceptr*, std::size_t))                                   \
-    X(memory_free, cuMemFree_v2, (CUdeviceptr))                                                      \
-    X(host_allocate, cuMemHostAlloc, (void**, std::size_t, unsigned))                                \
-    X(host_free, cuMemFreeHost, (void*))                                                             \
-    X(host_pointer, cuMemHostGetDevicePointer_v2, (CUdeviceptr*, void*, unsigned))                   \
-    X(copy_to_device, cuMemcpyHtoDAsync_v2, (CUdeviceptr, const void*, std::size_t, CUstream))       \
-    X(copy_to_device_now, cuMemcpyHtoD_v2, (CUdeviceptr, const void*, std::size_t))                  \
-    X(copy_to_host, cuMemcpyDtoHAsync_v2, (void*, CUdeviceptr, std::size_t, CUstream))               \
-    X(copy_on_device, cuMemcpyDtoDAsync_v2, (CUdeviceptr, CUdeviceptr, std::size_t, CUstream))       \
-    X(copy_between, cuMemcpyPeerAsync,                                                               \
-      (CUdeviceptr, CUcontext, CUdeviceptr, CUcontext, std::size_t, CUstream))                       \
-    X(fill, cuMemsetD8Async, (CUdeviceptr, unsigned char, std::size_t, CUstream))                    \
-    X(stream_create, cuStreamCreate, (CUstream*, unsigned))                                          \
-    X(stream_destroy, cuStreamDestroy_v2, (CUstream))                                                \
-    X(stream_synchronize, cuStreamSynchronize, (CUstream))                                           \
-    X(stream_wait, cuStreamWaitEvent, (CUstream, CUevent, unsigned))                                 \
-    X(capture_begin, cuStreamBeginCapture_v2, (CUstream, int))                                       \
-    X(capture_end, cuStreamEndCapture, (CUstream, CUgraph*))                                         \
-    X(event_create, cuEventCreate, (CUevent*, unsigned))                                             \
-    X(event_destroy, cuEventDestroy_v2, (CUevent))                                                   \
-    X(event_record, cuEventRecord, (CUevent, CUstream))                                              \
-    X(event_query, cuEventQuery, (CUevent))                                                          \
-    X(event_synchronize, cuEventSynchronize, (CUevent))                                              \
-    X(event_elapsed, cuEventElapsedTime, (float*, CUevent, CUevent))                                 \
-    X(graph_instantiate, cuGraphInstantiateWithFlags, (CUgraphExec*, CUgraph, unsigned long long))   \
-    X(graph_launch, cuGraphLaunch, (CUgraphExec, CUstream))                                          \
-    X(graph_exec_destroy, cuGraphExecDestroy, (CUgraphExec))                                         \
-    X(graph_destroy, cuGraphDestroy, (CUgraph))                                                      \
-    X(module_load, cuModuleLoadData, (CUmodule*, const void*))                                       \
-    X(module_unload, cuModuleUnload, (CUmodule))                                                     \
-    X(module_function_count, cuModuleGetFunctionCount, (unsigned*, CUmodule))                        \
-    X(module_functions, cuModuleEnumerateFunctions, (CUfunction*, unsigned, CUmodule))               \
-    X(function_name, cuFuncGetName, (const char**, CUfunction))                                      \
-    X(function_parameter, cuFuncGetParamInfo, (CUfunction, std::size_t, std::size_t*, std::size_t*)) \
-    X(function_set_attribute, cuFuncSetAttribute, (CUfunction, int, int))                            \
+#define INVAR_CUDA_DRIVER_API(X)                                                                             \
+    X(init, cuInit, (unsigned))                                                                              \
+    X(driver_version, cuDriverGetVersion, (int*))                                                            \
+    X(error_name, cuGetErrorName, (CUresult, const char**))                                                  \
+    X(error_string, cuGetErrorString, (CUresult, const char**))                                              \
+    X(device_count, cuDeviceGetCount, (int*))                                                                \
+    X(device_get, cuDeviceGet, (CUdevice*, int))                                                             \
+    X(device_name, cuDeviceGetName, (char*, int, CUdevice))                                                  \
+    X(device_attribute, cuDeviceGetAttribute, (int*, int, CUdevice))                                         \
+    X(device_memory, cuDeviceTotalMem_v2, (std::size_t*, CUdevice))                                          \
+    X(context_retain, cuDevicePrimaryCtxRetain, (CUcontext*, CUdevice))                                      \
+    X(context_release, cuDevicePrimaryCtxRelease_v2, (CUdevice))                                             \
+    X(context_reset, cuDevicePrimaryCtxReset_v2, (CUdevice))                                                 \
+    X(context_set, cuCtxSetCurrent, (CUcontext))                                                             \
+    X(memory_info, cuMemGetInfo_v2, (std::size_t*, std::size_t*))                                            \
+    X(memory_allocate, cuMemAlloc_v2, (CUdeviceptr*, std::size_t))                                           \
+    X(memory_free, cuMemFree_v2, (CUdeviceptr))                                                              \
+    X(host_allocate, cuMemHostAlloc, (void**, std::size_t, unsigned))                                        \
+    X(host_free, cuMemFreeHost, (void*))                                                                     \
+    X(host_pointer, cuMemHostGetDevicePointer_v2, (CUdeviceptr*, void*, unsigned))                           \
+    X(copy_to_device, cuMemcpyHtoDAsync_v2, (CUdeviceptr, const void*, std::size_t, CUstream))               \
+    X(copy_to_device_now, cuMemcpyHtoD_v2, (CUdeviceptr, const void*, std::size_t))                          \
+    X(copy_to_host, cuMemcpyDtoHAsync_v2, (void*, CUdeviceptr, std::size_t, CUstream))                       \
+    X(copy_on_device, cuMemcpyDtoDAsync_v2, (CUdeviceptr, CUdeviceptr, std::size_t, CUstream))               \
+    X(copy_between, cuMemcpyPeerAsync,                                                                       \
+      (CUdeviceptr, CUcontext, CUdeviceptr, CUcontext, std::size_t, CUstream))                               \
+    X(fill, cuMemsetD8Async, (CUdeviceptr, unsigned char, std::size_t, CUstream))                            \
+    X(stream_create, cuStreamCreate, (CUstream*, unsigned))                                                  \
+    X(stream_destroy, cuStreamDestroy_v2, (CUstream))                                                        \
+    X(stream_synchronize, cuStreamSynchronize, (CUstream))                                                   \
+    X(stream_wait, cuStreamWaitEvent, (CUstream, CUevent, unsigned))                                         \
+    X(capture_begin, cuStreamBeginCapture_v2, (CUstream, int))                                               \
+    X(capture_end, cuStreamEndCapture, (CUstream, CUgraph*))                                                 \
+    X(event_create, cuEventCreate, (CUevent*, unsigned))                                                     \
+    X(event_destroy, cuEventDestroy_v2, (CUevent))                                                           \
+    X(event_record, cuEventRecord, (CUevent, CUstream))                                                      \
+    X(event_query, cuEventQuery, (CUevent))                                                                  \
+    X(event_synchronize, cuEventSynchronize, (CUevent))                                                      \
+    X(event_elapsed, cuEventElapsedTime, (float*, CUevent, CUevent))                                         \
+    X(graph_instantiate, cuGraphInstantiateWithFlags, (CUgraphExec*, CUgraph, unsigned long long))           \
+    X(graph_launch, cuGraphLaunch, (CUgraphExec, CUstream))                                                  \
+    X(graph_exec_destroy, cuGraphExecDestroy, (CUgraphExec))                                                 \
+    X(graph_destroy, cuGraphDestroy, (CUgraph))                                                              \
+    X(module_load, cuModuleLoadData, (CUmodule*, const void*))                                               \
+    X(module_unload, cuModuleUnload, (CUmodule))                                                             \
+    X(module_function_count, cuModuleGetFunctionCount, (unsigned*, CUmodule))                                \
+    X(module_functions, cuModuleEnumerateFunctions, (CUfunction*, unsigned, CUmodule))                       \
+    X(function_name, cuFuncGetName, (const char**, CUfunction))                                              \
+    X(function_parameter, cuFuncGetParamInfo, (CUfunction, std::size_t, std::size_t*, std::size_t*))         \
+    X(function_set_attribute, cuFuncSetAttribute, (CUfunction, int, int))                                    \
+    X(tensor_map, cuTensorMapEncodeTiled,                                                                    \
+      (CUtensorMap*, int, unsigned, void*, const std::uint64_t*, const std::uint64_t*, const std::uint32_t*, \
+       const std::uint32_t*, int, int, int, int))                                                            \
     X(launch, cuLaunchKernelEx, (const CUlaunchConfig*, CUfunction, void**, void**))
 
 // All return nvrtcResult, but error_string.
@@ -156,6 +162,10 @@ enum : int {
     kHostAllocMapped = 2,
     kCaptureThreadLocal = 1,
     kProgrammaticStreamSerialization = 6,
+    kTensorMapF16 = 6,
+    kTensorMapBf16 = 9,
+    kTensorMapSwizzle128 = 3,
+    kTensorMapPromotion256 = 3,  // of what is read to lines of 256 bytes in L2
 };
 
 }  // namespace invar::cuda

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Large matrix products through cuBLASLt. The library's matrices are column-major, so y^T = w^T x^T is asked for: its first
-// operand is w, its second x. Which of the library's algorithms runs is asked once for a shape and kept in the disk cache,
-// so that a later process computes the same bits.
+// operand is w, its second x. Which of the library's algorithms runs is the library's first advice until somebody asks for a
+// search (GemmTuner); either is kept in the disk cache, so that a later process computes the same bits.
 #include <dlfcn.h>
 
+#include <algorithm>
+#include <array>
+#include <atomic>
 #include <cstring>
 #include <map>
 #include <mutex>
@@ -25,6 +28,22 @@ namespace {
 constexpr const char* kNames[] = {"libcublasLt.so.13", "libcublasLt.so.12", "libcublasLt.so"};
 // Shapes whose algorithm is kept in memory; prompts of new lengths bring new ones.
 constexpr std::size_t kMaxPlans = 4096;
+// Advice that is asked for: for a search as much as there may be, else a few, since each costs the host time at a new shape.
+constexpr int kMaxAdvice = 64, kFewAdvice = 4;
+
+using Algorithm = cublasLtMatmulAlgo_t;
+
+// What searches of this process chose, by stored key, also where no disk cache keeps it; plans of an older generation are
+// made anew.
+struct Chosen {
+    std::mutex mutex;
+    std::map<std::string, Algorithm> algorithms;
+    std::atomic<std::uint64_t> generation{0};
+};
+Chosen& chosen() {
+    static Chosen c;
+    return c;
+}
 
 struct CublasLt {
 #define INVAR_MEMBER(member, symbol, parameters) cublasStatus_t(*member) parameters = nullptr;
@@ -127,6 +146,10 @@ public:
         need(buffers[workspace], kGemmWorkspaceBytes, DType::u8, "the workspace");
 
         const std::lock_guard lock(mutex_);
+        if (const std::uint64_t now = chosen().generation.load(); generation_ != now) {
+            plans_.clear();
+            generation_ = now;
+        }
         const std::uint64_t x = buffers[0].address, w = buffers[1].address, y = buffers[2].address;
         const std::uint64_t c = p.has_residual ? buffers[residual].address : y;
         Plan& plan = plan_of(p, {common_alignment(w, w), common_alignment(x, x), common_alignment(c, c),
@@ -145,12 +168,54 @@ public:
         return kSuccess;
     }
 
+    GemmSearch search(Device& device, const GemmParams& p, bool keep) {
+        constexpr Alignments kAligned = {256, 256, 256, 256};
+        std::string stored;
+        std::vector<Algorithm> candidates;
+        Algorithm before{};
+        {
+            const std::lock_guard lock(mutex_);
+            Plan& plan = plan_of(p, kAligned);
+            before = plan.algorithm;
+            stored = stored_key(key_of(p, kAligned));
+            candidates = advice(plan, kAligned, kMaxAdvice);
+        }
+        if (candidates.empty()) throw_no_algorithm(key_of(p, kAligned));
+        const auto same = [](const Algorithm& a, const Algorithm& b) {
+            return std::memcmp(&a, &b, sizeof a) == 0;
+        };
+        std::size_t used = 0;
+        while (used < candidates.size() && !same(candidates[used], before)) ++used;
+        if (used == candidates.size()) candidates.push_back(before);
+        const GemmTimes times = time_gemms(device, *this, p, candidates.size(), [&](std::size_t i) {
+            const std::lock_guard lock(mutex_);
+            plan_of(p, kAligned).algorithm = candidates[i];
+        });
+        GemmSearch found;
+        found.tried = static_cast<int>(candidates.size());
+        found.unrepeatable = times.unrepeatable;
+        found.first = times.seconds[0];
+        found.best = times.seconds[times.best];
+        found.used = times.seconds[used];
+        found.first_algorithm = describe(candidates[0]);
+        found.best_algorithm = describe(candidates[times.best]);
+        if (keep) {
+            const Algorithm& best = candidates[times.best];
+            Chosen& c = chosen();
+            const std::lock_guard lock(c.mutex);
+            c.algorithms[stored] = best;
+            ++c.generation;
+            DiskCache::shared().store("gemm", stored, std::as_bytes(std::span(&best, 1)));
+        }
+        return found;
+    }
+
 private:
     using Alignments = std::array<std::uint32_t, 4>;  // w, x, c, y
     struct Plan {
         Owned<cublasLtMatmulDescOpaque_t> desc;
         Owned<cublasLtMatrixLayoutOpaque_t> w, x, c, y;
-        cublasLtMatmulAlgo_t algorithm{};
+        Algorithm algorithm{};
     };
 
     static void check(cublasStatus_t status, const char* what) {
@@ -228,41 +293,115 @@ private:
         return plans_.emplace(key, std::move(plan)).first->second;
     }
 
-    // The stored algorithm of this shape, or the library's first advice, which is then stored.
+    std::string stored_key(const std::string& key) const {
+        return "gemm 2\n" + device_ + "\ncublaslt " + std::to_string(cublaslt().version()) + "\nworkspace " +
+               std::to_string(kGemmWorkspaceBytes) + "\n" + key;
+    }
+
+    // The chosen or stored algorithm of this shape, or the library's first advice, which is then stored.
     void choose(Plan& plan, const std::string& key, const Alignments& alignments) {
-        const CublasLt& api = cublaslt();
-        const std::string stored = "gemm 1\n" + device_ + "\ncublaslt " + std::to_string(api.version()) +
-                                   "\nworkspace " + std::to_string(kGemmWorkspaceBytes) + "\n" + key;
+        const std::string stored = stored_key(key);
+        {
+            Chosen& c = chosen();
+            const std::lock_guard lock(c.mutex);
+            if (const auto it = c.algorithms.find(stored); it != c.algorithms.end()) {
+                plan.algorithm = it->second;
+                return;
+            }
+        }
         if (const auto found = DiskCache::shared().load("gemm", stored);
             found && found->size() == sizeof plan.algorithm) {
             std::memcpy(&plan.algorithm, found->data(), sizeof plan.algorithm);
             return;
         }
+        std::vector<Algorithm> advised = advice(plan, alignments, kFewAdvice);
+        if (advised.empty()) advised = advice(plan, alignments, kMaxAdvice);
+        if (advised.empty()) throw_no_algorithm(key);
+        plan.algorithm = advised.front();
+        DiskCache::shared().store("gemm", stored, std::as_bytes(std::span(&plan.algorithm, 1)));
+    }
+
+    [[noreturn]] static void throw_no_algorithm(const std::string& key) {
+        throw LaunchFailed("gemm: cuBLASLt has no algorithm that sums in f32 and rounds once for " + key);
+    }
+
+    // The library's algorithms for a shape, its first advice first, without those that round parts of a sum to the type of y.
+    // Up to `most` of it; of kMaxAdvice also what it advises only where such splits along k are asked for.
+    std::vector<Algorithm> advice(const Plan& plan, const Alignments& alignments, int most) const {
+        std::vector<Algorithm> advised;
+        std::vector<std::uint32_t> asked = {kAnyReduction};
+        if (most == kMaxAdvice) asked.push_back(kReductionComputeType);
+        for (const std::uint32_t reductions : asked)
+            for (const cublasLtMatmulHeuristicResult_t& result : ask(plan, alignments, reductions, most)) {
+                const auto same = [&](const Algorithm& a) {
+                    return std::memcmp(&a, &result.algo, sizeof a) == 0;
+                };
+                if (result.state != 0 || !sums_in_f32(result.algo) ||
+                    std::any_of(advised.begin(), advised.end(), same))
+                    continue;
+                advised.push_back(result.algo);
+            }
+        return advised;
+    }
+
+    static constexpr std::uint32_t kAnyReduction = 7;
+
+    std::vector<cublasLtMatmulHeuristicResult_t> ask(const Plan& plan, const Alignments& alignments,
+                                                     std::uint32_t reductions, int most) const {
+        const CublasLt& api = cublaslt();
         cublasLtMatmulPreference_t raw = nullptr;
         check(api.preference_create(&raw), "a preference");
         const Owned<cublasLtMatmulPreferenceOpaque_t> preference(raw);
         const std::size_t workspace = kGemmWorkspaceBytes;
         check(api.preference_set(raw, kPreferenceWorkspace, &workspace, sizeof workspace), "a preference");
+        check(api.preference_set(raw, kPreferenceReduction, &reductions, sizeof reductions), "a preference");
         constexpr int kAlignment[] = {kPreferenceAlignmentA, kPreferenceAlignmentB, kPreferenceAlignmentC,
                                       kPreferenceAlignmentD};
         for (std::size_t i = 0; i < alignments.size(); ++i)
             check(api.preference_set(raw, kAlignment[i], &alignments[i], sizeof alignments[i]),
                   "a preference");
-        cublasLtMatmulHeuristicResult_t result{};
+        std::vector<cublasLtMatmulHeuristicResult_t> results(static_cast<std::size_t>(most));
         int found = 0;
-        const cublasStatus_t status = api.heuristic(handle_, plan.desc.get(), plan.w.get(), plan.x.get(),
-                                                    plan.c.get(), plan.y.get(), raw, 1, &result, &found);
-        if (status != 0 || found < 1)
-            throw LaunchFailed("gemm: cuBLASLt has no algorithm for " + key + "(status " +
-                               std::to_string(status) + ")");
-        plan.algorithm = result.algo;
-        DiskCache::shared().store("gemm", stored, std::as_bytes(std::span(&plan.algorithm, 1)));
+        // What it does not support it says by a status; then there is no advice.
+        const cublasStatus_t status =
+            api.heuristic(handle_, plan.desc.get(), plan.w.get(), plan.x.get(), plan.c.get(), plan.y.get(),
+                          raw, most, results.data(), &found);
+        results.resize(status == 0 ? static_cast<std::size_t>(std::max(found, 0)) : 0);
+        return results;
+    }
+
+    template <class T>
+    static T attribute(const Algorithm& algorithm, int which) {
+        T value{};
+        std::size_t written = 0;
+        return cublaslt().algorithm_get(&algorithm, which, &value, sizeof value, &written) == 0 ? value : T{};
+    }
+
+    // Whether the sum is formed in f32 and rounded once, as family.h promises, and in an order that the shape alone gives: in
+    // one part, or in parts that lie in the workspace as f32 until a launch of its own adds them. Parts that are added in
+    // the result itself, one block after the other, or kept in its type, are neither.
+    static bool sums_in_f32(const Algorithm& algorithm) {
+        const auto scheme = attribute<std::uint32_t>(algorithm, kAlgorithmReduction);
+        return scheme == kReductionNone || scheme == kReductionComputeType;
+    }
+
+    static std::string describe(const Algorithm& a) {
+        return "algorithm " + std::to_string(attribute<std::int32_t>(a, kAlgorithmId)) + ", tile " +
+               std::to_string(attribute<std::uint32_t>(a, kAlgorithmTile)) + ", stages " +
+               std::to_string(attribute<std::uint32_t>(a, kAlgorithmStages)) + ", splits " +
+               std::to_string(attribute<std::int32_t>(a, kAlgorithmSplits)) + ", swizzle " +
+               std::to_string(attribute<std::uint32_t>(a, kAlgorithmSwizzle)) + ", option " +
+               std::to_string(attribute<std::uint32_t>(a, kAlgorithmOption)) + ", inner " +
+               std::to_string(attribute<std::uint16_t>(a, kAlgorithmInner)) + ", cluster " +
+               std::to_string(attribute<std::uint16_t>(a, kAlgorithmCluster));
     }
 
     std::string device_;
     cublasLtHandle_t handle_ = nullptr;
     std::mutex mutex_;
     std::map<std::string, Plan> plans_;
+    std::uint64_t generation_ =
+        chosen().generation.load();  // of what searches had chosen when plans_ was made
 };
 
 class GemmModule final : public LoadedModule {
@@ -286,6 +425,14 @@ bool have_gemm() { return cublaslt().matmul != nullptr; }
 std::shared_ptr<LoadedModule> load_gemm(std::shared_ptr<Context> context,
                                         const std::string& device_description) {
     return std::make_shared<GemmModule>(std::move(context), device_description);
+}
+
+GemmSearch search_gemm(Device& device, std::shared_ptr<Context> context,
+                       const std::string& device_description, const GemmParams& params, bool keep) {
+    // One at a time: they would disturb each other's clocks, and what one chooses clears the plans of the others.
+    static std::mutex mutex;
+    const std::lock_guard lock(mutex);
+    return Gemm(std::move(context), device_description).search(device, params, keep);
 }
 
 }  // namespace invar::cuda

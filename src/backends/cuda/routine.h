@@ -6,8 +6,12 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "backends/cuda/context.h"
+#include "base/function_ref.h"
+#include "device/routines.h"
+#include "device/services.h"
 
 namespace invar::cuda {
 
@@ -31,5 +35,17 @@ bool have_gemm();
 // The routine "gemm". Throws Unsupported, naming the places that were tried, without the library.
 std::shared_ptr<LoadedModule> load_gemm(std::shared_ptr<Context> context,
                                         const std::string& device_description);
+// As GemmTuner has it; device is the one of the context.
+GemmSearch search_gemm(Device& device, std::shared_ptr<Context> context,
+                       const std::string& device_description, const GemmParams& params, bool keep);
+
+// Times a product under several of its algorithms (gemm_search.cpp). use(i) makes launches of the kernel run number i.
+struct GemmTimes {
+    std::vector<double> seconds;  // a product, for each algorithm; infinite where it failed
+    std::size_t best = 0;         // the fastest that repeats its bits
+    int unrepeatable = 0;
+};
+GemmTimes time_gemms(Device& device, Kernel& kernel, const GemmParams& params, std::size_t algorithms,
+                     FunctionRef<void(std::size_t)> use);
 
 }  // namespace invar::cuda

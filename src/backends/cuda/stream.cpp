@@ -165,6 +165,12 @@ public:
                 throw wrong_arguments(*own, buffers.size(), params.size());
             if (!params.empty()) arguments[count++] = const_cast<std::byte*>(params.data());
         }
+        alignas(CUtensorMap) std::array<std::byte, kMaxParamsBytes> mapped;
+        if (config.tensor_maps > 0 && !program && !grid) {
+            put_tensor_maps(config.tensor_maps, params, std::span(addresses).first(buffers.size()), kernel,
+                            mapped);
+            arguments[count - 1] = mapped.data();
+        }
         CUdeviceptr faults = faults_->address();
         arguments[count++] = &faults;
         if (!note_launch(kernel.name())) return;
@@ -418,6 +424,39 @@ private:
         } catch (...) {
             error_ = std::current_exception();
             throw;
+        }
+    }
+
+    // The parameters, with the tensor maps that they begin with in the driver's form.
+    void put_tensor_maps(std::size_t maps, std::span<const std::byte> params,
+                         std::span<const CUdeviceptr> addresses, const Kernel& kernel,
+                         std::span<std::byte> mapped) const {
+        static_assert(sizeof(CUtensorMap) == kTensorMapBytes);
+        const auto refuse = [&](const std::string& what) {
+            throw InvalidArgument(name() + ": kernel '" + kernel.name() + "': a tensor map " + what);
+        };
+        if (params.size() < maps * kTensorMapBytes) refuse("lies outside of the parameters");
+        std::copy(params.begin(), params.end(), mapped.begin());
+        for (std::size_t i = 0; i < maps; ++i) {
+            TensorMap m;
+            std::memcpy(&m, &params[i * kTensorMapBytes], sizeof m);
+            if (m.buffer >= addresses.size()) refuse("of a buffer that the launch does not have");
+            if (m.dtype != DType::f16 && m.dtype != DType::bf16)
+                refuse("of elements that are not 16-bit floats");
+            CUtensorMap made{};
+            const CUdeviceptr address = addresses[m.buffer];
+            const std::uint64_t sizes[] = {m.columns, m.rows}, strides[] = {m.row_bytes};
+            const std::uint32_t tile[] = {64, m.tile_rows}, steps[] = {1, 1};
+            // NOLINTBEGIN(performance-no-int-to-ptr): an address of the device
+            if (address % 16 == 0 &&
+                driver().tensor_map(&made, m.dtype == DType::f16 ? kTensorMapF16 : kTensorMapBf16, 2,
+                                    reinterpret_cast<void*>(address), sizes, strides, tile, steps, 0,
+                                    kTensorMapSwizzle128, kTensorMapPromotion256, 0) != kSuccess)
+                refuse("of " + std::to_string(m.rows) + " rows of " + std::to_string(m.columns) +
+                       " elements, " + std::to_string(m.row_bytes) +
+                       " bytes apart, is refused by the driver");
+            // NOLINTEND(performance-no-int-to-ptr)
+            std::memcpy(&mapped[i * kTensorMapBytes], &made, sizeof made);
         }
     }
 

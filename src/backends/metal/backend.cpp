@@ -59,6 +59,7 @@ public:
             case Feature::f64:
             case Feature::capture:
             case Feature::clusters:
+            case Feature::warp_groups:
             case Feature::native: return false;
         }
         return false;

@@ -83,6 +83,7 @@ public:
             case Feature::capture: return true;
             case Feature::native: return language_ == "null";
             case Feature::clusters:
+            case Feature::warp_groups:
             case Feature::library: return language_ == "cuda";
             case Feature::host_visible:
             case Feature::wrap_host:

@@ -68,6 +68,7 @@ public:
             case Feature::capture:
             case Feature::library:
             case Feature::clusters:
+            case Feature::warp_groups:
             case Feature::host_visible:
             case Feature::wrap_host:
             case Feature::native: return false;

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Products on CUDA: few rows stream the weights past them (linear), large products go to the vendor's library where it
-// takes them, everything else to the tile kernel.
+// takes them, everything else to the tile kernel. What takes activations along is in cuda_gemm.cpp.
 #include <algorithm>
+#include <cstring>
 
 #include "base/checked.h"
 #include "device/routines.h"
+#include "kernels/cuda_tuning.h"
 #include "kernels/matmul/params.h"
 #include "kernels/matmul/variants.h"
 #include "kernels/native.h"
@@ -144,20 +146,34 @@ bool takes_rows_cuda(const Device& device, const MatmulSpec& s) {
     return s.batch == 1 && s.w_transposed && fuses_linear_cuda(device, as_linear(s));
 }
 
-bool takes_activation_cuda(const Device& device, const MatmulSpec& s) {
+bool library_takes_activation(const Device& device, const MatmulSpec& s) {
     MatmulSpec some = s;  // of no rows nothing is computed
     some.m = std::max<std::int64_t>(s.m, 1);
-    return (s.activation == Gate::relu || s.activation == Gate::gelu_tanh) &&
+    return is_cuda(device) && !s.has_residual &&
+           (s.activation == Gate::relu || s.activation == Gate::gelu_tanh) &&
            device.supports(Feature::library) && suits_library(some);
 }
 
 KernelCall plan_linear_cuda(const LinearSpec& s) { return plan_rows(s, false); }
 
 KernelCall plan_cuda(const Device& device, const MatmulSpec& s) {
+    if (s.activation != Gate::none && s.m > 0) return plan_activation_cuda(device, s);
     if (s.activation == Gate::none && takes_rows_cuda(device, s)) return plan_rows(as_linear(s), true);
     if (device.supports(Feature::library) && suits_library(s)) return plan_library(s, kGemmWorkspaceBytes);
     return plan_tile(s);
 }
 
 }  // namespace matmul
+
+std::optional<GemmSearch> search_library(Device& device, const MatmulSpec& s, bool keep) {
+    GemmTuner* tuner = is_cuda(device) ? device.gemm_tuner() : nullptr;
+    if (!tuner || !matmul::suits_library(s) ||
+        (s.activation != Gate::none && !matmul::library_takes_activation(device, s)))
+        return std::nullopt;
+    GemmParams params;
+    const KernelCall call = matmul::plan_library(s, kGemmWorkspaceBytes);
+    std::memcpy(static_cast<void*>(&params), call.params().data(), sizeof params);
+    return tuner->search(params, keep);
+}
+
 }  // namespace invar::kernels

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <string>
 
+#include "kernels/cuda_tuning.h"
 #include "kernels/matmul/variants.h"
 #include "kernels/source.h"
 
@@ -173,14 +174,13 @@ KernelCall plan_native(const MatmulSpec& spec, Variant variant) {
 }  // namespace matmul
 
 bool fuses_activation(const Device& device, const MatmulSpec& spec) {
-    return is_cuda(device) && !spec.has_residual && matmul::takes_activation_cuda(device, spec) &&
-           !matmul::takes_rows_cuda(device, spec);
+    return is_cuda(device) && !matmul::takes_rows_cuda(device, spec) &&
+           activation_way(device, spec).by != ActivationWay::By::step;
 }
 
 KernelCall plan_matmul(const Device& device, const MatmulSpec& spec) {
     // A schedule that fused it for its largest sizes asks with smaller ones too.
-    if (spec.activation != Gate::none &&
-        (!is_cuda(device) || spec.has_residual || !matmul::takes_activation_cuda(device, spec)))
+    if (spec.activation != Gate::none && (!is_cuda(device) || !matmul::takes_activation_cuda(device, spec)))
         throw Unsupported("matmul: device '" + device.name() +
                           "' has no kernel that takes this activation along; launch it by itself");
     if (is_cuda(device)) {

@@ -54,6 +54,9 @@ KernelCall plan_library(const MatmulSpec& s, std::size_t workspace_bytes) {
     p.y_batch = s.y_batch;
     p.residual_row = s.residual_row;
     p.residual_batch = s.residual_batch;
+    // What plays no part must not tell one product from another: an algorithm is kept under these numbers.
+    if (p.batch == 1) p.x_batch = p.w_batch = p.y_batch = p.residual_batch = 0;
+    if (!p.has_residual) p.residual_row = p.residual_batch = 0;
     KernelCall call;
     call.module = &module;
     call.entry = "gemm";

@@ -74,8 +74,11 @@ KernelCall plan_linear_cuda(const LinearSpec& spec);
 bool fuses_linear_cuda(const Device& device, const LinearSpec& spec);
 // Few rows: the linear kernel, which takes no activation of one product along.
 bool takes_rows_cuda(const Device& device, const MatmulSpec& spec);
-// The library does, relu and the tanh form of gelu, where it gets the shape.
+// Whether the device's library takes the activation along: relu and the tanh form of gelu, where it gets the shape.
+bool library_takes_activation(const Device& device, const MatmulSpec& spec);
+// Whether anything does; and the call, by the product's way (kernels/cuda_tuning.h).
 bool takes_activation_cuda(const Device& device, const MatmulSpec& spec);
+KernelCall plan_activation_cuda(const Device& device, const MatmulSpec& spec);
 void plan_portable(const Device& device, const MatmulSpec& spec, KernelCall& call);
 KernelCall plan_metal(const Device& device, const MatmulSpec& spec);
 KernelCall plan_linear_metal(const Device& device, const LinearSpec& spec);
