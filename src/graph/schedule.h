@@ -115,6 +115,14 @@ struct Step {
     std::vector<int> writes;  // values that this step writes
     int workspace = -1;       // scratch value appended to the buffers, or -1
     int scalars = -1;         // random: first of its scalars
+    // Scalars of a hole: at which byte of the specification the bits go, index into the graph's scalars, type.
+    struct HoleScalar {
+        std::size_t at;
+        int index;
+        DType type;
+    };
+    std::vector<HoleScalar> hole_scalars;
+    std::string note;  // why it is one step, or is not, with the costs; explain() prints it
 };
 
 struct Schedule {
@@ -129,6 +137,8 @@ struct Schedule {
 
 // One line a step; the form of golden tests and of INVAR_DEBUG=graph.
 INVAR_API std::string to_text(const Schedule& schedule);
+// The notes of its steps, one a line.
+INVAR_API std::string notes_text(const Schedule& schedule);
 // The sizes of a step as that line has them, symbols by their values.
 INVAR_API std::string sizes_text(const Step& step, std::span<const std::int64_t> symbols);
 

@@ -33,7 +33,7 @@ const Module* module_of(const char* language, const char* name, std::string_view
     // Metal's headers come before the definitions, whose names of one letter are names of theirs too.
     std::string title = name, head = std::string_view(language) == "metal" ? "#include <metal_stdlib>\n" : "";
     for (const auto& [key, value] : definitions) {
-        title += std::string(" ") + value;
+        if (value[0] != '\0') title += std::string(" ") + value;
         head += std::string("#define ") + key + " " + value + "\n";
     }
     Made& m = made();

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Reductions and row operations on CUDA: types and operation become definitions of the source.
 #include <algorithm>
+#include <array>
+#include <cstring>
+#include <span>
+#include <string>
 
 #include "kernels/reduce/params.h"
 #include "kernels/reduce/variants.h"
@@ -30,6 +34,49 @@ std::int64_t tile_of(const ReduceSpec& s) {
     return 32 * std::min<std::int64_t>(16 / static_cast<std::int64_t>(size_of(s.x)), 8);
 }
 
+// What the holes of a source bring: its parts before the family's, and what its title names them by.
+struct Ends {
+    const char *prelude = "", *prologue = "", *epilogue = "", *prologue_name = "", *epilogue_name = "";
+    explicit Ends(const HoleSpec& before, const HoleSpec& behind) {
+        static const std::string written = hole_prelude();
+        if (before || behind) prelude = written.c_str();
+        if (before) {
+            prologue = before.hole->cuda_source();
+            prologue_name = before.hole->name();
+        }
+        if (behind) {
+            epilogue = behind.hole->cuda_source();
+            epilogue_name = behind.hole->name();
+        }
+    }
+};
+
+// The parameters of a kernel: its own, then the words of its holes, at least one each.
+template <class P>
+void set_params(KernelCall& call, const P& own, const HoleSpec& before, const HoleSpec& behind) {
+    static_assert(sizeof(P) % sizeof(std::int64_t) == 0);
+    call.set_params(own);
+    for (const HoleSpec* s : {&before, &behind}) {
+        if (!*s) continue;
+        std::array<std::int64_t, kMaxHoleAxes*(1 + kMaxHoleOperands) + kMaxHoleScalars> words{};
+        const std::size_t bytes = std::max<std::size_t>(hole_words(*s, words), 1) * sizeof(std::int64_t);
+        static_assert(sizeof(P) + 2 * sizeof words <= sizeof call.params_data);
+        std::memcpy(call.params_data.data() + call.params_bytes, words.data(), bytes);
+        call.params_bytes += bytes;
+    }
+}
+
+// Least bytes of what stands in the place of an array: itself, or the operands of a hole. at: the next buffer of the call.
+void put_bytes(KernelCall& call, std::size_t& at, const HoleSpec& hole, std::int64_t rows, std::int64_t n,
+               std::size_t own) {
+    if (!hole) {
+        call.buffer_bytes[at++] = own;
+        return;
+    }
+    hole_bytes(hole, rows, n, std::span(call.buffer_bytes).subspan(at));
+    at += hole.hole->operands().size();
+}
+
 // Chunks of the axis where others lie behind it: so many blocks that they fill a large card, none with fewer than 64
 // positions. By the shape alone, so that the bits are the same on every card.
 std::int64_t column_chunk(const ReduceSpec& s) {
@@ -53,10 +100,11 @@ void plan_reduce_cuda(const ReduceSpec& s, KernelCall& call) {
     // The same bits either way: a warp a row where there are rows enough. Not for integers, whose pieces are many elements.
     constexpr std::int64_t kManyRows = 512;
     const bool rows = !columns && !chunked && s.outer >= kManyRows && is_float(s.x);
+    const Ends ends(s.prologue, s.epilogue);
     call.module = cuda_module(columns ? "reduce_columns"
                               : rows  ? "reduce_rows"
                                       : "reduce",
-                              {kReduceParams, kReduceCudaSource,
+                              {ends.prelude, ends.prologue, ends.epilogue, kReduceParams, kReduceCudaSource,
                                columns ? kReduceCudaColumns
                                : rows  ? kReduceCudaRows
                                        : kReduceCudaLines},
@@ -65,7 +113,11 @@ void plan_reduce_cuda(const ReduceSpec& s, KernelCall& call) {
                                {"A", kernel_type(a)},
                                {"OP", digits(static_cast<int>(s.op))},
                                {"FLOATING", flag(is_float(a))},
-                               {"CHUNKED", flag(chunked)}});
+                               {"CHUNKED", flag(chunked)},
+                               {"PROLOGUE", flag(bool(s.prologue))},
+                               {"EPILOGUE", flag(bool(s.epilogue))},
+                               {"PROLOGUE_NAME", ends.prologue_name},
+                               {"EPILOGUE_NAME", ends.epilogue_name}});
     call.entry = "reduce";
     const std::int64_t units = columns ? s.outer * ceil_div(s.inner, tile_of(s)) * chunks
                                : rows  ? ceil_div(s.outer, kThreads / 32)
@@ -84,40 +136,71 @@ void plan_reduce_cuda(const ReduceSpec& s, KernelCall& call) {
         call.workspace_bytes =
             columns ? partials_bytes(a, tile_of(s), kMostUnits) : partials_bytes(a, results, chunks);
     }
-    call.buffer_bytes = {bytes_of(s.outer * s.n * s.inner, s.x), bytes_of(results, s.y)};
-    call.set_params(ReduceParams{s.outer, s.n, s.inner, chunks, chunk, s.correction});
+    std::size_t buffer = 0;
+    put_bytes(call, buffer, s.prologue, s.outer, s.n, bytes_of(s.outer * s.n * s.inner, s.x));
+    put_bytes(call, buffer, s.epilogue, results, 1, bytes_of(results, s.y));
+    set_params(call, ReduceParams{s.outer, s.n, s.inner, chunks, chunk, s.correction}, s.prologue,
+               s.epilogue);
+}
+
+namespace {
+
+// A warp takes a row of which a lane can keep its part, 8 pieces of 16 bytes; longer rows take a block, up to four pieces a
+// thread. By the length of a row alone: a row's result does not depend on how many there are.
+struct RowShape {
+    std::int64_t threads, lanes, kept;  // kept: pieces of a thread
+    bool keeps;
+    explicit RowShape(const RowSpec& s) {
+        constexpr std::int64_t kMostOfLane = 8, kMostOfThread = 4;
+        const std::int64_t pieces = ceil_div(s.n, static_cast<std::int64_t>(16 / size_of(s.x)));
+        const bool warp = pieces <= 32 * kMostOfLane;
+        threads = pieces <= 512 ? 128 : pieces <= 1024 ? 256 : 512;
+        lanes = warp ? 32 : threads;
+        kept = ceil_div(pieces, lanes);
+        keeps = kept <= (warp ? kMostOfLane : kMostOfThread);
+    }
+};
+
+}  // namespace
+
+int row_passes_cuda(const RowSpec& s) {
+    const bool pieces = s.n % static_cast<std::int64_t>(16 / size_of(s.x)) == 0;
+    if (RowShape(s).keeps && pieces) return 1;
+    return s.op == RowOp::rms_norm ? 2 : 3;
 }
 
 void plan_row_cuda(const RowSpec& s, KernelCall& call) {
-    // A warp takes a row of which a lane can keep its part, 8 pieces of 16 bytes; longer rows take a block, up to four
-    // pieces a thread. By the length of a row alone: a row's result does not depend on how many there are.
-    constexpr std::int64_t kMostOfLane = 8, kMostOfThread = 4;
-    const std::int64_t pieces = ceil_div(s.n, static_cast<std::int64_t>(16 / size_of(s.x)));
-    const bool warp = pieces <= 32 * kMostOfLane;
-    const std::int64_t threads = pieces <= 512    ? 128
-                                 : pieces <= 1024 ? 256
-                                                  : 512,
-                       lanes = warp ? 32 : threads;
-    const std::int64_t kept = ceil_div(pieces, lanes);
-    const bool keeps = kept <= (warp ? kMostOfLane : kMostOfThread);
+    const RowShape shape(s);
+    const auto [threads, lanes, kept, keeps] = shape;
     const bool weight = s.has_weight, bias = s.has_bias;
-    call.module = cuda_module("row", {kReduceParams, kReduceCudaRow},
-                              {{"X", kernel_type(s.x)},
-                               {"Y", kernel_type(s.y)},
-                               {"G", kernel_type(weight || bias ? s.weight : DType::f32)},
-                               {"OP", digits(static_cast<int>(s.op))},
-                               {"WEIGHT", flag(weight)},
-                               {"BIAS", flag(bias)},
-                               {"THREADS", digits(threads)},
-                               {"LANES", digits(lanes)},
-                               {"PIECES", keeps ? digits(std::max<std::int64_t>(kept, 1)) : "0"}});
+    const Ends ends(s.prologue, s.epilogue);
+    call.module =
+        cuda_module("row", {ends.prelude, ends.prologue, ends.epilogue, kReduceParams, kReduceCudaRow},
+                    {{"X", kernel_type(s.x)},
+                     {"Y", kernel_type(s.y)},
+                     {"G", kernel_type(weight || bias ? s.weight : DType::f32)},
+                     {"OP", digits(static_cast<int>(s.op))},
+                     {"WEIGHT", flag(weight)},
+                     {"BIAS", flag(bias)},
+                     {"THREADS", digits(threads)},
+                     {"LANES", digits(lanes)},
+                     {"PIECES", keeps ? digits(std::max<std::int64_t>(kept, 1)) : "0"},
+                     {"PROLOGUE", flag(bool(s.prologue))},
+                     {"EPILOGUE", flag(bool(s.epilogue))},
+                     {"PROLOGUE_NAME", ends.prologue_name},
+                     {"EPILOGUE_NAME", ends.epilogue_name}});
     call.entry = "row";
     call.config = {cuda_grid(std::min(ceil_div(s.rows, threads / lanes), kMostBlocks)),
                    {static_cast<std::uint32_t>(threads)},
                    0,
                    true};
-    call.buffer_bytes = row_buffers(s);
-    call.set_params(RowParams{s.rows, s.n, s.x_row, s.y_row, s.eps, s.one_plus_weight ? 1.0f : 0.0f});
+    std::size_t buffer = 0;
+    put_bytes(call, buffer, s.prologue, s.rows, s.n, bytes_of(extent(s.rows, s.x_row, s.n), s.x));
+    put_bytes(call, buffer, s.epilogue, s.rows, s.n, bytes_of(extent(s.rows, s.y_row, s.n), s.y));
+    if (weight) call.buffer_bytes[buffer++] = bytes_of(s.n, s.weight);
+    if (bias) call.buffer_bytes[buffer++] = bytes_of(s.n, s.weight);
+    set_params(call, RowParams{s.rows, s.n, s.x_row, s.y_row, s.eps, s.one_plus_weight ? 1.0f : 0.0f},
+               s.prologue, s.epilogue);
 }
 
 }  // namespace reduce

@@ -12,6 +12,7 @@
 #include <invar/dtype.h>
 
 #include "kernels/cost.h"
+#include "kernels/hole.h"
 #include "kernels/kernel_call.h"
 
 namespace invar::kernels {
@@ -30,10 +31,17 @@ struct ReduceSpec {
     DType x = DType::f32, y = DType::f32;
     std::int64_t outer = 1, n = 1, inner = 1;
     float correction = 0;
+    // Where prologue_passes and takes_epilogue allow it. x and y are then the types that the values between would have had in memory,
+    // and the tree over them is the same; operands of a hole stand in the place of x or y among the buffers.
+    HoleSpec prologue{};  // rows: outer, of n elements
+    HoleSpec epilogue{};  // rows: outer * inner, of one element
 };
 // Buffers: x, y, then the workspace if there is one (n > kReduceChunk).
 INVAR_API KernelCall plan_reduce(const Device& device, const ReduceSpec& spec);
 INVAR_API Cost cost(const ReduceSpec& spec);
+// How often a kernel of the device would compute a prologue for each element; 0: it takes none.
+INVAR_API int prologue_passes(const Device& device, const ReduceSpec& spec);
+INVAR_API bool takes_epilogue(const Device& device, const ReduceSpec& spec);
 
 // softmax: y = exp(x - max) / sum; log_softmax: its logarithm. exp flushes results below 2^-126 to zero.
 // rms_norm: y = x / sqrt(mean(x^2) + eps) * weight (one_plus_weight: * (1 + weight)).
@@ -49,9 +57,12 @@ struct RowSpec {
     float eps = 0;
     bool has_weight = false, has_bias = false;
     bool one_plus_weight = false;
+    HoleSpec prologue{}, epilogue{};  // as of reductions; then rows lie side by side, x_row or y_row being n
 };
 // Buffers: x, y, then weight (n) and bias (n) if there are any.
 INVAR_API KernelCall plan_row(const Device& device, const RowSpec& spec);
 INVAR_API Cost cost(const RowSpec& spec);
+INVAR_API int prologue_passes(const Device& device, const RowSpec& spec);
+INVAR_API bool takes_epilogue(const Device& device, const RowSpec& spec);
 
 }  // namespace invar::kernels

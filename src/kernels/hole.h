@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+// Holes of a family's kernels: a pointwise program that runs over the elements as they are loaded (prologue), or over the results
+// before they are stored (epilogue). A family whose specification has a HoleSpec lays its work out as rows of n elements;
+// the program's operands are arrays of that layout, vectors along the row, one element a row, or one of them along
+// some of up to kMaxHoleAxes axes that the rows are counted by. Values pass in registers at their compute type: what has 16 bits in
+// memory is not rounded in between, f32 has the bits of two kernels.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "device/device.h"
+#include "kernels/cost.h"
+#include "program/hole_writer.h"
+#include "program/interpreter.h"
+#include "program/program.h"
+
+namespace invar::kernels {
+
+inline constexpr std::size_t kMaxHoleOperands = 6;
+inline constexpr std::size_t kMaxHoleScalars = 4;
+
+// What a hole runs, apart from sizes: one for each program and kind of operands, made once and kept for good.
+class INVAR_API Hole {
+public:
+    // text: of one pointwise program. through: the buffer (by number) that stays in registers: the one that a prologue stores,
+    // or an epilogue loads. operands: the other buffers, in order, `written` apart, which follows from the program.
+    // nullptr for what no hole takes: positions as values, addresses that are not the element's own, too many operands,
+    // a store to an operand that is not flat.
+    static const Hole* make(std::string_view text, std::size_t through, std::vector<HoleOperand> operands,
+                            int axes);
+
+    const Program& program() const { return program_; }
+    std::size_t through() const { return through_; }
+    bool prologue() const { return prologue_; }
+    std::span<const HoleOperand> operands() const { return operands_; }
+    int axes() const { return axes_; }
+    DType value() const { return value_; }  // of an element in registers
+    // Of what it computes, for the titles of modules.
+    const char* name() const { return name_.c_str(); }
+    // The namespace "prologue" or "epilogue" of CUDA C++ (program/hole_writer.h).
+    const char* cuda_source() const;
+    // The same program for the interpreter, the through buffer as wide as its values.
+    const CompiledProgram& interpreted() const;
+
+private:
+    Hole() = default;
+    Program program_;
+    std::size_t through_ = 0;
+    bool prologue_ = true;
+    std::vector<HoleOperand> operands_;
+    int axes_ = 1;
+    DType value_ = DType::f32;
+    std::string name_;
+    mutable std::once_flag written_, compiled_;
+    mutable std::string cuda_;
+    mutable std::unique_ptr<const CompiledProgram> interpreted_;
+};
+
+// The part of a specification; plain data. sizes: of the axes that the rows are counted by, outermost first. strides: of each operand
+// that is not flat, elements of a step along those axes.
+struct HoleSpec {
+    const Hole* hole = nullptr;
+    std::int64_t sizes[kMaxHoleAxes] = {1, 1, 1};
+    std::int64_t strides[kMaxHoleOperands][kMaxHoleAxes] = {};
+    std::uint64_t scalars[kMaxHoleScalars] = {};  // bits
+    explicit operator bool() const { return hole != nullptr; }
+};
+
+// Throws InvalidArgument unless the sizes make `rows` and no stride is negative, and unless the hole is of that kind and its
+// values are those of `through`.
+void check_hole(const HoleSpec& spec, bool prologue, std::int64_t rows, std::int64_t n, DType through,
+                const char* family);
+// Least bytes of each operand.
+void hole_bytes(const HoleSpec& spec, std::int64_t rows, std::int64_t n, std::span<std::size_t> bytes);
+// The words of a launch of the written text; returns how many.
+std::size_t hole_words(const HoleSpec& spec, std::span<std::int64_t> words);
+// What it moves, and its operations for one pass over the elements.
+Cost cost(const HoleSpec& spec, std::int64_t rows, std::int64_t n);
+
+// On the cpu: elements begin to end - 1 of all rows; values: theirs, (end - begin) of them at the compute type.
+void run_hole(const HoleSpec& spec, std::int64_t rows, std::int64_t n, std::span<const NativeBuffer> operands,
+              std::byte* values, std::int64_t begin, std::int64_t end);
+
+}  // namespace invar::kernels
