@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Pointwise steps become prologues and epilogues of the reductions and row operations beside them, where the value between is
-// read by nobody else and one step costs less than two. The joined step stands where the later of the two stood, so what it reads
-// must not be written between.
+// Pointwise steps become prologues and epilogues of the reductions and row operations beside them, where the value
+// between is read by nobody else and one step costs less than two. The joined step stands where the later of the
+// two stood, so what it reads must not be written between.
 #include <algorithm>
 #include <array>
 #include <cstdio>
@@ -19,8 +19,8 @@ using kernels::HoleSpec;
 using kernels::ReduceSpec;
 using kernels::RowSpec;
 
-// Figures of the order of a large card, and of a processor. They are fixed: with measured ones another day could bring another
-// schedule, and where values have 16 bits in memory other results.
+// Figures of the order of a large card, and of a processor. They are fixed: with measured ones another day could
+// bring another schedule, and where values have 16 bits in memory other results.
 constexpr Calibration kCard{.launch = 2.5e-6, .copy_bandwidth = 3e12, .pointwise_rate = 2e13};
 constexpr Calibration kProcessor{.launch = 1e-6, .copy_bandwidth = 2e10, .pointwise_rate = 2e10};
 constexpr std::size_t kMostBuffers = 12;  // of a call, the workspace among them

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Holes of a family's kernels: a pointwise program that runs over the elements as they are loaded (prologue), or over the results
-// before they are stored (epilogue). A family whose specification has a HoleSpec lays its work out as rows of n elements;
-// the program's operands are arrays of that layout, vectors along the row, one element a row, or one of them along
-// some of up to kMaxHoleAxes axes that the rows are counted by. Values pass in registers at their compute type: what has 16 bits in
-// memory is not rounded in between, f32 has the bits of two kernels.
+// Holes of a family's kernels: a pointwise program that runs over the elements as they are loaded (prologue), or
+// over the results before they are stored (epilogue). A family whose specification has a HoleSpec lays its work
+// out as rows of n elements; the program's operands are arrays of that layout, vectors along the row, one element
+// a row, or one of them along some of up to kMaxHoleAxes axes that the rows are counted by. Values pass in
+// registers at their compute type: what has 16 bits in memory is not rounded in between, f32 has the bits of two
+// kernels.
 #pragma once
 
 #include <array>
@@ -29,10 +30,10 @@ inline constexpr std::size_t kMaxHoleScalars = 4;
 // What a hole runs, apart from sizes: one for each program and kind of operands, made once and kept for good.
 class INVAR_API Hole {
 public:
-    // text: of one pointwise program. through: the buffer (by number) that stays in registers: the one that a prologue stores,
-    // or an epilogue loads. operands: the other buffers, in order, `written` apart, which follows from the program.
-    // nullptr for what no hole takes: positions as values, addresses that are not the element's own, too many operands,
-    // a store to an operand that is not flat.
+    // text: of one pointwise program. through: the buffer (by number) that stays in registers: the one that a
+    // prologue stores, or an epilogue loads. operands: the other buffers, in order, `written` apart, which follows
+    // from the program. nullptr for what no hole takes: positions as values, addresses that are not the element's
+    // own, too many operands, a store to an operand that is not flat.
     static const Hole* make(std::string_view text, std::size_t through, std::vector<HoleOperand> operands,
                             int axes);
 
@@ -63,8 +64,8 @@ private:
     mutable std::unique_ptr<const CompiledProgram> interpreted_;
 };
 
-// The part of a specification; plain data. sizes: of the axes that the rows are counted by, outermost first. strides: of each operand
-// that is not flat, elements of a step along those axes.
+// The part of a specification; plain data. sizes: of the axes that the rows are counted by, outermost first.
+// strides: of each operand that is not flat, elements of a step along those axes.
 struct HoleSpec {
     const Hole* hole = nullptr;
     std::int64_t sizes[kMaxHoleAxes] = {1, 1, 1};
@@ -73,8 +74,8 @@ struct HoleSpec {
     explicit operator bool() const { return hole != nullptr; }
 };
 
-// Throws InvalidArgument unless the sizes make `rows` and no stride is negative, and unless the hole is of that kind and its
-// values are those of `through`.
+// Throws InvalidArgument unless the sizes make `rows` and no stride is negative, and unless the hole is of that
+// kind and its values are those of `through`.
 void check_hole(const HoleSpec& spec, bool prologue, std::int64_t rows, std::int64_t n, DType through,
                 const char* family);
 // Least bytes of each operand.

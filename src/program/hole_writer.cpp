@@ -19,7 +19,7 @@ std::string number(std::size_t i) { return std::to_string(i); }
 class HoleWriter {
 public:
     HoleWriter(const Program& p, std::size_t through, std::span<const HoleOperand> operands, int axes)
-        : p_(p), through_(through), operands_(operands), axes_(static_cast<std::size_t>(axes)) {
+        : p_(p), operands_(operands), axes_(static_cast<std::size_t>(axes)) {
         const std::vector<int> buffers = p.buffers();
         for (std::size_t b = 0; b < buffers.size(); ++b)
             operand_of_.emplace_back(buffers[b], b < through ? b : b - 1);
@@ -156,7 +156,6 @@ private:
     }
 
     const Program& p_;
-    const std::size_t through_;
     std::span<const HoleOperand> operands_;
     const std::size_t axes_;
     int through_parameter_ = 0;

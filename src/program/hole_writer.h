@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Writes a pointwise program as a function of a kernel family's own kernel: its prologue, which makes the elements that the
-// kernel would have loaded, or its epilogue, which takes those that it would have stored. One buffer of the program, the
-// through buffer, stays in registers; the others are the operands. The family's index space has rows of n elements.
+// Writes a pointwise program as a function of a kernel family's own kernel: its prologue, which makes the elements
+// that the kernel would have loaded, or its epilogue, which takes those that it would have stored. One buffer of
+// the program, the through buffer, stays in registers; the others are the operands. The family's index space has
+// rows of n elements.
 //
 // The text is CUDA C++: a namespace NAME with
 //   using Value                     the type of the elements in registers
@@ -11,7 +12,8 @@
 //   Row row(OPERANDS, r, n, words)  row number r
 //   kWords                          64-bit words of the launch: sizes of the rows' axes, strides of each strided operand along them,
 //                                   scalars
-// and two macros, PREFIX_PARAMETERS and PREFIX_ARGUMENTS, which declare and pass the operands, each with a comma behind it.
+// and two macros, PREFIX_PARAMETERS and PREFIX_ARGUMENTS, which declare and pass the operands, each with a comma
+// behind it.
 #pragma once
 
 #include <span>
@@ -33,8 +35,8 @@ struct HoleOperand {
 
 // Types and functions that programs use, in a namespace of their own: once before the holes of a source.
 std::string hole_prelude();
-// name: of the namespace, in small letters; the macros begin with it in capitals. through: number of that buffer. operands: the
-// other buffers, in order; axes: of the rows, 1 to kMaxHoleAxes.
+// name: of the namespace, in small letters; the macros begin with it in capitals. through: number of that buffer.
+// operands: the other buffers, in order; axes: of the rows, 1 to kMaxHoleAxes.
 std::string write_hole(const Program& program, std::size_t through, std::span<const HoleOperand> operands,
                        int axes, std::string_view name);
 int hole_words(const Program& program, std::span<const HoleOperand> operands, int axes);

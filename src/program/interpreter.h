@@ -45,8 +45,9 @@ public:
     void run(std::span<const NativeBuffer> buffers, std::span<const std::byte> params,
              ThreadPool& pool) const;
 
-    // Indices begin to end - 1 of the same index space on the calling thread: what a kernel family runs before or behind its
-    // own work (kernels/hole.h). Buffer number `moved`, a contiguous one, holds the elements of this range alone.
+    // Indices begin to end - 1 of the same index space on the calling thread: what a kernel family runs before or
+    // behind its own work (kernels/hole.h). Buffer number `moved`, a contiguous one, holds the elements of this range
+    // alone.
     void run_range(std::span<const NativeBuffer> buffers, std::span<const std::byte> params,
                    std::size_t moved, std::int64_t begin, std::int64_t end) const;
 

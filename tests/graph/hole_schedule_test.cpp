@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Pointwise steps that reductions and row operations take along as prologue or epilogue: which are taken and which are not, read
-// off schedules; the decision by cost, both ways; what the note of a step says.
+// Pointwise steps that reductions and row operations take along as prologue or epilogue: which are taken and which
+// are not, read off schedules; the decision by cost, both ways; what the note of a step says.
 #include <invar/compile.h>
 #include <invar/error.h>
 #include <invar/ops.h>
@@ -51,7 +51,8 @@ TEST(Holes, RowOperationsTakeWhatStandsAround) {
     for (const char* device : {"cpu", "null:cuda"}) {
         EXPECT_EQ(labels(softmax(x * 0.125 + mask), device), (Labels{"multiply add -> softmax"}));
         EXPECT_EQ(labels(silu(rms_norm(x, w, 1e-6)) * up, device), (Labels{"rms_norm -> silu multiply"}));
-        EXPECT_EQ(labels(tanh(layer_norm(x + up, w, {}, 1e-6)), device), (Labels{"add -> layer_norm -> tanh"}));
+        EXPECT_EQ(labels(tanh(layer_norm(x + up, w, {}, 1e-6)), device),
+                  (Labels{"add -> layer_norm -> tanh"}));
         EXPECT_EQ(labels(tanh(layer_norm(x + up, w, {}, 1e-6)), device, false).size(), 3u);
         // Columns of x are copied first; neighbours of a row lie far apart there.
         EXPECT_EQ(labels(softmax(exp(x).permute({0, 1, 3, 2})), device).size(), 3u);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Prologues and epilogues of reductions and row operations against f64: operands that lie as x does, vectors along a row,
-// one element a row, rows counted by two axes, rows that are aligned to nothing; all storage types and lengths around the limits of
-// the variants; what no hole takes. Where a device takes none, its plans say so.
+// Prologues and epilogues of reductions and row operations against f64: operands that lie as x does, vectors along
+// a row, one element a row, rows counted by two axes, rows that are aligned to nothing; all storage types and
+// lengths around the limits of the variants; what no hole takes. Where a device takes none, its plans say so.
 #include "kernels/hole.h"
 
 #include <algorithm>
@@ -14,7 +14,8 @@ namespace {
 
 using namespace testing;
 
-// x = a * scale + (m - c): a lies as x, m is a vector along a row or one for each of the inner rows, c is one element a row.
+// x = a * scale + (m - c): a lies as x, m is a vector along a row or one for each of the inner rows, c is one
+// element a row.
 std::string prologue_text(DType a, DType m, DType x) {
     const auto name = [](DType t) { return std::string(dtype_name(t)); };
     return ".program region\n.param a: " + name(a) + "*\n.param m: " + name(m) +

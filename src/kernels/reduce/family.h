@@ -31,8 +31,9 @@ struct ReduceSpec {
     DType x = DType::f32, y = DType::f32;
     std::int64_t outer = 1, n = 1, inner = 1;
     float correction = 0;
-    // Where prologue_passes and takes_epilogue allow it. x and y are then the types that the values between would have had in memory,
-    // and the tree over them is the same; operands of a hole stand in the place of x or y among the buffers.
+    // Where prologue_passes and takes_epilogue allow it. x and y are then the types that the values between would
+    // have had in memory, and the tree over them is the same; operands of a hole stand in the place of x or y among
+    // the buffers.
     HoleSpec prologue{};  // rows: outer, of n elements
     HoleSpec epilogue{};  // rows: outer * inner, of one element
 };
