@@ -225,7 +225,8 @@ private:
         made.arguments.erase(made.arguments.begin() + static_cast<std::ptrdiff_t>(at));
         put_operands(made, at, second, *b);
         made.writes = second.writes;
-        if (allowed(made)) take(made, i, ends->reader, joined.spec.epilogue, 1);
+        if (allowed(made) && kernels::takes_epilogue(device_, joined.spec))
+            take(made, i, ends->reader, joined.spec.epilogue, 1);
     }
 
     // Gives a hole its program, sizes and scalars; false where the step is no program for one.

@@ -3,6 +3,7 @@
 #include "kernels/hole.h"
 
 #include <algorithm>
+#include <cstring>
 #include <map>
 
 #include <invar/error.h>
@@ -90,11 +91,27 @@ const Hole* Hole::make(std::string_view text, std::size_t through, std::vector<H
     return (m.holes[key] = std::move(hole)).get();
 }
 
-const char* Hole::cuda_source() const {
-    std::call_once(written_, [&] {
-        cuda_ = write_hole(program_, through_, operands_, axes_, prologue_ ? "prologue" : "epilogue");
+const char* Hole::source(Language language) const {
+    Written& w = written_[static_cast<std::size_t>(language)];
+    std::call_once(w.once, [&] {
+        w.text =
+            write_hole(program_, through_, operands_, axes_, prologue_ ? "prologue" : "epilogue", language);
     });
-    return cuda_.c_str();
+    return w.text.c_str();
+}
+
+HoleParts::HoleParts(const HoleSpec& before, const HoleSpec& behind, Language language) {
+    static const std::array<std::string, 2> preludes = {hole_prelude(Language::cuda),
+                                                        hole_prelude(Language::opencl)};
+    if (before || behind) prelude = preludes[language == Language::cuda ? 0 : 1].c_str();
+    if (before) {
+        prologue = before.hole->source(language);
+        prologue_name = before.hole->name();
+    }
+    if (behind) {
+        epilogue = behind.hole->source(language);
+        epilogue_name = behind.hole->name();
+    }
 }
 
 const CompiledProgram& Hole::interpreted() const {
@@ -146,11 +163,14 @@ void check_hole(const HoleSpec& s, bool prologue, std::int64_t rows, std::int64_
     }
 }
 
-void hole_bytes(const HoleSpec& s, std::int64_t rows, std::int64_t n, std::span<std::size_t> bytes) {
+void put_bytes(KernelCall& call, std::size_t& at, const HoleSpec& s, std::int64_t rows, std::int64_t n,
+               std::size_t array) {
+    if (!s) {
+        call.buffer_bytes[at++] = array;
+        return;
+    }
     std::size_t strided = 0;
-    const auto operands = s.hole->operands();
-    for (std::size_t b = 0; b < operands.size(); ++b) {
-        const HoleOperand& o = operands[b];
+    for (const HoleOperand& o : s.hole->operands()) {
         std::int64_t elements = rows * n;
         if (!o.flat) {
             const std::int64_t* strides = s.strides[strided++];
@@ -159,11 +179,13 @@ void hole_bytes(const HoleSpec& s, std::int64_t rows, std::int64_t n, std::span<
                 for (int a = 0; a < s.hole->axes(); ++a) elements += (s.sizes[a] - 1) * strides[a];
             }
         }
-        bytes[b] = static_cast<std::size_t>(elements) * size_of(o.dtype);
+        call.buffer_bytes[at++] = static_cast<std::size_t>(elements) * size_of(o.dtype);
     }
 }
 
-std::size_t hole_words(const HoleSpec& s, std::span<std::int64_t> words) {
+void put_words(KernelCall& call, const HoleSpec& s) {
+    if (!s) return;
+    std::array<std::int64_t, kMaxHoleAxes*(1 + kMaxHoleOperands) + kMaxHoleScalars> words{};
     std::size_t at = 0;
     const auto axes = static_cast<std::size_t>(s.hole->axes());
     std::size_t strided = 0;
@@ -174,7 +196,11 @@ std::size_t hole_words(const HoleSpec& s, std::span<std::int64_t> words) {
         for (std::size_t a = 0; a < axes; ++a) words[at++] = s.strides[b][a];
     for (std::size_t i = 0; i < s.hole->program().scalars().size(); ++i)
         words[at++] = static_cast<std::int64_t>(s.scalars[i]);
-    return at;
+    const std::size_t bytes = std::max<std::size_t>(at, 1) * sizeof(std::int64_t);
+    if (call.params_bytes + bytes > call.params_data.size())
+        throw InvalidArgument("the holes of a kernel need more parameters than a call has");
+    std::memcpy(call.params_data.data() + call.params_bytes, words.data(), bytes);
+    call.params_bytes += bytes;
 }
 
 Cost cost(const HoleSpec& s, std::int64_t rows, std::int64_t n) {

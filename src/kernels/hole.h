@@ -18,6 +18,7 @@
 
 #include "device/device.h"
 #include "kernels/cost.h"
+#include "kernels/kernel_call.h"
 #include "program/hole_writer.h"
 #include "program/interpreter.h"
 #include "program/program.h"
@@ -45,8 +46,9 @@ public:
     DType value() const { return value_; }  // of an element in registers
     // Of what it computes, for the titles of modules.
     const char* name() const { return name_.c_str(); }
-    // The namespace "prologue" or "epilogue" of CUDA C++ (program/hole_writer.h).
-    const char* cuda_source() const;
+    // The text called "prologue" or "epilogue" (program/hole_writer.h).
+    const char* source(Language language) const;
+    bool uses_f64() const { return uses_type(program_, DType::f64); }
     // The same program for the interpreter, the through buffer as wide as its values.
     const CompiledProgram& interpreted() const;
 
@@ -59,8 +61,12 @@ private:
     int axes_ = 1;
     DType value_ = DType::f32;
     std::string name_;
-    mutable std::once_flag written_, compiled_;
-    mutable std::string cuda_;
+    struct Written {
+        std::once_flag once;
+        std::string text;
+    };
+    mutable std::array<Written, 3> written_;  // by language
+    mutable std::once_flag compiled_;
     mutable std::unique_ptr<const CompiledProgram> interpreted_;
 };
 
@@ -74,14 +80,30 @@ struct HoleSpec {
     explicit operator bool() const { return hole != nullptr; }
 };
 
+// What the holes of a specification bring to a source: the parts that stand before the family's own, and the names
+// that its title has them by; "" where there is no hole.
+struct HoleParts {
+    HoleParts(const HoleSpec& prologue, const HoleSpec& epilogue, Language language);
+    const char *prelude = "", *prologue = "", *epilogue = "", *prologue_name = "", *epilogue_name = "";
+};
+// Buffer number `at` of a call and those behind it, and `at` behind them: an array of that many bytes, or the
+// operands of a hole in its place.
+void put_bytes(KernelCall& call, std::size_t& at, const HoleSpec& hole, std::int64_t rows, std::int64_t n,
+               std::size_t array);
+// The parameters of a written kernel: its own, a multiple of 8 bytes, then the words of its holes, at least one each.
+void put_words(KernelCall& call, const HoleSpec& hole);
+template <class P>
+void set_params(KernelCall& call, const P& own, const HoleSpec& prologue, const HoleSpec& epilogue) {
+    static_assert(sizeof(P) % sizeof(std::int64_t) == 0);
+    call.set_params(own);
+    put_words(call, prologue);
+    put_words(call, epilogue);
+}
+
 // Throws InvalidArgument unless the sizes make `rows` and no stride is negative, and unless the hole is of that
 // kind and its values are those of `through`.
 void check_hole(const HoleSpec& spec, bool prologue, std::int64_t rows, std::int64_t n, DType through,
                 const char* family);
-// Least bytes of each operand.
-void hole_bytes(const HoleSpec& spec, std::int64_t rows, std::int64_t n, std::span<std::size_t> bytes);
-// The words of a launch of the written text; returns how many.
-std::size_t hole_words(const HoleSpec& spec, std::span<std::int64_t> words);
 // What it moves, and its operations for one pass over the elements.
 Cost cost(const HoleSpec& spec, std::int64_t rows, std::int64_t n);
 

@@ -1,10 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Reductions and row operations on CUDA: types and operation become definitions of the source.
 #include <algorithm>
-#include <array>
-#include <cstring>
-#include <span>
-#include <string>
 
 #include "kernels/reduce/params.h"
 #include "kernels/reduce/variants.h"
@@ -34,49 +30,6 @@ std::int64_t tile_of(const ReduceSpec& s) {
     return 32 * std::min<std::int64_t>(16 / static_cast<std::int64_t>(size_of(s.x)), 8);
 }
 
-// What the holes of a source bring: its parts before the family's, and what its title names them by.
-struct Ends {
-    const char *prelude = "", *prologue = "", *epilogue = "", *prologue_name = "", *epilogue_name = "";
-    explicit Ends(const HoleSpec& before, const HoleSpec& behind) {
-        static const std::string written = hole_prelude();
-        if (before || behind) prelude = written.c_str();
-        if (before) {
-            prologue = before.hole->cuda_source();
-            prologue_name = before.hole->name();
-        }
-        if (behind) {
-            epilogue = behind.hole->cuda_source();
-            epilogue_name = behind.hole->name();
-        }
-    }
-};
-
-// The parameters of a kernel: its own, then the words of its holes, at least one each.
-template <class P>
-void set_params(KernelCall& call, const P& own, const HoleSpec& before, const HoleSpec& behind) {
-    static_assert(sizeof(P) % sizeof(std::int64_t) == 0);
-    call.set_params(own);
-    for (const HoleSpec* s : {&before, &behind}) {
-        if (!*s) continue;
-        std::array<std::int64_t, kMaxHoleAxes*(1 + kMaxHoleOperands) + kMaxHoleScalars> words{};
-        const std::size_t bytes = std::max<std::size_t>(hole_words(*s, words), 1) * sizeof(std::int64_t);
-        static_assert(sizeof(P) + 2 * sizeof words <= sizeof call.params_data);
-        std::memcpy(call.params_data.data() + call.params_bytes, words.data(), bytes);
-        call.params_bytes += bytes;
-    }
-}
-
-// Least bytes of what stands in the place of an array: itself, or the operands of a hole. at: the next buffer of the call.
-void put_bytes(KernelCall& call, std::size_t& at, const HoleSpec& hole, std::int64_t rows, std::int64_t n,
-               std::size_t own) {
-    if (!hole) {
-        call.buffer_bytes[at++] = own;
-        return;
-    }
-    hole_bytes(hole, rows, n, std::span(call.buffer_bytes).subspan(at));
-    at += hole.hole->operands().size();
-}
-
 // Chunks of the axis where others lie behind it: so many blocks that they fill a large card, none with fewer than 64
 // positions. By the shape alone, so that the bits are the same on every card.
 std::int64_t column_chunk(const ReduceSpec& s) {
@@ -100,7 +53,7 @@ void plan_reduce_cuda(const ReduceSpec& s, KernelCall& call) {
     // The same bits either way: a warp a row where there are rows enough. Not for integers, whose pieces are many elements.
     constexpr std::int64_t kManyRows = 512;
     const bool rows = !columns && !chunked && s.outer >= kManyRows && is_float(s.x);
-    const Ends ends(s.prologue, s.epilogue);
+    const HoleParts ends(s.prologue, s.epilogue, Language::cuda);
     call.module = cuda_module(columns ? "reduce_columns"
                               : rows  ? "reduce_rows"
                                       : "reduce",
@@ -173,7 +126,7 @@ void plan_row_cuda(const RowSpec& s, KernelCall& call) {
     const RowShape shape(s);
     const auto [threads, lanes, kept, keeps] = shape;
     const bool weight = s.has_weight, bias = s.has_bias;
-    const Ends ends(s.prologue, s.epilogue);
+    const HoleParts ends(s.prologue, s.epilogue, Language::cuda);
     call.module =
         cuda_module("row", {ends.prelude, ends.prologue, ends.epilogue, kReduceParams, kReduceCudaRow},
                     {{"X", kernel_type(s.x)},
@@ -194,11 +147,7 @@ void plan_row_cuda(const RowSpec& s, KernelCall& call) {
                    {static_cast<std::uint32_t>(threads)},
                    0,
                    true};
-    std::size_t buffer = 0;
-    put_bytes(call, buffer, s.prologue, s.rows, s.n, bytes_of(extent(s.rows, s.x_row, s.n), s.x));
-    put_bytes(call, buffer, s.epilogue, s.rows, s.n, bytes_of(extent(s.rows, s.y_row, s.n), s.y));
-    if (weight) call.buffer_bytes[buffer++] = bytes_of(s.n, s.weight);
-    if (bias) call.buffer_bytes[buffer++] = bytes_of(s.n, s.weight);
+    call.buffer_bytes = row_buffers(s);
     set_params(call, RowParams{s.rows, s.n, s.x_row, s.y_row, s.eps, s.one_plus_weight ? 1.0f : 0.0f},
                s.prologue, s.epilogue);
 }

@@ -145,6 +145,10 @@ bool native(const Device& device) {
     return device.kernel_language() == "native" || device.kernel_language() == "null";
 }
 
+bool is_opencl(const Device& device) { return device.kernel_language() == "opencl"; }
+// Their sources have no f64.
+bool with_f64(const HoleSpec& s) { return s && s.hole->uses_f64(); }
+
 // An end of a kernel: an array in memory, or what a hole moves and computes in its place.
 void add_end(Cost& c, const HoleSpec& hole, DType t, std::int64_t rows, std::int64_t n) {
     if (!hole) {
@@ -159,21 +163,25 @@ void add_end(Cost& c, const HoleSpec& hole, DType t, std::int64_t rows, std::int
 
 int prologue_passes(const Device& device, const ReduceSpec& s) {
     if (s.inner != 1) return 0;
-    return native(device) || is_cuda(device) ? 1 : 0;
+    return native(device) || is_cuda(device) || (is_opencl(device) && !with_f64(s.prologue)) ? 1 : 0;
 }
 
-bool takes_epilogue(const Device& device, const ReduceSpec& s) { return is_cuda(device) && s.inner == 1; }
+bool takes_epilogue(const Device& device, const ReduceSpec& s) {
+    return s.inner == 1 && (is_cuda(device) || (is_opencl(device) && !with_f64(s.epilogue)));
+}
 
 int prologue_passes(const Device& device, const RowSpec& s) {
     // The cpu keeps whole rows in the second-level cache.
     constexpr std::int64_t kMostOfRow = 65536;
     if (native(device)) return s.n <= kMostOfRow ? 1 : 0;
-    return is_cuda(device) ? reduce::row_passes_cuda(s) : 0;
+    if (is_cuda(device)) return reduce::row_passes_cuda(s);
+    if (!is_opencl(device) || with_f64(s.prologue)) return 0;
+    return s.op == RowOp::rms_norm ? 2 : 3;  // every pass reads the row again
 }
 
 bool takes_epilogue(const Device& device, const RowSpec& s) {
     if (native(device)) return prologue_passes(device, s) > 0;
-    return is_cuda(device);
+    return is_cuda(device) || (is_opencl(device) && !with_f64(s.epilogue));
 }
 
 Cost cost(const ReduceSpec& s) {

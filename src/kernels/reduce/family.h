@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Reductions over one axis of a contiguous (outer, n, inner) array, and the row operations built on them (softmax and
-// the norms). Accumulation is f32 (f64 for f64, 64-bit integers for integers, wrapping), over a fixed tree, so that
-// results do not depend on threads or vector width: the axis is cut into chunks of kReduceChunk; in a chunk, 16 lanes
-// by position modulo 16 are summed in order and folded pairwise (i and i + 8, then 4, 2, 1); chunks are combined
-// pairwise in order (1 with 2, 3 with 4, then those, ...). A variance is the mean of its chunk and the squares around
-// it, combined by Chan's formula. That is the cpu's tree; other devices have one as fixed of their own (cuda_lines.cu, cuda_columns.cu).
+// Reductions over one axis of a contiguous (outer, n, inner) array, and the row operations built on them (softmax
+// and the norms). Accumulation is f32 (f64 for f64, 64-bit integers for integers, wrapping), over a fixed tree, so
+// that results do not depend on threads or vector width: the axis is cut into chunks of kReduceChunk; in a chunk,
+// 16 lanes by position modulo 16 are summed in order and folded pairwise (i and i + 8, then 4, 2, 1); chunks are
+// combined pairwise in order (1 with 2, 3 with 4, then those, ...). A variance is the mean of its chunk and the
+// squares around it, combined by Chan's formula. That is the cpu's tree; other devices have one as fixed of their
+// own (cuda_lines.cu, cuda_columns.cu).
 #pragma once
 
 #include <cstdint>
@@ -21,11 +22,11 @@ inline constexpr std::int64_t kReduceChunk = 4096;
 
 enum class Reduction : std::int32_t { sum, mean, prod, max, min, argmax, argmin, any, all, var, logsumexp };
 
-// x: (outer, n, inner) -> y: (outer, inner). argmax and argmin give i64 and the first of equals, NaN wins; max and min
-// propagate NaN; any and all take and give pred; var divides by n - correction (0/0 gives NaN); var and logsumexp take
-// floats. n = 0 is legal for sum, prod, any, all.
-// y: f32, f16 or bf16 when x is one of them; f64 when x is f64; for integers and pred, sum and prod give any integer
-// type (wrapped), mean gives f32 or f64, max and min the type of x. Anything else throws InvalidArgument.
+// x: (outer, n, inner) -> y: (outer, inner). argmax and argmin give i64 and the first of equals, NaN wins; max and
+// min propagate NaN; any and all take and give pred; var divides by n - correction (0/0 gives NaN); var and
+// logsumexp take floats. n = 0 is legal for sum, prod, any, all. y: f32, f16 or bf16 when x is one of them; f64
+// when x is f64; for integers and pred, sum and prod give any integer type (wrapped), mean gives f32 or f64, max
+// and min the type of x. Anything else throws InvalidArgument.
 struct ReduceSpec {
     Reduction op = Reduction::sum;
     DType x = DType::f32, y = DType::f32;

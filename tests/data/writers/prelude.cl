@@ -2,8 +2,10 @@
 #pragma OPENCL FP_CONTRACT OFF
 typedef char i8; typedef short i16; typedef int i32; typedef long i64;
 typedef uchar u8; typedef ushort u16; typedef uint u32; typedef ulong u64;
-typedef float f32; typedef uchar pred;
+typedef float f32;
 #define PRIVATE static inline
+
+typedef uchar pred;
 #define MATH_f32(name) name
 PRIVATE f32 bits_f32(u64 w) { return as_float((u32)w); }
 PRIVATE void load2(void* to, global const void* from) { *(uchar2*)to = *(global const uchar2*)from; }
