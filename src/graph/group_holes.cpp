@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Pointwise steps become prologues and epilogues of the reductions and row operations beside them, where the value
-// between is read by nobody else and one step costs less than two. The joined step stands where the later of the
+// Pointwise steps become prologues and epilogues of the reductions and row operations beside them, where one step
+// costs less than two. The value between stays in registers; a prologue stores it as well where others read it. The joined step stands where the later of the
 // two stood, so what it reads must not be written between.
 #include <algorithm>
 #include <array>
@@ -150,6 +150,14 @@ private:
                 if (!gone_[i] && writes(i, a.value)) return true;
         return false;
     }
+    // Whether a step between them has one of these values.
+    bool used_between(std::size_t first, std::size_t last, const std::vector<int>& values) const {
+        for (std::size_t i = first + 1; i < last; ++i)
+            for (const Argument& a : s_.steps[i].arguments)
+                if (!gone_[i] && std::find(values.begin(), values.end(), a.value) != values.end())
+                    return true;
+        return false;
+    }
     // The only step that writes the value, and the only one that reads it, which has it once.
     struct Ends {
         std::size_t writer = 0, reader = 0;
@@ -170,6 +178,26 @@ private:
         if (!writer || !reader || *writer >= *reader) return std::nullopt;
         return Ends{*writer, *reader};
     }
+    // The same where others read it too, behind the first of them: a prologue can store what it makes.
+    std::optional<Ends> ends_of_kept(int value) const {
+        if (s_.values[static_cast<std::size_t>(value)].kind == Value::Kind::input) return std::nullopt;
+        std::optional<std::size_t> writer, reader;
+        for (std::size_t i = 0; i < s_.steps.size(); ++i) {
+            if (gone_[i]) continue;
+            const auto uses = std::count_if(s_.steps[i].arguments.begin(), s_.steps[i].arguments.end(),
+                                            [&](const Argument& a) { return a.value == value; });
+            if (uses == 0) continue;
+            if (writes(i, value)) {
+                if (writer || reader) return std::nullopt;
+                writer = i;
+            } else if (!reader) {
+                if (uses > 1) return std::nullopt;
+                reader = i;
+            }
+        }
+        if (!writer || !reader) return std::nullopt;
+        return Ends{*writer, *reader};
+    }
     // Which buffer of a pointwise step is the value, all of it in its order.
     std::optional<std::size_t> through(const Step& step, int value) const {
         const auto* work = std::get_if<PointwiseWork>(&step.work);
@@ -186,7 +214,9 @@ private:
     template <class Spec>
     void prologue(std::size_t i, const Sized<Spec>& work) {
         const Argument x = s_.steps[i].arguments[0];
-        const std::optional<Ends> ends = ends_of(x.value);
+        std::optional<Ends> ends = ends_of(x.value);
+        const bool keeps = !ends;
+        if (keeps) ends = ends_of_kept(x.value);
         if (!ends || ends->reader != i || !(x.offset == Dim(0))) return;
         const Step& first = s_.steps[ends->writer];
         const std::optional<std::size_t> b = through(first, x.value);
@@ -195,13 +225,20 @@ private:
         made.label = first.label + " -> " + made.label;
         auto& joined = std::get<Sized<Spec>>(made.work);
         const Dim n = size_of_member(work, Members<Spec>::n);
-        if (!fill(made, joined, &Spec::prologue, first, *b, size_of_member(work, Members<Spec>::rows), n))
+        if (!fill(made, joined, &Spec::prologue, first, *b, size_of_member(work, Members<Spec>::rows), n,
+                  keeps))
             return;
         made.arguments.erase(made.arguments.begin());
         put_operands(made, 0, first, *b);
+        if (keeps) {
+            const std::size_t operands = joined.spec.prologue.hole->operands().size();
+            made.arguments.insert(made.arguments.begin() + static_cast<std::ptrdiff_t>(operands) - 1, x);
+            made.writes.push_back(x.value);
+        }
         if (!allowed(made) || written_between(ends->writer, i, made.arguments)) return;
         const int passes = kernels::prologue_passes(device_, joined.spec);
-        if (passes > 0) take(made, ends->writer, i, joined.spec.prologue, passes);
+        // Where rows are read again, what is kept is read rather than made again.
+        if (passes > 0 && (!keeps || passes == 1)) take(made, ends->writer, i, joined.spec.prologue, passes);
     }
 
     // The pointwise step that takes y; it stands behind, and so does what is made of both.
@@ -216,7 +253,10 @@ private:
             return;
         const Step& second = s_.steps[ends->reader];
         const std::optional<std::size_t> b = through(second, y.value);
-        if (!b || written_between(i, ends->reader, s_.steps[i].arguments)) return;
+        // What a prologue keeps moves to the later place as well.
+        if (!b || written_between(i, ends->reader, s_.steps[i].arguments) ||
+            used_between(i, ends->reader, s_.steps[i].writes))
+            return;
         Step made = s_.steps[i];
         made.label += " -> " + second.label;
         auto& joined = std::get<Sized<Spec>>(made.work);
@@ -224,7 +264,8 @@ private:
             return;
         made.arguments.erase(made.arguments.begin() + static_cast<std::ptrdiff_t>(at));
         put_operands(made, at, second, *b);
-        made.writes = second.writes;
+        std::erase(made.writes, y.value);
+        made.writes.push_back(second.writes[0]);
         if (allowed(made) && kernels::takes_epilogue(device_, joined.spec))
             take(made, i, ends->reader, joined.spec.epilogue, 1);
     }
@@ -232,7 +273,7 @@ private:
     // Gives a hole its program, sizes and scalars; false where the step is no program for one.
     template <class Spec>
     bool fill(Step& made, Sized<Spec>& work, HoleSpec Spec::*hole, const Step& pointwise, std::size_t b,
-              Dim rows, Dim n) const {
+              Dim rows, Dim n, bool keeps = false) const {
         const auto& from = std::get<PointwiseWork>(pointwise.work);
         if (from.dims.empty() || (!rows.is_constant() && !n.is_constant())) return false;
         const std::optional<Dim> all = product(from.dims);
@@ -240,8 +281,8 @@ private:
         const std::optional<Rows> shape = rows_of(from, b, n);
         if (!shape) return false;
         HoleSpec& to = work.spec.*hole;
-        to.hole =
-            kernels::Hole::make(from.program, b, shape->operands, static_cast<int>(shape->sizes.size()));
+        to.hole = kernels::Hole::make(from.program, b, shape->operands, static_cast<int>(shape->sizes.size()),
+                                      keeps);
         if (!to.hole) return false;
         for (std::size_t a = 0; a < shape->sizes.size(); ++a) {
             work.set_at(static_cast<std::ptrdiff_t>(place(work, to.sizes[a])), shape->sizes[a]);
@@ -262,9 +303,11 @@ private:
     }
     // Few enough buffers, and the step reads nothing that lies in what it writes.
     static bool allowed(const Step& made) {
-        const auto own = std::count_if(made.arguments.begin(), made.arguments.end(),
-                                       [&](const Argument& a) { return a.value == made.writes[0]; });
-        return own == 1 && made.writes.size() == 1 &&
+        const auto once = [&](int value) {
+            return std::count_if(made.arguments.begin(), made.arguments.end(),
+                                 [&](const Argument& a) { return a.value == value; }) == 1;
+        };
+        return std::all_of(made.writes.begin(), made.writes.end(), once) &&
                made.arguments.size() + (made.workspace >= 0) <= kMostBuffers;
     }
 

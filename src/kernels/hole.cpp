@@ -39,6 +39,23 @@ std::string digest(std::string_view text) {
     return out;
 }
 
+// Stores what the buffer takes into another one besides.
+void store_twice(Program& p, std::size_t buffer) {
+    const int from = p.buffers().at(buffer);
+    Parameter kept = p.parameters[static_cast<std::size_t>(from)];
+    kept.name = "kept";
+    const auto taken = [&](const Parameter& parameter) { return parameter.name == kept.name; };
+    while (std::any_of(p.parameters.begin(), p.parameters.end(), taken)) kept.name += "_";
+    p.parameters.push_back(kept);
+    const std::size_t count = p.instructions.size();
+    for (std::size_t i = 0; i < count; ++i)
+        if (p.instructions[i].opcode == Opcode::STG && p.instructions[i].buffer == from) {
+            Instruction again = p.instructions[i];
+            again.buffer = static_cast<int>(p.parameters.size()) - 1;
+            p.instructions.push_back(again);
+        }
+}
+
 // Every access is at the element's own place, each operand is read or written, and a written one is flat.
 bool fits(const Program& p, std::size_t through, std::span<const HoleOperand> operands) {
     const std::vector<int> buffers = p.buffers();
@@ -66,16 +83,23 @@ bool fits(const Program& p, std::size_t through, std::span<const HoleOperand> op
 }  // namespace
 
 const Hole* Hole::make(std::string_view text, std::size_t through, std::vector<HoleOperand> operands,
-                       int axes) {
+                       int axes, bool keeps) {
     if (axes < 1 || axes > kMaxHoleAxes) return nullptr;
-    std::string key = std::to_string(through) + " " + std::to_string(axes);
+    std::string key = std::to_string(through) + " " + std::to_string(axes) + (keeps ? " keeps" : "");
     for (const HoleOperand& o : operands) key += " " + kind(o);
     key += "\n" + std::string(text);
     Made& m = made();
     const std::lock_guard lock(m.mutex);
     if (const auto it = m.holes.find(key); it != m.holes.end()) return it->second.get();
     std::unique_ptr<Hole> hole(new Hole);
-    hole->program_ = optimize(assemble(text));
+    Program program = assemble(text);
+    if (keeps) {
+        if (through >= program.buffers().size()) return nullptr;
+        const int buffer = program.buffers()[through];
+        operands.push_back({program.parameters[static_cast<std::size_t>(buffer)].dtype});
+        store_twice(program, through);
+    }
+    hole->program_ = optimize(program);
     const Program& p = hole->program_;
     if (!fits(p, through, operands)) return nullptr;
     const std::vector<int> buffers = p.buffers();

@@ -35,8 +35,9 @@ public:
     // prologue stores, or an epilogue loads. operands: the other buffers, in order, `written` apart, which follows
     // from the program. nullptr for what no hole takes: positions as values, addresses that are not the element's
     // own, too many operands, a store to an operand that is not flat.
+    // keeps: a prologue whose elements are stored as well, into a flat operand behind the others.
     static const Hole* make(std::string_view text, std::size_t through, std::vector<HoleOperand> operands,
-                            int axes);
+                            int axes, bool keeps = false);
 
     const Program& program() const { return program_; }
     std::size_t through() const { return through_; }

@@ -97,6 +97,7 @@ void plan_holes(const Device& device) {
             results.push_back(softmax(where(keep, x * 0.125 + v, c)));
             results.push_back(gelu(layer_norm(x + c, w, w, 1e-6)) * x);
             results.push_back(silu(rms_norm(x, w, 1e-6)) * v);
+            results.push_back(rms_norm(x * v, w, 1e-6) + x * v);
         }
     for (const std::int64_t rows : {2, 700})
         for (const std::int64_t n : {100, 1 << 17}) {

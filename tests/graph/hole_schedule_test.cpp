@@ -39,9 +39,11 @@ TEST(Holes, ReductionsTakeWhatMakesTheirElements) {
         // All of an array is one row; axes with others behind them have no hole.
         EXPECT_EQ(labels(sum(a * b), device), (Labels{"multiply -> reduce"}));
         EXPECT_EQ(labels(sum(a * b, 0), device), (Labels{"multiply", "reduce"}));
-        // What somebody else reads is stored.
+        // What somebody else reads behind is stored as well.
         const Tensor d = a - b;
-        EXPECT_EQ(labels(sum(d, -1, true) + d, device), (Labels{"subtract", "reduce", "add"}));
+        EXPECT_EQ(labels(sum(d, -1, true) + d, device), (Labels{"subtract -> reduce", "add"}));
+        const Tensor rows = sum(d, -1, true), columns = sum(d, 0);
+        EXPECT_EQ(labels(rows + columns, device), (Labels{"subtract -> reduce", "reduce", "add"}));
     }
 }
 
@@ -56,6 +58,15 @@ TEST(Holes, RowOperationsTakeWhatStandsAround) {
         EXPECT_EQ(labels(tanh(layer_norm(x + up, w, {}, 1e-6)), device, false).size(), 3u);
         // Columns of x are copied first; neighbours of a row lie far apart there.
         EXPECT_EQ(labels(softmax(exp(x).permute({0, 1, 3, 2})), device).size(), 3u);
+    }
+    // A residual sum that is read again, and one that is a result.
+    const Tensor h = x + up;
+    for (const char* device : {"cpu", "null:cuda"}) {
+        EXPECT_EQ(labels(h * rms_norm(h, w, 1e-6), device), (Labels{"add -> rms_norm", "multiply"}));
+        const graph::Schedule s = graph::lower(graph::collect({rms_norm(h, w, 1e-6).node(), h.node()}),
+                                               *find_device(device), {.fuse = true, .donations = {}});
+        ASSERT_EQ(s.steps.size(), 1u) << graph::to_text(s);
+        EXPECT_EQ(s.steps[0].writes.size(), 2u);
     }
     EXPECT_EQ(labels(exp(sum(x, -1)), "null:cuda"), (Labels{"reduce -> exp"}));
     EXPECT_EQ(labels(exp(sum(x, -1))), (Labels{"reduce", "exp"}));

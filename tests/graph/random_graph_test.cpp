@@ -23,7 +23,7 @@ struct Instruction {
     unsigned op, a, b, c;
 };
 
-constexpr unsigned kOps = 28;
+constexpr unsigned kOps = 30;
 constexpr std::size_t kInputs = 3;
 
 Tensor execute(const Instruction& i, const std::vector<Tensor>& values) {
@@ -59,6 +59,8 @@ Tensor execute(const Instruction& i, const std::vector<Tensor>& values) {
         case 24: return silu(rms_norm(a * b.slice(1, 2, 3), {}, 1e-3)) * b;
         case 25: return sqrt(max(abs(a) - b * 0.5, -1, true) * 0.125 + 4.0) + b;
         case 26: return tanh(layer_norm(a + b, {}, {}, 1e-3)) * b.slice(0, 0, 1);
+        case 28: return rms_norm(a + b, {}, 1e-3) * (a + b);
+        case 29: return (a - b) - max(a - b, -1, true);
         default: return where(any(greater(a, b), -1, true), a, sin(log_softmax(b - a)));
     }
 }

@@ -49,6 +49,11 @@ const std::vector<std::pair<const char*, Work>>& works() {
         {"largest product", [](const auto& t, const One& e) { return e(max(e(e(t[0] * t[2]) + t[4]), -1)); }},
         {"sum of all", [](const auto& t, const One& e) { return e(sum(e(t[0] * t[1]))); }},
         {"variance of a sigmoid", [](const auto& t, const One& e) { return e(var(e(sigmoid(t[0])), -1)); }},
+        {"residual and norm",
+         [](const auto& t, const One& e) {
+             const Tensor h = e(t[0] + t[1]);
+             return e(h * e(rms_norm(h, t[2], 1e-5)));
+         }},
         {"counted",
          [](const auto& t, const One& e) {
              return e(e(sum(e(e(greater(t[0], t[3])).astype(DType::i32)), -1)).astype(DType::f32));
