@@ -166,6 +166,11 @@ void Executable::prepare(std::size_t index, std::span<const double> scalars,
                     spec.low = static_cast<float>(s[4]);
                     spec.high = static_cast<float>(s[5]);
                 }
+                for (const Step::HoleScalar& scalar : step.hole_scalars) {
+                    const std::uint64_t bits =
+                        value_bits(scalar.type, scalars[static_cast<std::size_t>(scalar.index)]);
+                    std::memcpy(reinterpret_cast<std::byte*>(&spec) + scalar.at, &bits, sizeof bits);
+                }
                 const kernels::PortableOnly kind(schedule_.portable);
                 return plan(executor_.device(), spec);
             }
@@ -383,7 +388,8 @@ void Executable::launch_steps(Stream& stream, std::span<const BufferRef> inputs,
         Prepared& p = prepared_[i];
         const Step& step = schedule_.steps[i];
         const auto* pointwise = std::get_if<PointwiseWork>(&step.work);
-        const bool has_scalars = pointwise ? !pointwise->scalars.empty() : step.scalars >= 0;
+        const bool has_scalars =
+            pointwise ? !pointwise->scalars.empty() : step.scalars >= 0 || !step.hole_scalars.empty();
         if (fresh || (new_symbols && p.symbolic) || (new_scalars && has_scalars))
             prepare(i, scalars, symbols);
         bind(i, inputs, outputs, arena, symbols);

@@ -16,4 +16,8 @@ void group_activations(Schedule& schedule, const Device& device);
 // Attention of one token, the append in front of it, and the rotation of its q and k (kernels::fuses_decode).
 void group_decode(Schedule& schedule, const Device& device);
 
+// Pointwise steps in front of and behind reductions and row operations become holes of theirs (kernels/hole.h) where
+// that costs less. After the others: what a product takes along is read where it is made.
+void group_holes(Schedule& schedule, const Device& device);
+
 }  // namespace invar::graph

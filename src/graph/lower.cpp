@@ -36,6 +36,7 @@ Schedule Lowerer::run() {
         group_products(schedule_, device_);
         group_activations(schedule_, device_);
         group_decode(schedule_, device_);
+        group_holes(schedule_, device_);
     }
     for (std::size_t i = 0; i < schedule_.steps.size(); ++i) note_lifetimes(static_cast<int>(i));
     {

@@ -131,6 +131,13 @@ std::string sizes_text(const Step& step, std::span<const std::int64_t> symbols) 
         step.work);
 }
 
+std::string notes_text(const Schedule& s) {
+    std::string text;
+    for (const Step& step : s.steps)
+        if (!step.note.empty()) text += "  " + step.note + '\n';
+    return text;
+}
+
 std::string to_text(const Schedule& s) {
     std::ostringstream out;
     out << "inputs " << s.inputs << " outputs " << s.outputs << " steps " << s.steps.size() << '\n';

@@ -123,6 +123,14 @@ struct Step {
     int scalars = -1;         // random: first of its scalars
     int lane = 0;             // of a captured run (graph/lanes.h), and the lanes that must have come so far
     std::vector<int> behind;
+    // Scalars of a hole: at which byte of the specification the bits go, index into the graph's scalars, type.
+    struct HoleScalar {
+        std::size_t at;
+        int index;
+        DType type;
+    };
+    std::vector<HoleScalar> hole_scalars;
+    std::string note;  // why it is one step, or is not, with the costs; explain() prints it
 };
 
 struct Schedule {
@@ -139,6 +147,8 @@ struct Schedule {
 
 // One line a step; the form of golden tests and of INVAR_DEBUG=graph.
 INVAR_API std::string to_text(const Schedule& schedule);
+// The notes of its steps, one a line.
+INVAR_API std::string notes_text(const Schedule& schedule);
 // The sizes of a step as that line has them, symbols by their values.
 INVAR_API std::string sizes_text(const Step& step, std::span<const std::int64_t> symbols);
 

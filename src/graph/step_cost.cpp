@@ -2,6 +2,8 @@
 // Costs of steps.
 #include "graph/step_cost.h"
 
+#include "program/pointwise.h"
+
 namespace invar::graph {
 namespace {
 
@@ -30,15 +32,6 @@ Cost pointwise_cost(const PointwiseWork& work, std::span<const std::int64_t> sym
 }
 
 }  // namespace
-
-double pointwise_operations(const Program& program) {
-    double sum = 0;
-    for (const Instruction& i : program.instructions) {
-        if (i.opcode == Opcode::LDG || i.opcode == Opcode::STG || i.opcode == Opcode::MOV) continue;
-        sum += i.opcode == Opcode::FMA || i.opcode == Opcode::MAD ? 2 : info(i.opcode).cost;
-    }
-    return sum;
-}
 
 std::optional<kernels::AttentionSpec> attention_of(const Step& step, std::span<const std::int64_t> symbols) {
     if (const auto* attention = std::get_if<Sized<kernels::AttentionSpec>>(&step.work))

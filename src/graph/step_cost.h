@@ -7,7 +7,6 @@
 
 #include "graph/schedule.h"
 #include "kernels/cost.h"
-#include "program/program.h"
 
 namespace invar::graph {
 
@@ -18,8 +17,5 @@ INVAR_API kernels::Cost step_cost(const Step& step, std::span<const std::int64_t
 // The attention that a step does at these sizes; nothing for other steps. Its arguments 4 and 5 are the sequences and slots.
 INVAR_API std::optional<kernels::AttentionSpec> attention_of(const Step& step,
                                                              std::span<const std::int64_t> symbols);
-
-// Operations an element of a pointwise program, after the costs of the instruction table; moves count as bytes.
-INVAR_API double pointwise_operations(const Program& program);
 
 }  // namespace invar::graph

@@ -36,7 +36,7 @@ const Module* module_of(const char* language, const char* name, std::string_view
     std::string title = (portable_only ? "portable " : "") + std::string(name),
                 head = std::string_view(language) == "metal" ? "#include <metal_stdlib>\n" : "";
     for (const auto& [key, value] : definitions) {
-        title += std::string(" ") + value;
+        if (value[0] != '\0') title += std::string(" ") + value;
         head += std::string("#define ") + key + " " + value + "\n";
     }
     Made& m = made();

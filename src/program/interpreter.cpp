@@ -361,39 +361,49 @@ const std::string& CompiledProgram::name() const noexcept { return impl_->progra
 int CompiledProgram::buffers() const noexcept { return static_cast<int>(impl_->program.buffer_names.size()); }
 int CompiledProgram::scalars() const noexcept { return static_cast<int>(impl_->program.scalar_names.size()); }
 
-void CompiledProgram::run(std::span<const NativeBuffer> buffers, std::span<const std::byte> params,
-                          ThreadPool& pool) const {
-    const PreparedProgram& p = impl_->program;
-    PointwiseParams params_read;
-    read_pointwise_params(params, params_read);
-    if (static_cast<std::size_t>(params_read.scalar_count) != p.scalar_names.size())
+namespace {
+
+// A buffer that holds the elements of one range alone: its first one is that of index begin.
+struct Moved {
+    std::size_t buffer;
+    std::int64_t elements;
+};
+
+// The checks of a launch, and its geometry. False where there is nothing to do.
+bool check_launch(const PreparedProgram& p, std::span<const NativeBuffer> buffers,
+                  const PointwiseParams& params, const Moved* moved, Launch& l) {
+    if (static_cast<std::size_t>(params.scalar_count) != p.scalar_names.size())
         refuse(p, "takes " + std::to_string(p.scalar_names.size()) + " scalars, got " +
-                      std::to_string(params_read.scalar_count));
-    if (params_read.rank > 0 && params_read.strided_buffers != p.strided_count)
+                      std::to_string(params.scalar_count));
+    if (params.rank > 0 && params.strided_buffers != p.strided_count)
         refuse(p, "has " + std::to_string(p.strided_count) + " strided buffers, got strides for " +
-                      std::to_string(params_read.strided_buffers));
+                      std::to_string(params.strided_buffers));
     if (buffers.size() != p.buffer_names.size()) check_buffers(p, buffers);
-    if (params_read.elements == 0) return;
+    if (params.elements == 0) return false;
     check_buffers(p, buffers);
 
-    Launch l;
     l.buffers = buffers;
-    l.scalars = std::span(params_read.scalars).first(p.scalar_names.size());
-    l.elements = params_read.elements;
-    l.rank = params_read.rank;
-    l.dims = params_read.dims;
-    const auto rank = static_cast<std::size_t>(params_read.rank);
+    l.scalars = std::span(params.scalars).first(p.scalar_names.size());
+    l.elements = params.elements;
+    l.rank = params.rank;
+    l.dims = params.dims;
+    const auto rank = static_cast<std::size_t>(params.rank);
     for (std::size_t b = 0; b < buffers.size(); ++b) {
         if (!p.by_gid[b]) continue;
         const int s = p.strided_of_buffer[b];
+        if (moved && moved->buffer == b) {
+            if (s >= 0) refuse_buffer(p, b, "is strided; what holds one range alone must be contiguous");
+            check_extent(p, buffers, b, moved->elements);
+            continue;
+        }
         if (s < 0) {
             check_extent(p, buffers, b, l.elements);
             continue;
         }
         const auto strided = static_cast<std::size_t>(s);
-        l.strides[strided] = params_read.strides[strided];
+        l.strides[strided] = params.strides[strided];
         const OffsetRange range =
-            offset_range(std::span(params_read.dims).first(rank), std::span(l.strides[strided]).first(rank));
+            offset_range(std::span(params.dims).first(rank), std::span(l.strides[strided]).first(rank));
         const std::int64_t span =
             checked_add(checked_sub(range.highest, range.lowest, "extent of a strided buffer"),
                         std::int64_t{1}, "extent of a strided buffer");
@@ -408,12 +418,45 @@ void CompiledProgram::run(std::span<const NativeBuffer> buffers, std::span<const
         l.dims[0] = l.elements;
     }
     choose_pieces(p, l);
+    return true;
+}
+
+}  // namespace
+
+void CompiledProgram::run(std::span<const NativeBuffer> buffers, std::span<const std::byte> params,
+                          ThreadPool& pool) const {
+    const PreparedProgram& p = impl_->program;
+    PointwiseParams read;
+    read_pointwise_params(params, read);
+    Launch l;
+    if (!check_launch(p, buffers, read, nullptr, l)) return;
     const std::int64_t task = p.serial ? l.elements : p.task;
     const std::int64_t tasks = (l.elements - 1) / task + 1;
     pool.parallel_for(tasks, [&](std::int64_t t) {
         const std::int64_t begin = t * task;
         Runner(p, l).task(begin, begin + std::min(task, l.elements - begin));
     });
+}
+
+void CompiledProgram::run_range(std::span<const NativeBuffer> buffers, std::span<const std::byte> params,
+                                std::size_t moved, std::int64_t begin, std::int64_t end) const {
+    const PreparedProgram& p = impl_->program;
+    PointwiseParams read;
+    read_pointwise_params(params, read);
+    if (begin < 0 || end < begin || end > read.elements || moved >= buffers.size())
+        refuse(p, "a range of " + std::to_string(begin) + " to " + std::to_string(end) + " among " +
+                      std::to_string(read.elements) + " elements, moving buffer " + std::to_string(moved));
+    const Moved own{moved, end - begin};
+    Launch l;
+    if (!check_launch(p, buffers, read, &own, l) || begin == end) return;
+    // Accesses add the index to the beginning of a buffer.
+    std::array<NativeBuffer, kMaxProgramBuffers> shifted{};
+    std::copy(buffers.begin(), buffers.end(), shifted.begin());
+    const std::uintptr_t before = static_cast<std::uintptr_t>(begin) * size_of(p.buffer_types[moved]);
+    shifted[moved].data =
+        reinterpret_cast<std::byte*>(reinterpret_cast<std::uintptr_t>(buffers[moved].data) - before);
+    l.buffers = std::span<const NativeBuffer>(shifted).first(buffers.size());
+    Runner(p, l).task(begin, end);
 }
 
 void CompiledProgram::run_tile(std::span<const NativeBuffer> buffers, std::int64_t n,

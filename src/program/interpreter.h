@@ -45,7 +45,13 @@ public:
     void run(std::span<const NativeBuffer> buffers, std::span<const std::byte> params,
              ThreadPool& pool) const;
 
-    // One tile on the calling thread: the hole of a kernel family. Every buffer is contiguous over n indices,
+    // Indices begin to end - 1 of the same index space on the calling thread: what a kernel family runs before or
+    // behind its own work (kernels/hole.h). Buffer number `moved`, a contiguous one, holds the elements of this range
+    // alone.
+    void run_range(std::span<const NativeBuffer> buffers, std::span<const std::byte> params,
+                   std::size_t moved, std::int64_t begin, std::int64_t end) const;
+
+    // One tile on the calling thread. Every buffer is contiguous over n indices,
     // strided ones too; scalars: bits.
     void run_tile(std::span<const NativeBuffer> buffers, std::int64_t n,
                   std::span<const std::uint64_t> scalars = {}) const;

@@ -135,4 +135,13 @@ OffsetRange offset_range(std::span<const std::int64_t> dims, std::span<const std
     return r;
 }
 
+double pointwise_operations(const Program& program) {
+    double sum = 0;
+    for (const Instruction& i : program.instructions) {
+        if (i.opcode == Opcode::LDG || i.opcode == Opcode::STG || i.opcode == Opcode::MOV) continue;
+        sum += i.opcode == Opcode::FMA || i.opcode == Opcode::MAD ? 2 : info(i.opcode).cost;
+    }
+    return sum;
+}
+
 }  // namespace invar

@@ -73,4 +73,7 @@ struct OffsetRange {
 };
 INVAR_API OffsetRange offset_range(std::span<const std::int64_t> dims, std::span<const std::int64_t> strides);
 
+// Operations an element of a pointwise program, after the costs of the instruction table; moves count as bytes.
+INVAR_API double pointwise_operations(const Program& program);
+
 }  // namespace invar

@@ -310,7 +310,7 @@ std::string write_source(std::span<const Program> programs, Language language) {
     const bool f64 = dialect.always_f64 ||
                      std::any_of(programs.begin(), programs.end(),
                                  [](const Program& program) { return uses_type(program, DType::f64); });
-    std::string text = std::string(dialect.prelude) + dialect.conversions + dialect.near;
+    std::string text = std::string(dialect.types) + dialect.prelude + dialect.conversions + dialect.near;
     if (f64) text += dialect.prelude_f64;
     text += kWriterPrelude;
     if (f64) text += kPreludeCvtF64;

@@ -10,7 +10,8 @@ namespace invar {
 
 // The rest of a text is the languages' common part.
 struct Dialect {
-    const char* prelude;       // types, and what writer_prelude.h needs
+    const char* types;         // of numbers, and PRIVATE; sources of kernel families have them already
+    const char* prelude;       // what writer_prelude.h needs besides
     const char* conversions;   // kConversions16, where the prelude has none of its own
     const char* near;          // kNearFunctions, where the language's erf and tanh are missing or slow
     const char* prelude_f64;   // the same for f64
@@ -136,12 +137,15 @@ PRIVATE u16 STG_bf16(f32 x) {
 )";
 
 // The words of OpenCL C 1.2, without extensions.
-inline constexpr const char* kOpenclPrelude = R"(
+inline constexpr const char* kOpenclTypes = R"(
 #pragma OPENCL FP_CONTRACT OFF
 typedef char i8; typedef short i16; typedef int i32; typedef long i64;
 typedef uchar u8; typedef ushort u16; typedef uint u32; typedef ulong u64;
-typedef float f32; typedef uchar pred;
+typedef float f32;
 #define PRIVATE static inline
+)";
+inline constexpr const char* kOpenclPrelude = R"(
+typedef uchar pred;
 #define MATH_f32(name) name
 PRIVATE f32 bits_f32(u64 w) { return as_float((u32)w); }
 PRIVATE void load2(void* to, global const void* from) { *(uchar2*)to = *(global const uchar2*)from; }
@@ -239,6 +243,7 @@ inline constexpr const char* kMetalEnd = R"(
 )";
 
 inline constexpr Dialect kCuda = {
+    .types = "",
     .prelude = kCudaPrelude,
     .conversions = "",
     .near = kNearFunctions,
@@ -267,6 +272,7 @@ inline constexpr Dialect kCuda = {
 static_assert(kWriterBlock == 256);
 
 inline constexpr Dialect kOpencl = {
+    .types = kOpenclTypes,
     .prelude = kOpenclPrelude,
     .conversions = kConversions16,
     .near = "",
@@ -294,6 +300,7 @@ inline constexpr Dialect kOpencl = {
 };
 
 inline constexpr Dialect kMetal = {
+    .types = "",
     .prelude = kMetalPrelude,
     .conversions = kConversions16,
     .near = kNearFunctions,

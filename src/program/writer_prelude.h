@@ -70,7 +70,7 @@ PRIVATE pred XOR_pred(pred a, pred b) { return (pred)(a ^ b); }
 PRIVATE pred NOT_pred(pred a) { return (pred)(1 - a); }
 
 // M(f) names the library's function of that type.
-#define FLOATING(T, M)                                                                                \
+#define FLOAT_FUNCTIONS(T, M)                                                                          \
 PRIVATE T ADD_##T(T a, T b) { return a + b; }                                                         \
 PRIVATE T SUB_##T(T a, T b) { return a - b; }                                                         \
 PRIVATE T MUL_##T(T a, T b) { return a * b; }                                                         \
@@ -101,9 +101,9 @@ PRIVATE T ERF_##T(T a) { return M(erf)(a); }                                    
 PRIVATE T SIGMOID_##T(T a) { const T e = M(exp)(-M(fabs)(a)); return (a < 0 ? e : (T)1) / ((T)1 + e); }   \
 PRIVATE T RELU_##T(T a) { return a > (T)0 || a != a ? a : (T)0; }
 
-FLOATING(f32, MATH_f32)
+FLOAT_FUNCTIONS(f32, MATH_f32)
 )";
 
-inline constexpr const char* kPreludeF64 = "FLOATING(f64, MATH_f64)\n";
+inline constexpr const char* kPreludeF64 = "FLOAT_FUNCTIONS(f64, MATH_f64)\n";
 
 }  // namespace invar

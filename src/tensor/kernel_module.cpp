@@ -14,9 +14,9 @@
 #include "base/thread_pool.h"
 #include "graph/executor.h"
 #include "graph/make_room.h"
-#include "graph/step_cost.h"
 #include "graph/stream_times.h"
 #include "program/binary.h"
+#include "program/pointwise.h"
 #include "tensor/evaluate.h"
 #include "tensor/kernel_call.h"
 #include "tensor/result_cache.h"
@@ -213,7 +213,7 @@ struct KernelModule::Impl {
             arguments.add("kernel", program.name)
                 .add("sizes", "lanes=" + std::to_string(launches[i].call->lanes))
                 .add("bytes", bytes)
-                .add("flops", program.is_grid() ? 0 : lanes * graph::pointwise_operations(program));
+                .add("flops", program.is_grid() ? 0 : lanes * pointwise_operations(program));
             times.write(i, *on.device, "program " + program.name, std::move(arguments));
         }
     }

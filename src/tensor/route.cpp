@@ -550,8 +550,9 @@ std::string explain(std::span<const Tensor> tensors) {
             double bytes = 0;
             for (const auto& [leaf, n] : piece.bridges) bytes += moved(n, piece.away);
             for (const Node* n : piece.results) lies[n][piece.away] = true;
-            text += "\non " + on.name() + bytes_text(bytes, "there first") + "\n" +
-                    graph::to_text(graph::lower(piece.graph, on));
+            const graph::Schedule schedule = graph::lower(piece.graph, on);
+            text += "\non " + on.name() + bytes_text(bytes, "there first") + "\n" + graph::to_text(schedule) +
+                    graph::notes_text(schedule);
         }
         double home = 0;
         for (const NodePtr& o : g.outputs) home += moved(o.get(), false);

@@ -3,6 +3,7 @@
 // number of launches a token, and the compilation of every source that the models ask for, where NVRTC is present.
 #include <invar/error.h>
 #include <invar/model.h>
+#include <invar/ops.h>
 
 #include <algorithm>
 #include <array>
@@ -18,6 +19,7 @@
 #include "base/thread_pool.h"
 #include "device/device.h"
 #include "device/services.h"
+#include "graph/plan.h"
 #include "kernels/convolution/family.h"
 #include "kernels/cuda_tuning.h"
 #include "kernels/gather/scatter.h"
@@ -98,6 +100,45 @@ void plan_other_families(const Device& device) {
         kernels::plan_window(device, {op, t, true, 1, 1, 1, 1, 1, 1, 1});
 }
 
+// Prologues and epilogues: operands of every kind and of different widths, each kernel that has them, each accumulator.
+void plan_holes(const Device& device) {
+    const std::shared_ptr<Device> shared = find_device("null:cuda");
+    const auto input = [&](DType t, const Shape& shape) { return Tensor::empty(t, shape, shared); };
+    std::vector<Tensor> results;
+    for (const DType t : {DType::f32, DType::f16, DType::bf16})
+        for (const std::int64_t n : {1000, 7000, 40000}) {
+            const Tensor x = input(t, {2, 3, n}), v = input(DType::f32, {3, n}),
+                         c = input(DType::f16, {2, 3, 1}), keep = input(DType::pred, {2, 3, n}),
+                         w = input(t, {n});
+            results.push_back(softmax(where(keep, x * 0.125 + v, c)));
+            results.push_back(gelu(layer_norm(x + c, w, w, 1e-6)) * x);
+            results.push_back(silu(rms_norm(x, w, 1e-6)) * v);
+            results.push_back(rms_norm(x * v, w, 1e-6) + x * v);
+        }
+    for (const std::int64_t rows : {2, 700})
+        for (const std::int64_t n : {100, 1 << 17}) {
+            if (rows > 2 && n > 100) continue;
+            const Tensor a = input(DType::f32, {rows, n}), b = input(DType::bf16, {rows, n}),
+                         i = input(DType::i8, {rows, n}), v = input(DType::f64, {n});
+            results.push_back(sqrt(sum(square(a - b), -1) + 1e-6));
+            results.push_back(argmax(a * b, -1));
+            results.push_back(any(greater(i, i * i), -1));
+            results.push_back(sum(erf(v) * v.broadcast_to({rows, n}), -1));
+            results.push_back(sum(i + i, -1) * 3.0);
+            results.push_back(logsumexp(tanh(b), -1) - 1.0);
+        }
+    for (const Tensor& t : results) {
+        const graph::Schedule s =
+            graph::lower(graph::collect({t.node()}), device, {.fuse = true, .donations = {}});
+        for (const graph::Step& step : s.steps)
+            std::visit(
+                [&](const auto& work) {
+                    if constexpr (requires { work.fields; }) graph::plan(device, work.spec);
+                },
+                step.work);
+    }
+}
+
 // What the tests can ask a compiler for: of models, then of the families and variants that they leave out.
 void plan_everything() {
     for (const auto& folder : fs::directory_iterator(kModels)) {
@@ -115,6 +156,9 @@ void plan_everything() {
     const Session session(large);
     plan_other_families(*find_device("null:cuda"));
     plan_gemms();
+    const std::size_t plain = kernels::source_modules("cuda").size();
+    plan_holes(*find_device("null:cuda"));
+    EXPECT_GT(kernels::source_modules("cuda").size(), plain + 30) << "the graphs of plan_holes do not join";
 
     // Reductions, along both kinds of axis, whole and in chunks: every accumulator, and each width of an element.
     const auto device = find_device("null:cuda");

@@ -25,7 +25,7 @@ struct Instruction {
     unsigned op, a, b, c;
 };
 
-constexpr unsigned kOps = 22;
+constexpr unsigned kOps = 30;
 constexpr std::size_t kInputs = 3;
 
 Tensor execute(const Instruction& i, const std::vector<Tensor>& values) {
@@ -54,7 +54,16 @@ Tensor execute(const Instruction& i, const std::vector<Tensor>& values) {
         case 18: return cumsum(a, axis) * 0.125;
         case 19: return sort(a, axis, i.c % 3 == 0);
         case 20: return a - mean(a) + max(b, axis, true);
-        default: return layer_norm(a, {}, {}, 1e-3) + rms_norm(b, {}, 1e-3);
+        case 21: return layer_norm(a, {}, {}, 1e-3) + rms_norm(b, {}, 1e-3);
+        // What reductions and row operations take along: operands that lie as x, along its rows, one a row, and behind them.
+        case 22: return softmax(a * 0.25 + b.slice(0, 3, 4));
+        case 23: return sum(square(a - b), -1, true) * b;
+        case 24: return silu(rms_norm(a * b.slice(1, 2, 3), {}, 1e-3)) * b;
+        case 25: return sqrt(max(abs(a) - b * 0.5, -1, true) * 0.125 + 4.0) + b;
+        case 26: return tanh(layer_norm(a + b, {}, {}, 1e-3)) * b.slice(0, 0, 1);
+        case 28: return rms_norm(a + b, {}, 1e-3) * (a + b);
+        case 29: return (a - b) - max(a - b, -1, true);
+        default: return where(any(greater(a, b), -1, true), a, sin(log_softmax(b - a)));
     }
 }
 

@@ -321,13 +321,16 @@ namespace invar::kernels::reduce {
 
 void run_reduce(const NativeLaunch& launch) {
     const auto& s = params_of<ReduceSpec>(launch);
-    const std::byte* x = need(launch, 0, s.outer * s.n * s.inner, s.x, "reduce", "x");
-    std::byte* y = need(launch, 1, s.outer * s.inner, s.y, "reduce", "y");
+    const Elements elements(launch, s);
+    std::byte* y = need(launch, elements.buffers, s.outer * s.inner, s.y, "reduce", "y");
     if (s.outer * s.inner == 0) return;
     const Units units(s);
     Partial<float>* partials = nullptr;
     if (units.chunks > 1)
-        partials = need<Partial<float>>(launch, 2, s.outer * s.inner * units.chunks, "reduce", "workspace");
+        partials = need<Partial<float>>(launch, elements.buffers + 1, s.outer * s.inner * units.chunks,
+                                        "reduce", "workspace");
+    ReduceSpec own = s;
+    own.x = elements.type;
     const auto unit = &HWY_DYNAMIC_DISPATCH(ReduceUnit);
     const auto store_run = &HWY_DYNAMIC_DISPATCH(StoreUnit);
     const bool indices = s.op == Reduction::argmax || s.op == Reduction::argmin;
@@ -341,13 +344,13 @@ void run_reduce(const NativeLaunch& launch) {
         store_run(values, count, y + r * static_cast<std::int64_t>(size_of(s.y)), s.y);
     };
     run<float>(
-        launch, s, partials,
-        [&](std::int64_t u) {
+        launch, s, elements, partials,
+        [&](std::int64_t u, const std::byte* x) {
             const std::int64_t chunk = u % units.chunks, block = u / units.chunks % units.blocks;
             const std::int64_t outer = u / units.chunks / units.blocks, column = block * kColumns;
             const std::int64_t columns = std::min(kColumns, s.inner - column);
             Partial<float> out[kColumns];
-            unit(s, x, outer, column, columns, chunk * kReduceChunk, out);
+            unit(own, x, outer, column, columns, chunk * kReduceChunk, out);
             const std::int64_t r = outer * s.inner + column;
             if (units.chunks == 1) return store(r, out, columns);
             for (std::int64_t j = 0; j < columns; ++j) partials[(r + j) * units.chunks + chunk] = out[j];
@@ -355,23 +358,50 @@ void run_reduce(const NativeLaunch& launch) {
         [&](std::int64_t r, const Partial<float>& p) { store(r, &p, 1); });
 }
 
+// Rows that a hole makes or takes pass through memory of the thread, so many at a time as a task has.
 void run_row(const NativeLaunch& launch) {
     const auto& s = params_of<RowSpec>(launch);
-    const std::byte* x = need(launch, 0, extent(s.rows, s.x_row, s.n), s.x, "reduce", "x");
-    std::byte* y = need(launch, 1, extent(s.rows, s.y_row, s.n), s.y, "reduce", "y");
-    std::size_t next = 2;
+    RowSpec own = s;
+    std::size_t next = 0;
+    const std::byte* x = nullptr;
+    std::byte* y = nullptr;
+    const std::span<const NativeBuffer> all = launch.buffers;
+    std::span<const NativeBuffer> made_of, made_into;  // the operands of the holes
+    if (s.prologue) {
+        made_of = all.first(std::min(s.prologue.hole->operands().size(), all.size()));
+        next += made_of.size();
+        own.x = DType::f32;
+        own.x_row = s.n;
+    } else {
+        x = need(launch, next++, extent(s.rows, s.x_row, s.n), s.x, "reduce", "x");
+    }
+    if (s.epilogue) {
+        made_into = all.subspan(next, std::min(s.epilogue.hole->operands().size(), all.size() - next));
+        next += made_into.size();
+        own.y = DType::f32;
+        own.y_row = s.n;
+    } else {
+        y = need(launch, next++, extent(s.rows, s.y_row, s.n), s.y, "reduce", "y");
+    }
     const std::byte* weight =
         s.has_weight ? need(launch, next++, s.n, s.weight, "reduce", "weight") : nullptr;
     const std::byte* bias = s.has_bias ? need(launch, next++, s.n, s.weight, "reduce", "bias") : nullptr;
     if (s.rows == 0 || s.n == 0) return;
     const auto unit = &HWY_DYNAMIC_DISPATCH(RowUnit);
-    const auto x_step = s.x_row * static_cast<std::int64_t>(size_of(s.x));
-    const auto y_step = s.y_row * static_cast<std::int64_t>(size_of(s.y));
+    const auto x_step = own.x_row * static_cast<std::int64_t>(size_of(own.x));
+    const auto y_step = own.y_row * static_cast<std::int64_t>(size_of(own.y));
     const std::int64_t per_task = ceil_div(kTaskElements, s.n);
     launch.pool.parallel_for(ceil_div(s.rows, per_task), [&](std::int64_t task) {
-        const std::int64_t end = std::min(s.rows, (task + 1) * per_task);
-        for (std::int64_t r = task * per_task; r < end; ++r)
-            unit(s, x + r * x_step, y + r * y_step, weight, bias);
+        const std::int64_t first = task * per_task, end = std::min(s.rows, first + per_task);
+        std::byte* between = nullptr;
+        if (s.prologue || s.epilogue)
+            between = hole_memory((end - first) * s.n * static_cast<std::int64_t>(sizeof(float)));
+        if (s.prologue) run_hole(s.prologue, s.rows, s.n, made_of, between, first * s.n, end * s.n);
+        const std::byte* from = s.prologue ? between : x + first * x_step;
+        std::byte* to = s.epilogue ? between : y + first * y_step;
+        for (std::int64_t r = 0; r < end - first; ++r)
+            unit(own, from + r * x_step, to + r * y_step, weight, bias);
+        if (s.epilogue) run_hole(s.epilogue, s.rows, s.n, made_into, between, first * s.n, end * s.n);
     });
 }
 

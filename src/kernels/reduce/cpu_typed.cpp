@@ -178,16 +178,17 @@ void store(const ReduceSpec& s, std::byte* y, std::int64_t r, const Partial<A>& 
 
 template <class A>
 void run_as(const NativeLaunch& launch, const ReduceSpec& s) {
-    const std::byte* x = need(launch, 0, s.outer * s.n * s.inner, s.x, "reduce", "x");
-    std::byte* y = need(launch, 1, s.outer * s.inner, s.y, "reduce", "y");
+    const Elements elements(launch, s);
+    std::byte* y = need(launch, elements.buffers, s.outer * s.inner, s.y, "reduce", "y");
     if (s.outer * s.inner == 0) return;
     const Units units(s);
     Partial<A>* partials = nullptr;
     if (units.chunks > 1)
-        partials = need<Partial<A>>(launch, 2, s.outer * s.inner * units.chunks, "reduce", "workspace");
+        partials = need<Partial<A>>(launch, elements.buffers + 1, s.outer * s.inner * units.chunks, "reduce",
+                                    "workspace");
     run<A>(
-        launch, s, partials,
-        [&](std::int64_t u) {
+        launch, s, elements, partials,
+        [&](std::int64_t u, const std::byte* x) {
             const std::int64_t chunk = u % units.chunks, block = u / units.chunks % units.blocks;
             const std::int64_t outer = u / units.chunks / units.blocks, column = block * kColumns;
             const std::int64_t columns = std::min(kColumns, s.inner - column), first = chunk * kReduceChunk;

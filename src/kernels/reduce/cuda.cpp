@@ -53,10 +53,11 @@ void plan_reduce_cuda(const ReduceSpec& s, KernelCall& call) {
     // The same bits either way: a warp a row where there are rows enough. Not for integers, whose pieces are many elements.
     constexpr std::int64_t kManyRows = 512;
     const bool rows = !columns && !chunked && s.outer >= kManyRows && is_float(s.x);
+    const HoleParts ends(s.prologue, s.epilogue, Language::cuda);
     call.module = cuda_module(columns ? "reduce_columns"
                               : rows  ? "reduce_rows"
                                       : "reduce",
-                              {kReduceParams, kReduceCudaSource,
+                              {ends.prelude, ends.prologue, ends.epilogue, kReduceParams, kReduceCudaSource,
                                columns ? kReduceCudaColumns
                                : rows  ? kReduceCudaRows
                                        : kReduceCudaLines},
@@ -65,7 +66,11 @@ void plan_reduce_cuda(const ReduceSpec& s, KernelCall& call) {
                                {"A", kernel_type(a)},
                                {"OP", digits(static_cast<int>(s.op))},
                                {"FLOATING", flag(is_float(a))},
-                               {"CHUNKED", flag(chunked)}});
+                               {"CHUNKED", flag(chunked)},
+                               {"PROLOGUE", flag(bool(s.prologue))},
+                               {"EPILOGUE", flag(bool(s.epilogue))},
+                               {"PROLOGUE_NAME", ends.prologue_name},
+                               {"EPILOGUE_NAME", ends.epilogue_name}});
     call.entry = "reduce";
     const std::int64_t units = columns ? s.outer * ceil_div(s.inner, tile_of(s)) * chunks
                                : rows  ? ceil_div(s.outer, kThreads / 32)
@@ -84,40 +89,67 @@ void plan_reduce_cuda(const ReduceSpec& s, KernelCall& call) {
         call.workspace_bytes =
             columns ? partials_bytes(a, tile_of(s), kMostUnits) : partials_bytes(a, results, chunks);
     }
-    call.buffer_bytes = {bytes_of(s.outer * s.n * s.inner, s.x), bytes_of(results, s.y)};
-    call.set_params(ReduceParams{s.outer, s.n, s.inner, chunks, chunk, s.correction});
+    std::size_t buffer = 0;
+    put_bytes(call, buffer, s.prologue, s.outer, s.n, bytes_of(s.outer * s.n * s.inner, s.x));
+    put_bytes(call, buffer, s.epilogue, results, 1, bytes_of(results, s.y));
+    set_params(call, ReduceParams{s.outer, s.n, s.inner, chunks, chunk, s.correction}, s.prologue,
+               s.epilogue);
+}
+
+namespace {
+
+// A warp takes a row of which a lane can keep its part, 8 pieces of 16 bytes; longer rows take a block, up to four pieces a
+// thread. By the length of a row alone: a row's result does not depend on how many there are.
+struct RowShape {
+    std::int64_t threads, lanes, kept;  // kept: pieces of a thread
+    bool keeps;
+    explicit RowShape(const RowSpec& s) {
+        constexpr std::int64_t kMostOfLane = 8, kMostOfThread = 4;
+        const std::int64_t pieces = ceil_div(s.n, static_cast<std::int64_t>(16 / size_of(s.x)));
+        const bool warp = pieces <= 32 * kMostOfLane;
+        threads = pieces <= 512 ? 128 : pieces <= 1024 ? 256 : 512;
+        lanes = warp ? 32 : threads;
+        kept = ceil_div(pieces, lanes);
+        keeps = kept <= (warp ? kMostOfLane : kMostOfThread);
+    }
+};
+
+}  // namespace
+
+int row_passes_cuda(const RowSpec& s) {
+    const bool pieces = s.n % static_cast<std::int64_t>(16 / size_of(s.x)) == 0;
+    if (RowShape(s).keeps && pieces) return 1;
+    return s.op == RowOp::rms_norm ? 2 : 3;
 }
 
 void plan_row_cuda(const RowSpec& s, KernelCall& call) {
-    // A warp takes a row of which a lane can keep its part, 8 pieces of 16 bytes; longer rows take a block, up to four
-    // pieces a thread. By the length of a row alone: a row's result does not depend on how many there are.
-    constexpr std::int64_t kMostOfLane = 8, kMostOfThread = 4;
-    const std::int64_t pieces = ceil_div(s.n, static_cast<std::int64_t>(16 / size_of(s.x)));
-    const bool warp = pieces <= 32 * kMostOfLane;
-    const std::int64_t threads = pieces <= 512    ? 128
-                                 : pieces <= 1024 ? 256
-                                                  : 512,
-                       lanes = warp ? 32 : threads;
-    const std::int64_t kept = ceil_div(pieces, lanes);
-    const bool keeps = kept <= (warp ? kMostOfLane : kMostOfThread);
+    const RowShape shape(s);
+    const auto [threads, lanes, kept, keeps] = shape;
     const bool weight = s.has_weight, bias = s.has_bias;
-    call.module = cuda_module("row", {kReduceParams, kReduceCudaRow},
-                              {{"X", kernel_type(s.x)},
-                               {"Y", kernel_type(s.y)},
-                               {"G", kernel_type(weight || bias ? s.weight : DType::f32)},
-                               {"OP", digits(static_cast<int>(s.op))},
-                               {"WEIGHT", flag(weight)},
-                               {"BIAS", flag(bias)},
-                               {"THREADS", digits(threads)},
-                               {"LANES", digits(lanes)},
-                               {"PIECES", keeps ? digits(std::max<std::int64_t>(kept, 1)) : "0"}});
+    const HoleParts ends(s.prologue, s.epilogue, Language::cuda);
+    call.module =
+        cuda_module("row", {ends.prelude, ends.prologue, ends.epilogue, kReduceParams, kReduceCudaRow},
+                    {{"X", kernel_type(s.x)},
+                     {"Y", kernel_type(s.y)},
+                     {"G", kernel_type(weight || bias ? s.weight : DType::f32)},
+                     {"OP", digits(static_cast<int>(s.op))},
+                     {"WEIGHT", flag(weight)},
+                     {"BIAS", flag(bias)},
+                     {"THREADS", digits(threads)},
+                     {"LANES", digits(lanes)},
+                     {"PIECES", keeps ? digits(std::max<std::int64_t>(kept, 1)) : "0"},
+                     {"PROLOGUE", flag(bool(s.prologue))},
+                     {"EPILOGUE", flag(bool(s.epilogue))},
+                     {"PROLOGUE_NAME", ends.prologue_name},
+                     {"EPILOGUE_NAME", ends.epilogue_name}});
     call.entry = "row";
     call.config = {cuda_grid(std::min(ceil_div(s.rows, threads / lanes), kMostBlocks)),
                    {static_cast<std::uint32_t>(threads)},
                    0,
                    true};
     call.buffer_bytes = row_buffers(s);
-    call.set_params(RowParams{s.rows, s.n, s.x_row, s.y_row, s.eps, s.one_plus_weight ? 1.0f : 0.0f});
+    set_params(call, RowParams{s.rows, s.n, s.x_row, s.y_row, s.eps, s.one_plus_weight ? 1.0f : 0.0f},
+               s.prologue, s.epilogue);
 }
 
 }  // namespace reduce

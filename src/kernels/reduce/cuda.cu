@@ -3,7 +3,8 @@
 // accumulated: f32, f64, i64 or u64), OP (the number of a Reduction), FLOATING (A is f32 or f64), CHUNKED (there
 // are several chunks). The axis is cut into chunks by its shape alone; a block folds a chunk by a fixed tree (cuda_lines.cu
 // where inner is 1, cuda_columns.cu elsewhere); where there are several chunks their partial results go to the workspace
-// and a second kernel combines them by another fixed tree.
+// and a second kernel combines them by another fixed tree. With PROLOGUE (1) elements are what a program makes of the operands
+// that stand in the place of x, with EPILOGUE a program takes the results (program/hole_writer.h); inner is 1 then.
 constexpr u32 kThreads = 256;
 enum { kSum, kMean, kProd, kMax, kMin, kArgmax, kArgmin, kAny, kAll, kVar, kLogsumexp };
 
@@ -20,6 +21,49 @@ struct Partial {
     A b;
     i64 index;
 };
+#endif
+
+#if PROLOGUE
+using Element = prologue::Value;
+#define INPUTS PROLOGUE_PARAMETERS
+#else
+using Element = X;
+#define INPUTS const X* x,
+#endif
+#if EPILOGUE
+using Result = epilogue::Value;  // not rounded to Y
+#define RESULTS EPILOGUE_PARAMETERS
+#define PUT(r, p) put_through(EPILOGUE_ARGUMENTS r, p, params)
+#else
+using Result = Y;
+#define RESULTS Y* y,
+#define PUT(r, p) y[r] = finished(p, params.own)
+#endif
+
+struct Params {
+    ReduceParams own;
+#if PROLOGUE
+    i64 prologue[prologue::kWords];
+#endif
+#if EPILOGUE
+    i64 epilogue[epilogue::kWords];
+#endif
+};
+
+// Elements of the axis in memory, in the form in which a prologue gives them.
+template <class T> struct Elements {
+    const T* p;
+    template <int N> INLINE bool aligned() const { return aligned16(p); }
+    template <int N> INLINE void run(i64 i, T (&e)[N]) const {
+        if constexpr (N * sizeof(T) == 16) *(uint4*)e = __ldcs((const uint4*)(p + i));
+        else
+            for (int k = 0; k < N; ++k) e[k] = p[i + k];
+    }
+};
+#if PROLOGUE
+#define ROW(o) prologue::row(PROLOGUE_ARGUMENTS o, s.n, params.prologue)
+#else
+#define ROW(o) Elements<X>{x + (o) * s.n}
 #endif
 
 template <class T> INLINE A accumulated(T x) { return (A)x; }
@@ -57,9 +101,9 @@ PRIVATE Partial combine(const Partial& x, const Partial& y) {
     return x.a < y.a || is_nan(x.a) ? x : y;
 }
 PRIVATE Partial element(A x, i64) { return {x}; }
-PRIVATE Y finished(const Partial& p, const ReduceParams& s) {
-    if (s.n == 0) return stored<Y>((A)(OP == kProd || OP == kAll ? 1 : 0));
-    return stored<Y>(OP == kMean ? p.a / (A)s.n : p.a);
+PRIVATE Result finished(const Partial& p, const ReduceParams& s) {
+    if (s.n == 0) return stored<Result>((A)(OP == kProd || OP == kAll ? 1 : 0));
+    return stored<Result>(OP == kMean ? p.a / (A)s.n : p.a);
 }
 template <class F> INLINE Partial map(const Partial& p, F f) { return {f(p.a)}; }
 #else
@@ -98,18 +142,25 @@ PRIVATE Partial element(A x, i64 i) {
     return {x, (A)0, 0};
 }
 
-PRIVATE Y finished(const Partial& p, const ReduceParams& s) {
-    if constexpr (OP == kArgmax || OP == kArgmin) return as_index<Y>(p.index);
-    if (p.index < 0) return stored<Y>((A)0);  // an empty axis
+PRIVATE Result finished(const Partial& p, const ReduceParams& s) {
+    if constexpr (OP == kArgmax || OP == kArgmin) return as_index<Result>(p.index);
+    if (p.index < 0) return stored<Result>((A)0);  // an empty axis
     if constexpr (OP == kVar) {
         const A divisor = (A)s.n - (A)s.correction;
-        return stored<Y>(p.b / (divisor > (A)0 ? divisor : (A)0));
+        return stored<Result>(p.b / (divisor > (A)0 ? divisor : (A)0));
     }
     if constexpr (OP == kLogsumexp) {
-        if (is_nan(p.a) || p.a - p.a != (A)0) return stored<Y>(p.a);
-        return stored<Y>(p.a + (sizeof(A) == 8 ? (A)log((f64)p.b) : (A)logf((f32)p.b)));
+        if (is_nan(p.a) || p.a - p.a != (A)0) return stored<Result>(p.a);
+        return stored<Result>(p.a + (sizeof(A) == 8 ? (A)log((f64)p.b) : (A)logf((f32)p.b)));
     }
-    return stored<Y>(p.a);
+    return stored<Result>(p.a);
 }
 template <class F> INLINE Partial map(const Partial& p, F f) { return {f(p.a), f(p.b), f(p.index)}; }
+#endif
+
+#if EPILOGUE
+PRIVATE void put_through(EPILOGUE_PARAMETERS i64 r, const Partial& p, const Params& params) {
+    Result v[1] = {finished(p, params.own)};
+    epilogue::row(EPILOGUE_ARGUMENTS r, 1, params.epilogue).run<1>(0, v);
+}
 #endif

@@ -4,15 +4,8 @@ constexpr i64 kChunk = 16384;  // elements of a chunk, doubled until there are a
 constexpr u32 kCombining = 1024;                  // threads of a block of combine_chunks
 constexpr i64 kMostChunks = 4 * kCombining, kFewChunks = 32;  // as many or fewer: a warp does it
 
-PRIVATE void put(Y* y, Partial* workspace, i64 result, i64 chunk, const Partial& p, const ReduceParams& s) {
-    if (s.chunks > 1)
-        workspace[result * s.chunks + chunk] = p;
-    else
-        y[result] = finished(p, s);
-}
-
 // What this thread folds of an aligned chunk; first: its position on the axis. Several loads are on their way at a time.
-PRIVATE Partial whole_chunk(const X* from, i64 first, i64 chunk) {
+template <class Row> INLINE Partial whole_chunk(const Row& from, i64 first, i64 chunk) {
     constexpr int kAtOnce = kLanes<X> > 8 ? 2 : 4;
     static_assert(kChunk % (kAtOnce * kThreads * kLanes<X>) == 0, "chunks are whole rounds");
     const int pieces = (int)(chunk / (kThreads * kLanes<X>));
@@ -20,9 +13,10 @@ PRIVATE Partial whole_chunk(const X* from, i64 first, i64 chunk) {
     Partial p = nothing();
 #pragma unroll 1
     for (int n = 0; n < pieces; n += kAtOnce) {
-        alignas(16) X e[kAtOnce][kLanes<X>];
+        alignas(16) Element e[kAtOnce][kLanes<X>];
 #pragma unroll
-        for (int j = 0; j < kAtOnce; ++j) *(uint4*)e[j] = __ldcs((const uint4*)(from + (n + j) * (kThreads * kLanes<X>) + own));
+        for (int j = 0; j < kAtOnce; ++j)
+            from.template run<kLanes<X>>(first + (n + j) * (kThreads * kLanes<X>) + own, e[j]);
 #pragma unroll
         for (int j = 0; j < kAtOnce; ++j) {
             const i64 at = first + (n + j) * (kThreads * kLanes<X>) + own;
@@ -33,14 +27,12 @@ PRIVATE Partial whole_chunk(const X* from, i64 first, i64 chunk) {
     return p;
 }
 
-KERNEL(kThreads) reduce(const X* x, Y* y,
+KERNEL(kThreads) reduce(INPUTS RESULTS
 #if CHUNKED
     Partial* workspace,
 #endif
-    ReduceParams s) {
-#if !CHUNKED
-    Partial* workspace = 0;
-#endif
+    Params params) {
+    const ReduceParams& s = params.own;
     __shared__ Partial shared[kThreads];
     let_next_start();
     wait_for_earlier();
@@ -49,18 +41,23 @@ KERNEL(kThreads) reduce(const X* x, Y* y,
         const i64 chunk = unit % s.chunks, o = unit / s.chunks;
         const i64 first = chunk * s.chunk, end = first + s.chunk < s.n ? first + s.chunk : s.n;
         Partial p = nothing();
-        const X* from = x + o * s.n;
+        const auto from = ROW(o);
+        const bool aligned = from.template aligned<kLanes<X>>();
         // Which elements a thread folds, and in which order, does not depend on the alignment, so neither do the bits.
-        if (aligned16(from) && end - first == s.chunk) {
-            p = whole_chunk(from + first, first, s.chunk);
+        if (aligned && end - first == s.chunk) {
+            p = whole_chunk(from, first, s.chunk);
         } else {
-            const bool aligned = aligned16(from);
             for (i64 at = first + threadIdx.x * kLanes<X>; at < end; at += kThreads * kLanes<X>) {
-                alignas(16) X e[kLanes<X>];
-                if (aligned && at + kLanes<X> <= end)
-                    *(uint4*)e = *(const uint4*)(from + at);
-                else
-                    for (int k = 0; k < kLanes<X> && at + k < end; ++k) e[k] = from[at + k];
+                alignas(16) Element e[kLanes<X>];
+                if (aligned && at + kLanes<X> <= end) {
+                    from.template run<kLanes<X>>(at, e);
+                } else {
+                    for (int k = 0; k < kLanes<X> && at + k < end; ++k) {
+                        Element one[1];
+                        from.template run<1>(at + k, one);
+                        e[k] = one[0];
+                    }
+                }
 #pragma unroll
                 for (int k = 0; k < kLanes<X>; ++k)
                     if (at + k < end) p = combine(p, element(accumulated(e[k]), at + k));
@@ -73,14 +70,21 @@ KERNEL(kThreads) reduce(const X* x, Y* y,
             if (half < kWarp) __syncwarp();  // what is left is the first warp's
             else __syncthreads();
         }
-        if (threadIdx.x == 0) put(y, workspace, o, chunk, shared[0], s);
+        if (threadIdx.x == 0) {
+#if CHUNKED
+            workspace[o * s.chunks + chunk] = shared[0];
+#else
+            PUT(o, shared[0]);
+#endif
+        }
         __syncthreads();
     }
 }
 
 #if CHUNKED
 // Chunks pairwise in order, 1 with 2, 3 with 4, then those: a warp a result where they are few, else a block.
-KERNEL(kCombining) combine_chunks(const X*, Y* y, Partial* workspace, ReduceParams s) {
+KERNEL(kCombining) combine_chunks(INPUTS RESULTS Partial* workspace, Params params) {
+    const ReduceParams& s = params.own;
     __shared__ Partial shared[kCombining];
     let_next_start();
     wait_for_earlier();
@@ -97,7 +101,7 @@ KERNEL(kCombining) combine_chunks(const X*, Y* y, Partial* workspace, ReducePara
                 __syncthreads();
                 if (threadIdx.x % (2 * step) == 0) shared[threadIdx.x] = all = combine(all, shared[threadIdx.x + step]);
             }
-            if (threadIdx.x == 0) y[r] = finished(all, s);
+            if (threadIdx.x == 0) PUT(r, all);
             __syncthreads();
         }
         return;
@@ -111,7 +115,7 @@ KERNEL(kCombining) combine_chunks(const X*, Y* y, Partial* workspace, ReducePara
                 p[c] = combine(p[c], p[c + step]);
             __syncwarp();
         }
-        if (threadIdx.x % kWarp == 0) y[r] = finished(p[0], s);
+        if (threadIdx.x % kWarp == 0) PUT(r, p[0]);
     }
 }
 #endif

@@ -3,7 +3,8 @@
 // 2 rms_norm, 3 layer_norm), WEIGHT and BIAS (0 or 1), THREADS of a block, LANES of them to a row: a warp, which needs no
 // barrier, or the block, and PIECES: pieces of kLanes<X> elements that a thread keeps in registers, 0 where rows are too
 // long for that and are read again. Sums go over a fixed tree: a thread's elements in order, then the lanes of a warp, then
-// the warps.
+// the warps. With PROLOGUE (1) elements are what a program makes of the operands that stand in the place of x, with EPILOGUE
+// a program takes the results (program/hole_writer.h); both are called for the pieces that would be loaded and stored.
 constexpr int kPiece = kLanes<X>;
 constexpr u32 kRows = THREADS / LANES;  // of a block
 static_assert(THREADS % LANES == 0 && kRows > 0, "a block takes whole rows");
@@ -41,6 +42,30 @@ template <int N, class T> INLINE void store_n(T* p, const f32 (&x)[N]) {
         *(uint2*)p = make_uint2(narrow2<T>(x[0], x[1]), narrow2<T>(x[2], x[3]));
     }
 }
+
+// A row in memory, in the form in which a hole gives one.
+template <class T> struct Elements {
+    T* p;
+    template <int N> INLINE bool aligned() const { return ((u64)p & (N * sizeof(T) - 1) & 15) == 0; }
+    template <int N> INLINE void load(i64 i, f32 (&x)[N]) const {
+        if constexpr (N == 1) x[0] = widen(p[i]);
+        else load_n<N>(p + i, x);
+    }
+    template <int N> INLINE void store(i64 i, f32 (&x)[N]) const {
+        if constexpr (N == 1) p[i] = narrow<T>(x[0]);
+        else store_n<N>(p + i, x);
+    }
+};
+
+struct Params {
+    RowParams own;
+#if PROLOGUE
+    i64 prologue[prologue::kWords];
+#endif
+#if EPILOGUE
+    i64 epilogue[epilogue::kWords];
+#endif
+};
 
 // What a row has in common.
 struct RowFacts {
@@ -84,21 +109,44 @@ template <class Each> INLINE RowFacts row_facts(const Each& each, const RowParam
     return f;
 }
 
-KERNEL(THREADS) row(const X* x, Y* y,
+KERNEL(THREADS) row(
+#if PROLOGUE
+    PROLOGUE_PARAMETERS
+#else
+    const X* x,
+#endif
+#if EPILOGUE
+    EPILOGUE_PARAMETERS
+#else
+    Y* y,
+#endif
 #if WEIGHT
     const G* weight,
 #endif
 #if BIAS
     const G* bias,
 #endif
-    RowParams p) {
+    Params params) {
+    const RowParams& p = params.own;
     __shared__ f32 shared[THREADS / kWarp + 1];
     let_next_start();
     wait_for_earlier();
     const u32 lane = threadIdx.x % LANES;
     for (i64 r = blockIdx.x * (i64)kRows + threadIdx.x / LANES; r < p.rows; r += gridDim.x * (i64)kRows) {
-        const X* from = x + r * p.x_row;
-        Y* to = y + r * p.y_row;
+#if PROLOGUE
+        const prologue::Row source = prologue::row(PROLOGUE_ARGUMENTS r, p.n, params.prologue);
+#define LOAD source.template run
+#else
+        const Elements<const X> source{x + r * p.x_row};
+#define LOAD source.template load
+#endif
+#if EPILOGUE
+        const epilogue::Row target = epilogue::row(EPILOGUE_ARGUMENTS r, p.n, params.epilogue);
+#define STORE target.template run
+#else
+        const Elements<Y> target{y + r * p.y_row};
+#define STORE target.template store
+#endif
         const auto gain = [&](i64 i) -> f32 {
 #if WEIGHT
             return widen(weight[i]) + p.added;
@@ -133,7 +181,7 @@ KERNEL(THREADS) row(const X* x, Y* y,
 #endif
         };
 #if PIECES > 0
-        bool whole = p.n % kPiece == 0 && aligned16(from) && ((u64)to & (kPiece * sizeof(Y) - 1) & 15) == 0;
+        bool whole = p.n % kPiece == 0 && source.template aligned<kPiece>() && target.template aligned<kPiece>();
 #if WEIGHT
         whole = whole && ((u64)weight & (kPiece * sizeof(G) - 1) & 15) == 0;
 #endif
@@ -146,7 +194,7 @@ KERNEL(THREADS) row(const X* x, Y* y,
 #pragma unroll
             for (int j = 0; j < PIECES; ++j) {
                 const i64 piece = lane + j * LANES;
-                if (piece < pieces) load_n<kPiece>(from + piece * kPiece, kept[j]);
+                if (piece < pieces) LOAD<kPiece>(piece * kPiece, kept[j]);
             }
             const RowFacts f = row_facts([&](const auto& use) {
 #pragma unroll
@@ -164,7 +212,7 @@ KERNEL(THREADS) row(const X* x, Y* y,
                 shifts(piece * kPiece, b);
 #pragma unroll
                 for (int i = 0; i < kPiece; ++i) kept[j][i] = result(kept[j][i], f, g[i], b[i]);
-                store_n<kPiece>(to + piece * kPiece, kept[j]);
+                STORE<kPiece>(piece * kPiece, kept[j]);
             }
             continue;
         }
@@ -173,15 +221,18 @@ KERNEL(THREADS) row(const X* x, Y* y,
         const RowFacts f = row_facts([&](const auto& use) {
             for (i64 first = lane * kPiece; first < p.n; first += LANES * kPiece)
                 for (i64 i = first; i < first + kPiece && i < p.n; ++i) {
-                    f32 v = widen(from[i]);
-                    use(v);
+                    f32 v[1];
+                    LOAD<1>(i, v);
+                    use(v[0]);
                 }
         }, p, shared);
         // y may be x: a thread writes the elements that it reads.
         for (i64 first = lane * kPiece; first < p.n; first += LANES * kPiece)
             for (i64 i = first; i < first + kPiece && i < p.n; ++i) {
-                const f32 v = widen(from[i]);
-                to[i] = narrow<Y>(result(OP == 0 ? expf(v - f.a) : v, f, gain(i), shift(i)));
+                f32 v[1];
+                LOAD<1>(i, v);
+                v[0] = result(OP == 0 ? expf(v[0] - f.a) : v[0], f, gain(i), shift(i));
+                STORE<1>(i, v);
             }
     }
 }

@@ -63,6 +63,12 @@ KernelCall plan_reduce(const Device& device, const ReduceSpec& s) {
         throw InvalidArgument(
             "reduce: an axis of length 0 has no result under this operation; only sum, prod, any "
             "and all have one");
+    if (s.prologue && prologue_passes(device, s) == 0)
+        throw Unsupported("reduce: no kernel of device '" + device.name() + "' takes a prologue here");
+    if (s.epilogue && !takes_epilogue(device, s))
+        throw Unsupported("reduce: no kernel of device '" + device.name() + "' takes an epilogue here");
+    check_hole(s.prologue, true, s.outer, s.n, s.x, kFamily);
+    check_hole(s.epilogue, false, results, 1, s.y, kFamily);
     if (is_cuda(device)) {
         reduce::plan_reduce_cuda(s, call);
         return call;
@@ -104,6 +110,16 @@ KernelCall plan_row(const Device& device, const RowSpec& s) {
         throw InvalidArgument("reduce: rows of y overlap: the stride " + std::to_string(s.y_row) +
                               " is less than the row of " + std::to_string(s.n));
     area(s.rows, s.n, kFamily);
+    if (s.prologue && prologue_passes(device, s) == 0)
+        throw Unsupported("reduce: no kernel of device '" + device.name() + "' takes a prologue in rows of " +
+                          std::to_string(s.n));
+    if (s.epilogue && !takes_epilogue(device, s))
+        throw Unsupported("reduce: no kernel of device '" + device.name() +
+                          "' takes an epilogue in rows of " + std::to_string(s.n));
+    check_hole(s.prologue, true, s.rows, s.n, s.x, kFamily);
+    check_hole(s.epilogue, false, s.rows, s.n, s.y, kFamily);
+    if ((s.prologue && s.rows > 1 && s.x_row != s.n) || (s.epilogue && s.rows > 1 && s.y_row != s.n))
+        throw InvalidArgument("reduce: rows that a prologue makes, or an epilogue takes, lie side by side");
     if (is_cuda(device)) {
         reduce::plan_row_cuda(s, call);
         return call;
@@ -123,24 +139,70 @@ KernelCall plan_row(const Device& device, const RowSpec& s) {
     return call;
 }
 
+namespace {
+// Kernels that run on the host, or are counted as if they did.
+bool native(const Device& device) {
+    return device.kernel_language() == "native" || device.kernel_language() == "null";
+}
+
+bool is_opencl(const Device& device) { return device.kernel_language() == "opencl"; }
+// Their sources have no f64.
+bool with_f64(const HoleSpec& s) { return s && s.hole->uses_f64(); }
+
+// An end of a kernel: an array in memory, or what a hole moves and computes in its place.
+void add_end(Cost& c, const HoleSpec& hole, DType t, std::int64_t rows, std::int64_t n) {
+    if (!hole) {
+        c.bytes += array_bytes(t, rows, n);
+        return;
+    }
+    const Cost end = cost(hole, rows, n);
+    c.bytes += end.bytes;
+    c.flops += end.flops;
+}
+}  // namespace
+
+int prologue_passes(const Device& device, const ReduceSpec& s) {
+    if (s.inner != 1) return 0;
+    return native(device) || is_cuda(device) || (is_opencl(device) && !with_f64(s.prologue)) ? 1 : 0;
+}
+
+bool takes_epilogue(const Device& device, const ReduceSpec& s) {
+    return s.inner == 1 && (is_cuda(device) || (is_opencl(device) && !with_f64(s.epilogue)));
+}
+
+int prologue_passes(const Device& device, const RowSpec& s) {
+    // The cpu keeps whole rows in the second-level cache.
+    constexpr std::int64_t kMostOfRow = 65536;
+    if (native(device)) return s.n <= kMostOfRow ? 1 : 0;
+    if (is_cuda(device)) return reduce::row_passes_cuda(s);
+    if (!is_opencl(device) || with_f64(s.prologue)) return 0;
+    return s.op == RowOp::rms_norm ? 2 : 3;  // every pass reads the row again
+}
+
+bool takes_epilogue(const Device& device, const RowSpec& s) {
+    if (native(device)) return prologue_passes(device, s) > 0;
+    return is_cuda(device) || (is_opencl(device) && !with_f64(s.epilogue));
+}
+
 Cost cost(const ReduceSpec& s) {
     const double results = static_cast<double>(s.outer) * static_cast<double>(s.inner);
     // An element: one operation; var a difference, a square and a sum; logsumexp a difference, exp and a sum.
     const double each = s.op == Reduction::var || s.op == Reduction::logsumexp ? 3 : 1;
     Cost c;
-    c.bytes = results * (static_cast<double>(s.n) * static_cast<double>(size_of(s.x)) +
-                         static_cast<double>(size_of(s.y)));
     c.flops = each * results * static_cast<double>(s.n);
+    add_end(c, s.prologue, s.x, s.outer * s.inner, s.n);
+    add_end(c, s.epilogue, s.y, s.outer * s.inner, 1);
     return c;
 }
 
 Cost cost(const RowSpec& s) {
     constexpr double kOps[] = {4, 4, 4, 7};  // an element, in the order of RowOp
     Cost c;
-    c.bytes = array_bytes(s.x, s.rows, s.n) + array_bytes(s.y, s.rows, s.n);
+    add_end(c, s.prologue, s.x, s.rows, s.n);
+    add_end(c, s.epilogue, s.y, s.rows, s.n);
     if (s.has_weight) c.bytes += array_bytes(s.weight, s.n);
     if (s.has_bias) c.bytes += array_bytes(s.weight, s.n);
-    c.flops = kOps[static_cast<int>(s.op)] * static_cast<double>(s.rows) * static_cast<double>(s.n);
+    c.flops += kOps[static_cast<int>(s.op)] * static_cast<double>(s.rows) * static_cast<double>(s.n);
     return c;
 }
 

@@ -29,14 +29,21 @@ void plan_reduce_portable(const Device& device, const ReduceSpec& s, KernelCall&
         throw Unsupported("reduce: " + device.name() + " has no double precision, which this reduction of " +
                           std::string(dtype_name(s.x)) +
                           " needs; cast to f32 before it or run it on the cpu");
-    call.module = portable_module(device, "reduce", {kReduceParams, kReducePortable},
-                                  {{"WITH_F64", flag(f64)},
-                                   {"X", kernel_type(s.x)},
-                                   {"Y", kernel_type(s.y)},
-                                   {"A", kernel_type(a)},
-                                   {"OP", digits(static_cast<int>(s.op))},
-                                   {"FLOATING", flag(is_float(a))},
-                                   {"CHUNKED", flag(chunked)}});
+    const HoleParts ends(s.prologue, s.epilogue, Language::opencl);
+    call.module = portable_module(
+        device, "reduce", {ends.prelude, ends.prologue, ends.epilogue, kReduceParams, kReducePortable},
+        {{"WITH_F64", flag(f64)},
+         {"X", kernel_type(s.x)},
+         {"Y", kernel_type(s.y)},
+         {"A", kernel_type(a)},
+         {"OP", digits(static_cast<int>(s.op))},
+         {"FLOATING", flag(is_float(a))},
+         {"CHUNKED", flag(chunked)},
+         {"PROLOGUE", flag(bool(s.prologue))},
+         {"EPILOGUE", flag(bool(s.epilogue))},
+         {"PROLOGUE_NAME", ends.prologue_name},
+         {"EPILOGUE_NAME", ends.epilogue_name}},
+        {}, s.prologue || s.epilogue);  // as programs are compiled
     call.entry = "reduce";
     call.config = portable_launch(kThreads, s.outer * (s.inner == 1 ? 1 : ceil_div(s.inner, 32)) * chunks);
     if (chunked) {
@@ -44,24 +51,35 @@ void plan_reduce_portable(const Device& device, const ReduceSpec& s, KernelCall&
         call.next_config = portable_launch(kThreads, results);
         call.workspace_bytes = partials_bytes(a, results, chunks);
     }
-    call.buffer_bytes = {bytes_of(s.outer * s.n * s.inner, s.x), bytes_of(results, s.y)};
-    call.set_params(ReduceParams{s.outer, s.n, s.inner, chunks, chunk, s.correction});
+    std::size_t buffer = 0;
+    put_bytes(call, buffer, s.prologue, s.outer, s.n, bytes_of(s.outer * s.n * s.inner, s.x));
+    put_bytes(call, buffer, s.epilogue, results, 1, bytes_of(results, s.y));
+    set_params(call, ReduceParams{s.outer, s.n, s.inner, chunks, chunk, s.correction}, s.prologue,
+               s.epilogue);
 }
 
 void plan_row_portable(const Device& device, const RowSpec& s, KernelCall& call) {
     const bool few = s.n <= 64;
-    call.module = portable_module(device, "row", {kReduceParams, kReducePortableRow},
-                                  {{"X", kernel_type(s.x)},
-                                   {"Y", kernel_type(s.y)},
-                                   {"G", kernel_type(s.has_weight || s.has_bias ? s.weight : DType::f32)},
-                                   {"OP", digits(static_cast<int>(s.op))},
-                                   {"WEIGHT", flag(s.has_weight)},
-                                   {"BIAS", flag(s.has_bias)},
-                                   {"THREADS", few ? "32" : "256"}});
+    const HoleParts ends(s.prologue, s.epilogue, Language::opencl);
+    call.module = portable_module(
+        device, "row", {ends.prelude, ends.prologue, ends.epilogue, kReduceParams, kReducePortableRow},
+        {{"X", kernel_type(s.x)},
+         {"Y", kernel_type(s.y)},
+         {"G", kernel_type(s.has_weight || s.has_bias ? s.weight : DType::f32)},
+         {"OP", digits(static_cast<int>(s.op))},
+         {"WEIGHT", flag(s.has_weight)},
+         {"BIAS", flag(s.has_bias)},
+         {"THREADS", few ? "32" : "256"},
+         {"PROLOGUE", flag(bool(s.prologue))},
+         {"EPILOGUE", flag(bool(s.epilogue))},
+         {"PROLOGUE_NAME", ends.prologue_name},
+         {"EPILOGUE_NAME", ends.epilogue_name}},
+        {}, s.prologue || s.epilogue);
     call.entry = "row";
     call.config = portable_launch(few ? 32 : kThreads, s.rows);
     call.buffer_bytes = row_buffers(s);
-    call.set_params(RowParams{s.rows, s.n, s.x_row, s.y_row, s.eps, s.one_plus_weight ? 1.0f : 0.0f});
+    set_params(call, RowParams{s.rows, s.n, s.x_row, s.y_row, s.eps, s.one_plus_weight ? 1.0f : 0.0f},
+               s.prologue, s.epilogue);
 }
 
 }  // namespace reduce

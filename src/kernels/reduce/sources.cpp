@@ -26,12 +26,13 @@ std::size_t partials_bytes(DType a, std::int64_t results, std::int64_t chunks) {
 }
 
 std::array<std::size_t, 12> row_buffers(const RowSpec& s) {
-    std::array<std::size_t, 12> bytes = {bytes_of(extent(s.rows, s.x_row, s.n), s.x),
-                                         bytes_of(extent(s.rows, s.y_row, s.n), s.y)};
-    std::size_t b = 2;
-    if (s.has_weight) bytes[b++] = bytes_of(s.n, s.weight);
-    if (s.has_bias) bytes[b++] = bytes_of(s.n, s.weight);
-    return bytes;
+    KernelCall call;
+    std::size_t b = 0;
+    put_bytes(call, b, s.prologue, s.rows, s.n, bytes_of(extent(s.rows, s.x_row, s.n), s.x));
+    put_bytes(call, b, s.epilogue, s.rows, s.n, bytes_of(extent(s.rows, s.y_row, s.n), s.y));
+    if (s.has_weight) call.buffer_bytes[b++] = bytes_of(s.n, s.weight);
+    if (s.has_bias) call.buffer_bytes[b++] = bytes_of(s.n, s.weight);
+    return call.buffer_bytes;
 }
 
 }  // namespace invar::kernels::reduce

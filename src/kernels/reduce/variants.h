@@ -6,8 +6,10 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <memory>
 
 #include "base/thread_pool.h"
 #include "kernels/native.h"
@@ -61,6 +63,11 @@ A wrapping_mul(A a, A b) {
     else
         return a * b;
 }
+
+// A line of a processor's cache.
+struct alignas(64) Line {
+    std::byte bytes[64];
+};
 
 // Combines the results over two neighbouring ranges, x before y.
 template <class A>
@@ -133,15 +140,59 @@ A finish(const ReduceSpec& s, const Partial<A>& p) {
     return p.a;
 }
 
-// Runs body(unit) for every unit; then, when the axis has several chunks, combines the partial results that the units
+// Memory of the calling thread for what passes between a hole and the family's own work: grows, then stays.
+inline std::byte* hole_memory(std::int64_t bytes) {
+    thread_local std::unique_ptr<Line[]> memory;
+    thread_local std::int64_t lines = 0;
+    const std::int64_t wanted = ceil_div(bytes, static_cast<std::int64_t>(sizeof(Line))) + 1;
+    if (lines < wanted) {
+        memory = std::make_unique<Line[]>(static_cast<std::size_t>(wanted));
+        lines = wanted;
+    }
+    return memory[0].bytes;
+}
+
+// The elements of x, or what the prologue makes of its operands.
+class Elements {
+public:
+    Elements(const NativeLaunch& launch, const ReduceSpec& s) : launch_(launch), s_(s), units_(s) {
+        buffers = s.prologue ? s.prologue.hole->operands().size() : 1;
+        type = s.prologue ? s.prologue.hole->value() : s.x;
+        if (!s.prologue) x_ = need(launch, 0, s.outer * s.n * s.inner, s.x, "reduce", "x");
+    }
+    // Where element 0 of x lies, or would lie: memory is there for what units first to end - 1 look at.
+    const std::byte* of(std::int64_t first, std::int64_t end) const {
+        if (!s_.prologue) return x_;
+        const auto begin_of = [&](std::int64_t u) {
+            return u / units_.chunks * s_.n + u % units_.chunks * kReduceChunk;
+        };
+        const std::int64_t begin = begin_of(first), size = static_cast<std::int64_t>(size_of(type)),
+                           count = begin_of(end) - begin;
+        std::byte* values = hole_memory(count * size);
+        run_hole(s_.prologue, s_.outer, s_.n, launch_.buffers.first(buffers), values, begin, begin + count);
+        return reinterpret_cast<const std::byte*>(reinterpret_cast<std::uintptr_t>(values) -
+                                                  static_cast<std::uintptr_t>(begin * size));
+    }
+    std::size_t buffers = 1;  // of the launch in the place of x
+    DType type = DType::f32;  // of an element
+
+private:
+    const NativeLaunch& launch_;
+    const ReduceSpec& s_;
+    const Units units_;
+    const std::byte* x_ = nullptr;
+};
+
+// Runs body(unit, x) for every unit; then, when the axis has several chunks, combines the partial results that the units
 // left in the workspace, laid out (outer, inner, chunks).
 template <class A, class Body, class Store>
-void run(const NativeLaunch& launch, const ReduceSpec& s, Partial<A>* partials, const Body& body,
-         const Store& store) {
+void run(const NativeLaunch& launch, const ReduceSpec& s, const Elements& elements, Partial<A>* partials,
+         const Body& body, const Store& store) {
     const Units units(s);
     launch.pool.parallel_for(units.tasks, [&](std::int64_t task) {
-        const std::int64_t end = std::min(units.count, (task + 1) * units.per_task);
-        for (std::int64_t u = task * units.per_task; u < end; ++u) body(u);
+        const std::int64_t first = task * units.per_task, end = std::min(units.count, first + units.per_task);
+        const std::byte* x = elements.of(first, end);
+        for (std::int64_t u = first; u < end; ++u) body(u, x);
     });
     if (units.chunks == 1) return;
     const std::int64_t results = s.outer * s.inner, per_task = ceil_div(kTaskElements, units.chunks);
@@ -161,6 +212,7 @@ void run_row(const NativeLaunch& launch);
 // Fill in the call on a CUDA device, on a Metal device, and in portable C; the specification has been checked.
 void plan_reduce_cuda(const ReduceSpec& spec, KernelCall& call);
 void plan_row_cuda(const RowSpec& spec, KernelCall& call);
+int row_passes_cuda(const RowSpec& spec);
 void plan_reduce_portable(const Device& device, const ReduceSpec& spec, KernelCall& call);
 void plan_reduce_metal(const Device& device, const ReduceSpec& spec, KernelCall& call);
 void plan_row_metal(const RowSpec& spec, KernelCall& call);

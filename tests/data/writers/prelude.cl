@@ -2,8 +2,10 @@
 #pragma OPENCL FP_CONTRACT OFF
 typedef char i8; typedef short i16; typedef int i32; typedef long i64;
 typedef uchar u8; typedef ushort u16; typedef uint u32; typedef ulong u64;
-typedef float f32; typedef uchar pred;
+typedef float f32;
 #define PRIVATE static inline
+
+typedef uchar pred;
 #define MATH_f32(name) name
 PRIVATE f32 bits_f32(u64 w) { return as_float((u32)w); }
 PRIVATE void load2(void* to, global const void* from) { *(uchar2*)to = *(global const uchar2*)from; }
@@ -93,7 +95,7 @@ PRIVATE pred XOR_pred(pred a, pred b) { return (pred)(a ^ b); }
 PRIVATE pred NOT_pred(pred a) { return (pred)(1 - a); }
 
 // M(f) names the library's function of that type.
-#define FLOATING(T, M)                                                                                \
+#define FLOAT_FUNCTIONS(T, M)                                                                          \
 PRIVATE T ADD_##T(T a, T b) { return a + b; }                                                         \
 PRIVATE T SUB_##T(T a, T b) { return a - b; }                                                         \
 PRIVATE T MUL_##T(T a, T b) { return a * b; }                                                         \
@@ -124,8 +126,8 @@ PRIVATE T ERF_##T(T a) { return M(erf)(a); }                                    
 PRIVATE T SIGMOID_##T(T a) { const T e = M(exp)(-M(fabs)(a)); return (a < 0 ? e : (T)1) / ((T)1 + e); }   \
 PRIVATE T RELU_##T(T a) { return a > (T)0 || a != a ? a : (T)0; }
 
-FLOATING(f32, MATH_f32)
-FLOATING(f64, MATH_f64)
+FLOAT_FUNCTIONS(f32, MATH_f32)
+FLOAT_FUNCTIONS(f64, MATH_f64)
 
 #define ABS_f32(x) as_float(as_uint(x) & 0x7fffffffu)
 #define TANH_f32(x) (fabs(x) > 20 ? sign(x) : TANH_f32(x))
