@@ -12,7 +12,7 @@
 namespace invar {
 namespace {
 
-constexpr std::array<std::string_view, 8> kTried = {
+constexpr std::array<std::string_view, 10> kTried = {
     "the caches are emptied and it is done again",
     "live memory is moved together and it is done again",
     "tensors that were not used for long go to the host's memory and it is done again",
