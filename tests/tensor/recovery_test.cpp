@@ -4,6 +4,7 @@
 #include <invar/compile.h>
 #include <invar/error.h>
 #include <invar/ops.h>
+#include <invar/route.h>
 #include <invar/state.h>
 
 #include <cmath>
@@ -280,6 +281,11 @@ TEST(Recovery, CompiledFunctionsThatOverwriteNothingAreRunAgain) {
 
 // A device that comes back without what lay in its memory: work that has its inputs is done again, what lived there alone is named.
 TEST(Recovery, ALostMemoryIsNamedAndCanBeFilledAgain) {
+    struct AtHome {  // the memory that is lost is that of the device under test
+        RoutingOptions before = routing_options();
+        AtHome() { set_routing({}); }
+        ~AtHome() { set_routing(before); }
+    } const at_home;
     Ladder ladder(Recovery::any);
     const Tensor x = counting({5, 8}), w = counting({8, 8});
     const std::vector<std::byte> x_bytes = x.to_bytes(), w_bytes = w.to_bytes();
