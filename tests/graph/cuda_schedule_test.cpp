@@ -69,19 +69,20 @@ TEST(CudaSchedule, LaunchesOfAToken) {
     EXPECT_EQ(launches[0], 2 * launches[1]);
 }
 
-// The product of warp groups: every tile, every activation, both types.
+// The product of warp groups: every tile, both types, and the other activations by two of the tiles.
 void plan_gemms() {
+    using kernels::Gate;
     kernels::MatmulSpec s;
     s.m = s.n = s.k = s.x_row = s.w_row = s.y_row = 512;
-    int round = 0;
-    for (const kernels::GemmTile& tile : kernels::kGemmTiles)
-        for (const kernels::Gate g :
-             {kernels::Gate::gelu, round % 2 ? kernels::Gate::gelu_tanh : kernels::Gate::none}) {
-            s.x = s.w = s.y = s.bias = s.residual = round++ % 2 ? DType::bf16 : DType::f16;
-            s.activation = g;
-            s.has_bias = g != kernels::Gate::none;
-            kernels::plan_warp_groups(s, tile, 132);
-        }
+    const auto plan = [&](std::size_t tile, Gate activation) {
+        s.x = s.w = s.y = s.bias = s.residual = tile % 2 ? DType::bf16 : DType::f16;
+        s.activation = activation;
+        s.has_bias = activation != Gate::none;
+        kernels::plan_warp_groups(s, kernels::kGemmTiles[tile], 132);
+    };
+    for (std::size_t tile = 0; tile < kernels::kGemmTileCount; ++tile) plan(tile, Gate::gelu);
+    for (const std::size_t tile : {0, 1})
+        for (const Gate g : {Gate::none, Gate::silu, Gate::gelu_tanh, Gate::relu}) plan(tile, g);
 }
 
 // Families that models do not ask for: sources that differ in more than a type's name.
