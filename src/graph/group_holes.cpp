@@ -220,7 +220,7 @@ private:
         if (!ends || ends->reader != i || !(x.offset == Dim(0))) return;
         const Step& first = s_.steps[ends->writer];
         const std::optional<std::size_t> b = through(first, x.value);
-        if (!b) return;
+        if (!b || std::get<PointwiseWork>(first.work).rounds) return;
         Step made = s_.steps[i];
         made.label = first.label + " -> " + made.label;
         auto& joined = std::get<Sized<Spec>>(made.work);
