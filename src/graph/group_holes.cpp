@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Pointwise steps become prologues and epilogues of the reductions and row operations beside them, where one step
-// costs less than two. The value between stays in registers; a prologue stores it as well where others read it. The joined step stands where the later of the
-// two stood, so what it reads must not be written between.
+// Pointwise steps become prologues and epilogues of the reductions and row operations beside them, where one step costs
+// less than two. The value between stays in registers; a prologue stores it as well where others read it. The joined
+// step stands where the later of the two stood, so what it reads must not be written between.
 #include <algorithm>
 #include <array>
 #include <cstdio>
@@ -220,7 +220,7 @@ private:
         if (!ends || ends->reader != i || !(x.offset == Dim(0))) return;
         const Step& first = s_.steps[ends->writer];
         const std::optional<std::size_t> b = through(first, x.value);
-        if (!b) return;
+        if (!b || std::get<PointwiseWork>(first.work).rounds) return;
         Step made = s_.steps[i];
         made.label = first.label + " -> " + made.label;
         auto& joined = std::get<Sized<Spec>>(made.work);

@@ -145,6 +145,8 @@ void Lowerer::emit_region(const Region& r) {
         }
     }
     Step step = b.finish(label);
+    std::get<PointwiseWork>(step.work).rounds =
+        r.root->op == Op::cast && r.root->dtype != compute_type(r.root->dtype);
     note_activation(r, step);
     note_gate(r, step);
     if (!fusion_.nested_cats.contains(r.root)) note_rotary(r, step);

@@ -83,6 +83,7 @@ struct PointwiseWork {
     std::vector<BufferKind> buffers;             // one an argument
     std::vector<std::vector<Dim>> strides;       // of each strided buffer, in elements
     std::vector<std::pair<int, DType>> scalars;  // index into the graph's scalars, type of the parameter
+    bool rounds = false;  // it ends with a cast to 16 bits, whose result may not stay in a register
     // Set where the program is result = activation(gate) * up over contiguous arrays of one type; numbers of arguments.
     struct Gated {
         kernels::Gate activation;

@@ -59,6 +59,12 @@ TEST(Holes, RowOperationsTakeWhatStandsAround) {
         // Columns of x are copied first; neighbours of a row lie far apart there.
         EXPECT_EQ(labels(softmax(exp(x).permute({0, 1, 3, 2})), device).size(), 3u);
     }
+    // A cast that rounds does; one that does not is part of the program.
+    EXPECT_EQ(labels(softmax((x * 2.0).astype(DType::bf16)), "null:cuda"),
+              (Labels{"multiply cast", "softmax"}));
+    EXPECT_EQ(labels(softmax(x.astype(DType::bf16)), "null:cuda"), (Labels{"cast", "softmax"}));
+    EXPECT_EQ(labels(softmax(input({8, 32}, DType::bf16).astype(DType::f32)), "null:cuda"),
+              (Labels{"cast -> softmax"}));
     // A residual sum that is read again, and one that is a result.
     const Tensor h = x + up;
     for (const char* device : {"cpu", "null:cuda"}) {
