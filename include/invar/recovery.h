@@ -3,24 +3,25 @@
 //
 //   trim        a device without room: the caches are emptied, and the work is done again
 //   defragment  no room still: live tensors are moved together, where that makes a piece of the size that is wanted
-//   offload     no room still: tensors that were not used for long go to the host's memory, and come back when they are used;
-//               never those of the work at hand, never on the cpu. It costs two ways over the bus where moving costs one copy on
-//               the device, so it comes second; it keeps the bits that the next rungs do not, so it comes before them
+//   offload     no room still: tensors that were not used for long go to the host's memory, and come back when
+//               they are used; never those of the work at hand, never on the cpu. It costs two ways over the bus
+//               where moving costs one copy on the device, so it comes second; it keeps the bits that the next
+//               rungs do not, so it comes before them
 //   replay      a failed launch, compilation or device: the same work once more
 //   unfused     the same operators, each a step of its own (failed launches and compilations)
 //   split       each operator a schedule of its own, its memory given back behind it (no room)
 //   host        the cpu computes, and the results go to the device
 //
-// What two devices were to share (invar/route.h) is done again on the tensors' device alone. What trim, defragment, offload and
-// replay finish has the bits of work that did not fail. What the others finish is within the tolerance of
-// the operators and is marked (Tensor::degraded), because fusion keeps more precision than storage does. Work that changed
-// something that it cannot change twice (a sampler's memory) is not done again. An error is thrown when every rung has failed;
-// it is the first one.
+// What two devices were to share (invar/route.h) is done again on the tensors' device alone. What trim, defragment,
+// offload and replay finish has the bits of work that did not fail. What the others finish is within the tolerance of
+// the operators and is marked (Tensor::degraded), because fusion keeps more precision than storage does. Work that
+// changed something that it cannot change twice (a sampler's memory) is not done again. An error is thrown when every
+// rung has failed; it is the first one.
 //
-// The ladder stands under eval and what calls it; under compiled functions that overwrite no input; under
-// the compilation of functions (defragment, offload, replay, unfused); under the steps of a Session (replay); and under what makes
-// tensors, and brings back those that a compiled function uses (defragment, offload). Each rung that is tried is
-// a warning in the log.
+// The ladder stands under eval and what calls it; under compiled functions that overwrite no input; under the
+// compilation of functions (defragment, offload, replay, unfused); under the steps of a Session (replay); and under
+// what makes tensors, and brings back those that a compiled function uses (defragment, offload). Each rung that is
+// tried is a warning in the log.
 #pragma once
 
 #include <cstdint>
@@ -39,8 +40,8 @@ enum class Recovery {
 INVAR_API Recovery recovery();
 INVAR_API void set_recovery(Recovery recovery);
 
-// Whether tensors may be moved where there is no room; no value depends on it. Begins as INVAR_DEFRAGMENT and INVAR_OFFLOAD say
-// (0 or 1), else with both.
+// Whether tensors may be moved where there is no room; no value depends on it. Begins as INVAR_DEFRAGMENT and
+// INVAR_OFFLOAD say (0 or 1), else with both.
 struct MemoryMoves {
     bool defragment = true, offload = true;
 };

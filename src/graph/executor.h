@@ -164,6 +164,7 @@ public:
 
 private:
     friend class Executable;
+    void on_idle_stream(FunctionRef<void()> work);
     struct CachedSchedule {
         std::string key;
         std::shared_ptr<Executable> executable;
