@@ -3,9 +3,10 @@
 //
 //   trim        a device without room: the caches are emptied, and the work is done again
 //   defragment  no room still: live tensors are moved together, where that makes a piece of the size that is wanted
-//   offload     no room still: tensors that were not used for long go to the host's memory, and come back when they are used;
-//               never those of the work at hand, never on the cpu. It costs two ways over the bus where moving costs one copy on
-//               the device, so it comes second; it keeps the bits that the next rungs do not, so it comes before them
+//   offload     no room still: tensors that were not used for long go to the host's memory, and come back when
+//               they are used; never those of the work at hand, never on the cpu. It costs two ways over the bus
+//               where moving costs one copy on the device, so it comes second; it keeps the bits that the next
+//               rungs do not, so it comes before them
 //   replay      a failed launch, compilation or device: the same work once more
 //   restore     a device that came back without what lay in its memory: a model's weights are read from their files again, and a
 //               session goes through its prompt and its steps once more
@@ -42,8 +43,8 @@ enum class Recovery {
 INVAR_API Recovery recovery();
 INVAR_API void set_recovery(Recovery recovery);
 
-// Whether tensors may be moved where there is no room; no value depends on it. Begins as INVAR_DEFRAGMENT and INVAR_OFFLOAD say
-// (0 or 1), else with both.
+// Whether tensors may be moved where there is no room; no value depends on it. Begins as INVAR_DEFRAGMENT and
+// INVAR_OFFLOAD say (0 or 1), else with both.
 struct MemoryMoves {
     bool defragment = true, offload = true;
 };

@@ -140,15 +140,16 @@ public:
     // Gives every segment that is free as a whole back to the driver.
     void trim();
     void set_budget(AllocatorBudget budget);  // evicts what is over it now
-    // Moves live blocks out of shared segments into free parts of others, or into new segments where that empties more than it
-    // takes, and gives the emptied ones back to the driver. wanted 0: as far as that frees memory. Else no further than a
-    // request of so many bytes needs, a free block inside of a segment included, and nothing at all where that cannot be reached.
-    // movable: what may be moved; these Allocations are changed in place, so that nobody may use, change or end them meanwhile,
-    // no stream's work under way may use them, and a BufferRef taken before is void behind this call. Copies on the stream and
-    // waits for it; where that fails nothing has been moved, and its error is thrown.
+    // Moves live blocks out of shared segments into free parts of others, or into new segments where that empties
+    // more than it takes, and gives the emptied ones back to the driver. wanted 0: as far as that frees memory. Else
+    // no further than a request of so many bytes needs, a free block inside of a segment included, and nothing at all
+    // where that cannot be reached. movable: what may be moved; these Allocations are changed in place, so that
+    // nobody may use, change or end them meanwhile, no stream's work under way may use them, and a BufferRef taken
+    // before is void behind this call. Copies on the stream and waits for it; where that fails nothing has been
+    // moved, and its error is thrown.
     Defragmentation defragment(std::span<Allocation* const> movable, Stream& stream, std::size_t wanted = 0);
-    // Bytes that are missing before a request of so many can be met, free segments counted as given back; 0: none, by what budget
-    // and driver say.
+    // Bytes that are missing before a request of so many can be met, free segments counted as given back; 0: none, by
+    // what budget and driver say.
     std::uint64_t shortfall(std::size_t bytes) const;
     AllocatorStatistics statistics() const;
     // Every segment that the driver has given and not got back; none goes back meanwhile.

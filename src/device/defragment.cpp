@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Defragmentation: live blocks move out of shared segments into free blocks of others, the largest block first, into the fullest
-// segment that has room and the tightest hole there; segments are emptied in order of what must be moved for them, the least
-// first. Where a request only
-// needs a larger block than is free, and no segment can be emptied, the blocks beside a free one make way instead.
+// Defragmentation: live blocks move out of shared segments into free blocks of others, the largest block first, into
+// the fullest segment that has room and the tightest hole there; segments are emptied in order of what must be moved
+// for them, the least first. Where a request only needs a larger block than is free, and no segment can be emptied,
+// the blocks beside a free one make way instead.
 //
-// Blocks are copied, on every device. Where memory is virtual its pages could be mapped elsewhere instead, but blocks that share a
-// segment begin and end inside of pages (of 2 MiB on CUDA), so that most pages hold pieces of two of them.
+// Blocks are copied, on every device. Where memory is virtual its pages could be mapped elsewhere instead, but blocks
+// that share a segment begin and end inside of pages (of 2 MiB on CUDA), so that most pages hold pieces of two of
+// them.
 #include <algorithm>
 #include <optional>
 #include <unordered_map>
@@ -389,6 +390,11 @@ Defragmentation CachingAllocator::defragment(std::span<Allocation* const> movabl
         }
         stream.synchronize();
     } catch (...) {
+        try {
+            stream.synchronize();  // copies before the one that failed may still be under way
+        } catch (const std::exception& e) {
+            log(LogLevel::kDebug, std::string("behind a failed copy: ") + e.what());
+        }
         const std::lock_guard lock(core.mutex);
         mover.undo(plan);
         throw;

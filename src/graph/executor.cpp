@@ -509,12 +509,26 @@ void Executor::synchronize() {
     }
 }
 
+// The error of a stream that this work poisons is the one that is thrown, so that later work does not meet it again.
+void Executor::on_idle_stream(FunctionRef<void()> work) {
+    synchronize();
+    try {
+        work();
+    } catch (...) {
+        if (stream_->poisoned()) {
+            ++stream_number_;
+            stream_ = device_.make_stream();
+        }
+        throw;
+    }
+}
+
 Defragmentation Executor::defragment(std::size_t wanted) {
     const std::lock_guard lock(mutex_);
-    synchronize();
     std::vector<Allocation*> arenas;
     for (Executable* e : holding_arenas_) arenas.push_back(&e->arena());
-    const Defragmentation done = storages_.defragment(device_, *stream_, wanted, std::move(arenas));
+    Defragmentation done;
+    on_idle_stream([&] { done = storages_.defragment(device_, *stream_, wanted, std::move(arenas)); });
     if (done.blocks_moved > 0)
         for (Executable* e : holding_arenas_) e->moved_arena();
     return done;
@@ -522,8 +536,9 @@ Defragmentation Executor::defragment(std::size_t wanted) {
 
 std::uint64_t Executor::offload(std::uint64_t bytes, const std::vector<Storage*>& hot) {
     const std::lock_guard lock(mutex_);
-    synchronize();
-    return storages_.offload(*stream_, bytes, hot);
+    std::uint64_t gone = 0;
+    on_idle_stream([&] { gone = storages_.offload(*stream_, bytes, hot); });
+    return gone;
 }
 
 MemoryStatistics Executor::memory() const {

@@ -40,7 +40,7 @@ public:
     const Schedule& schedule() const noexcept { return schedule_; }
     // The arena that is held between runs; empty where none is. What changes it calls moved_arena behind that.
     Allocation& arena() noexcept { return arena_; }
-    void moved_arena() noexcept { graph_.reset(); }
+    void moved_arena() noexcept { runs_.clear(); }
     // Inputs of the schedule that its steps write: donated ones and states.
     const std::vector<int>& overwritten_inputs() const noexcept { return overwritten_inputs_; }
 
@@ -184,6 +184,7 @@ public:
 
 private:
     friend class Executable;
+    void on_idle_stream(FunctionRef<void()> work);
     struct CachedSchedule {
         std::string key;
         std::shared_ptr<Executable> executable;

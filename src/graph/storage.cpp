@@ -11,6 +11,18 @@
 #include "graph/executor.h"
 
 namespace invar::graph {
+namespace {
+
+// Behind a failure that is thrown: what was started before it may still write where it was told to.
+void wait_for_rest(Stream& stream) noexcept {
+    try {
+        stream.synchronize();
+    } catch (const std::exception& e) {
+        log(LogLevel::kDebug, std::string("behind a failed download: ") + e.what());
+    }
+}
+
+}  // namespace
 
 Storage::Storage(std::shared_ptr<Device> on, Allocation memory, std::size_t size, StorageSet& set)
     : device(std::move(on)),
@@ -103,9 +115,14 @@ std::uint64_t StorageSet::offload(Stream& stream, std::uint64_t bytes, const std
         log(LogLevel::kWarning, "the host has no memory for what is to leave a device");
         return 0;
     }
-    for (const Leaving& l : leaving)
-        stream.download(l.host.get(), l.storage->memory_.ref(), l.storage->bytes);
-    stream.synchronize();
+    try {
+        for (const Leaving& l : leaving)
+            stream.download(l.host.get(), l.storage->memory_.ref(), l.storage->bytes);
+        stream.synchronize();
+    } catch (...) {
+        wait_for_rest(stream);
+        throw;
+    }
     for (Leaving& l : leaving) {
         l.storage->host_ = std::move(l.host);
         l.storage->memory_.reset();

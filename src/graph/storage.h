@@ -2,10 +2,11 @@
 // The memory of tensors: where the bytes of a leaf lie, and all of a device's such memory, so that it can be moved to other
 // places of the device and, where nothing else makes room, to the host and back (graph/make_room.h).
 //
-// A place is valid for as long as nobody may move it: whoever asks for one (ref) holds the lock of the device's executor until
-// its stream has the work that uses it, and calls nothing in between that climbs the recovery ladder (evaluation, calls and
-// preparation of compiled functions). Memory is only moved under that lock and behind all work of the stream, so work
-// in flight is never touched; and what is kept from one run to the next (captured graphs) is compared with the places of the run.
+// A place is valid for as long as nobody may move it: whoever asks for one (ref) holds the lock of the device's
+// executor until its stream has the work that uses it, and calls nothing in between that climbs the recovery ladder
+// (evaluation, calls and preparation of compiled functions). Memory is only moved under that lock and behind all work
+// of the stream, so work in flight is never touched; and what is kept from one run to the next (captured graphs) is
+// compared with the places of the run.
 #pragma once
 
 #include <atomic>
@@ -69,9 +70,9 @@ public:
     // movable: what else may be moved than these Storages.
     Defragmentation defragment(Device& device, Stream& stream, std::size_t wanted,
                                std::vector<Allocation*> movable);
-    // Takes so many bytes of the tensors that were used longest ago, those of `hot` left out, to the host, and gives their memory
-    // back. Gives the bytes that went: 0, with nothing changed, where there are not so many. Nothing has changed where a
-    // download fails.
+    // Takes so many bytes of the tensors that were used longest ago, those of `hot` left out, to the host, and gives
+    // their memory back. Gives the bytes that went: 0, with nothing changed, where there are not so many. Nothing has
+    // changed where a download fails.
     std::uint64_t offload(Stream& stream, std::uint64_t bytes, const std::vector<Storage*>& hot);
     std::uint64_t bytes_offloaded() const noexcept { return bytes_offloaded_; }
     void add_statistics(MemoryStatistics& statistics) const;
