@@ -35,7 +35,9 @@ struct Dialect {
     const char *threads, *thread;  // how many the launch has, and which one this is
 };
 
-// The words of CUDA C++. f16 and bf16 are converted by one PTX instruction each (compute capability 8.0).
+// The words of CUDA C++. f16 and bf16 are converted by one PTX instruction each (compute capability 8.0). wait_for_earlier waits before it
+// lets the next kernel start: a program may be the first step of a run, and the second fetches weights as soon as it starts,
+// when what wrote them before the run must have ended.
 inline constexpr const char* kCudaPrelude = R"(
 typedef signed char i8; typedef short i16; typedef int i32; typedef long long i64;
 typedef unsigned char u8; typedef unsigned short u16; typedef unsigned u32; typedef unsigned long long u64;
@@ -43,9 +45,7 @@ typedef float f32; typedef double f64; typedef unsigned char pred;
 #define PRIVATE static __device__ __forceinline__
 #define MATH_f32(name) name##f
 #define MATH_f64(name) name
-// LaunchConfig::overlap. In this order: a program may be the first step of a run, and the second step fetches weights as soon as it
-// is let start, when what wrote them before the run must have ended.
-PRIVATE void wait_for_earlier() {
+PRIVATE void wait_for_earlier() {  // LaunchConfig::overlap
 #if __CUDA_ARCH__ >= 900
     asm volatile("griddepcontrol.wait;" ::: "memory");
     asm volatile("griddepcontrol.launch_dependents;" ::: "memory");

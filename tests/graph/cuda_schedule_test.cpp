@@ -102,7 +102,8 @@ void plan_other_families(const Device& device) {
 }
 
 // Prologues and epilogues: operands of every kind and of different widths, each kernel that has them, each accumulator.
-void plan_holes(const Device& device) {
+// How many steps have one.
+int plan_holes(const Device& device) {
     const std::shared_ptr<Device> shared = find_device("null:cuda");
     const auto input = [&](DType t, const Shape& shape) { return Tensor::empty(t, shape, shared); };
     std::vector<Tensor> results;
@@ -128,16 +129,20 @@ void plan_holes(const Device& device) {
             results.push_back(sum(i + i, -1) * 3.0);
             results.push_back(logsumexp(tanh(b), -1) - 1.0);
         }
+    int joined = 0;
     for (const Tensor& t : results) {
         const graph::Schedule s =
             graph::lower(graph::collect({t.node()}), device, {.fuse = true, .donations = {}});
-        for (const graph::Step& step : s.steps)
+        for (const graph::Step& step : s.steps) {
+            joined += step.label.find(" -> ") != std::string::npos ? 1 : 0;
             std::visit(
                 [&](const auto& work) {
                     if constexpr (requires { work.fields; }) graph::plan(device, work.spec);
                 },
                 step.work);
+        }
     }
+    return joined;
 }
 
 // What the tests can ask a compiler for: of models, then of the families and variants that they leave out.
@@ -157,9 +162,7 @@ void plan_everything() {
     const Session session(large);
     plan_other_families(*find_device("null:cuda"));
     plan_gemms();
-    const std::size_t plain = kernels::source_modules("cuda").size();
-    plan_holes(*find_device("null:cuda"));
-    EXPECT_GT(kernels::source_modules("cuda").size(), plain + 30) << "the graphs of plan_holes do not join";
+    EXPECT_GE(plan_holes(*find_device("null:cuda")), 30) << "the graphs of plan_holes do not join";
 
     // Reductions, along both kinds of axis, whole and in chunks: every accumulator, and each width of an element.
     const auto device = find_device("null:cuda");

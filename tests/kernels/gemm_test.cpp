@@ -250,7 +250,28 @@ TEST(WarpGroups, EveryTileFitsTheDevice) {
     }
 }
 
-// The default takes what the library has, and leaves the exact gelu to a step; what is set is followed, per size.
+TEST(ActivationWays, DefaultsAreBySize) {
+    const auto null = find_device("null:cuda");
+    for (const std::shared_ptr<Device>& on : {null, find_device()}) {
+        const auto way = [&](std::int64_t n, Gate activation) {
+            return activation_way(*on, spec(DType::f16, n, n, n, activation));
+        };
+        const bool ours =
+            takes_way(*on, spec(DType::f16, 512, 512, 512, Gate::gelu), {ActivationWay::By::tile, 0});
+        if (!ours) {
+            EXPECT_EQ(way(1024, Gate::gelu).by, ActivationWay::By::step);
+            continue;
+        }
+        EXPECT_EQ(way(4096, Gate::gelu), (ActivationWay{ActivationWay::By::tile, 0}));
+        EXPECT_EQ(way(1024, Gate::gelu), (ActivationWay{ActivationWay::By::tile, 1}));
+        EXPECT_EQ(way(256, Gate::gelu).by, ActivationWay::By::step);
+        EXPECT_EQ(way(1024, Gate::gelu_tanh), (ActivationWay{ActivationWay::By::tile, 1}));
+        EXPECT_EQ(way(4096, Gate::gelu_tanh).by, ActivationWay::By::library);
+        EXPECT_EQ(way(4096, Gate::relu), (ActivationWay{ActivationWay::By::tile, 0}));
+    }
+}
+
+// Of small products the library's epilogue takes what it has, and the exact gelu is a step; what is set is followed, per size.
 TEST(ActivationWays, AreSetForEachSize) {
     const auto null = find_device("null:cuda");
     MatmulSpec s = spec(DType::f16, 64, 128, 128, Gate::gelu_tanh);

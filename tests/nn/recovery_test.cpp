@@ -84,13 +84,17 @@ void sweep(FaultSite site, int in_a_row, const std::string& rung, const std::fun
         ASSERT_GE(fault_visits(site), n) << "the fault was not met";
         set_faults("");
         // Those in a row that begin near the end are fewer.
-        if (n + static_cast<std::uint64_t>(in_a_row) <= all + 1)
-            ASSERT_EQ(ladder.taken(), rung) << faults_from(site, n, in_a_row);
-        else
-            (void)ladder.taken();
+        const std::string taken = ladder.taken();
+        if (n + static_cast<std::uint64_t>(in_a_row) > all + 1) continue;
+        // Work is done again behind a trim; a tensor that is made by itself finds its room where another one leaves the device.
+        const bool by_moving = rung == "trimmed 1" && !on_cpu() && taken == "offloaded 1";
+        ASSERT_TRUE(taken == rung || by_moving) << taken << " for " << faults_from(site, n, in_a_row);
     }
     graph::Executor::of(*find_device())->synchronize();
-    EXPECT_EQ(held(), before);
+    if (site == FaultSite::oom && !on_cpu())
+        EXPECT_LE(held(), before) << "what left the device comes back when it is used";
+    else
+        EXPECT_EQ(held(), before);
 }
 
 void nothing() {}

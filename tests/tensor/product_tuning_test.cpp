@@ -62,7 +62,8 @@ TEST(ProductTuning, EveryWayAgreesWithTheStepBehindTheProduct) {
             ways.push_back({ActivationWay::By::tile, static_cast<std::int32_t>(i)});
         for (const ActivationWay& way : ways) {
             if (!kernels::takes_way(*on, spec, way)) continue;
-            if (!(way == before)) kernels::set_activation_way(*on, spec, way, false);
+            if (!(way == kernels::activation_way(*on, spec)))
+                kernels::set_activation_way(*on, spec, way, false);
             const CompiledFunction f = compile(
                 [&](std::span<const Tensor> x) {
                     return std::vector<Tensor>{activated(linear(x[0], x[1], x[2]), activation)};

@@ -54,7 +54,7 @@ void put_map(unsigned char* at, std::uint32_t buffer, DType dtype, std::int64_t 
 // ---- choices ----
 
 // Raised when kernels change so that what was measured says nothing any more.
-constexpr int kStoredFormat = 1;
+constexpr int kStoredFormat = 2;
 std::string stored_key(const std::string& description, const MatmulSpec& s) {
     std::string key = "activation " + std::to_string(kStoredFormat) + "\n" + description + "\n";
     const std::int64_t several = s.batch > 1 ? 1 : 0;  // strides of one matrix play no part
@@ -82,6 +82,13 @@ const Facts& facts_of(const Device& device) {
     return all.emplace(device.name(), Facts{p.description, p.compute_units}).first->second;
 }
 
+// Whether tiles of 128 x 128 leave multiprocessors of a large card without one. By the shape alone.
+bool few_tiles(const MatmulSpec& s) {
+    constexpr std::int64_t kMultiprocessors = 132, kSide = 128;
+    return (s.m + kSide - 1) / kSide * ((s.n + kSide - 1) / kSide) <= kMultiprocessors;
+}
+std::int32_t default_tile(const MatmulSpec& s) { return few_tiles(s) ? 1 : 0; }
+
 struct Known {
     std::mutex mutex;
     std::map<std::string, std::optional<ActivationWay>>
@@ -103,7 +110,8 @@ bool takes_activation_cuda(const Device& device, const MatmulSpec& s) {
 KernelCall plan_activation_cuda(const Device& device, const MatmulSpec& s) {
     ActivationWay way = activation_way(device, s);
     if (way.by == ActivationWay::By::step)  // of other sizes than those that decided
-        way.by = library_takes_activation(device, s) ? ActivationWay::By::library : ActivationWay::By::tile;
+        way = library_takes_activation(device, s) ? ActivationWay{ActivationWay::By::library, 0}
+                                                  : ActivationWay{ActivationWay::By::tile, default_tile(s)};
     if (way.by == ActivationWay::By::library) return plan_library(s, kGemmWorkspaceBytes);
     return plan_warp_groups(s, kGemmTiles[way.tile], facts_of(device).multiprocessors);
 }
@@ -188,9 +196,12 @@ ActivationWay activation_way(const Device& device, const MatmulSpec& s) {
         }
     }
     if (way) return *way;
-    return {
-        matmul::library_takes_activation(device, s) ? ActivationWay::By::library : ActivationWay::By::step,
-        0};
+    constexpr std::int64_t kLeast = 512;
+    const bool library = matmul::library_takes_activation(device, s);
+    if (std::min({s.m, s.n, s.k}) >= kLeast && takes_way(device, s, {ActivationWay::By::tile, 0}) &&
+        (s.activation != Gate::gelu_tanh || !library || matmul::few_tiles(s)))
+        return {ActivationWay::By::tile, matmul::default_tile(s)};
+    return {library ? ActivationWay::By::library : ActivationWay::By::step, 0};
 }
 
 void set_activation_way(const Device& device, const MatmulSpec& s, const ActivationWay& way, bool store) {
