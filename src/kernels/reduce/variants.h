@@ -170,6 +170,7 @@ public:
                            count = begin_of(end) - begin;
         std::byte* values = hole_memory(count * size);
         run_hole(s_.prologue, s_.outer, s_.n, launch_.buffers.first(buffers), values, begin, begin + count);
+        // NOLINTNEXTLINE(performance-no-int-to-ptr): the place of element 0 may lie outside of the memory
         return reinterpret_cast<const std::byte*>(reinterpret_cast<std::uintptr_t>(values) -
                                                   static_cast<std::uintptr_t>(begin * size));
     }
