@@ -75,6 +75,7 @@ public:
         set_left_out(left_out_before | static_cast<unsigned>(Part::streams));
         if (!products_alone) {
             rows();
+            joined();
             columns();
             pointwise();
         }
@@ -177,6 +178,26 @@ private:
             moved("sum of rows" + shape, time([](Inputs in) { return sum(in[0], 1); }, {{m, n}}), bytes,
                   read_);
         }
+    }
+
+    // Pointwise work in front of and behind rows, in their kernels (INVAR_WITHOUT=fusion: as steps of their own).
+    void joined() {
+        const std::int64_t m = scaled(65536), n = 1024;
+        const double bytes = 2.0 * static_cast<double>(m * n);
+        const std::string shape = " " + std::to_string(m) + "x" + std::to_string(n) + " f16";
+        moved("softmax(x / 8 + mask)" + shape,
+              time([](Inputs in) { return softmax(in[0] * 0.125 + in[1]); }, {{m, n}, {n}}), 2 * bytes,
+              copy_);
+        moved(
+            "silu(RMS norm(x)) * y" + shape,
+            time([](Inputs in) { return silu(rms_norm(in[0], in[2], 1e-5)) * in[1]; }, {{m, n}, {m, n}, {n}}),
+            3 * bytes, copy_);
+        moved("RMS norm(x + y)" + shape,
+              time([](Inputs in) { return rms_norm(in[0] + in[1], in[2], 1e-5); }, {{m, n}, {m, n}, {n}}),
+              3 * bytes, copy_);
+        moved("sum of rows of (x - y)^2" + shape,
+              time([](Inputs in) { return sum(square(in[0] - in[1]), 1); }, {{m, n}, {m, n}}), 2 * bytes,
+              read_);
     }
 
     void columns() {

@@ -59,6 +59,14 @@ def main():
         case("RMS norm" + shape, lambda x, w: f.rms_norm(x, (x.shape[-1],), w, 1e-5), [(m, n), (n,)], gbps=2 * size)
         case("sum of rows" + shape, lambda x: x.sum(1), [(m, n)], gbps=size)
         case("sum of columns" + shape, lambda x: x.sum(0), [(m, n)], gbps=size)
+    m, n = 65536, 1024
+    size, shape = 2 * m * n, f" {m}x{n} f16"
+    case("softmax(x / 8 + mask)" + shape, lambda x, v: torch.softmax(x * 0.125 + v, -1), [(m, n), (n,)], gbps=2 * size)
+    case("silu(RMS norm(x)) * y" + shape, lambda x, y, w: f.silu(f.rms_norm(x, (x.shape[-1],), w, 1e-5)) * y,
+         [(m, n), (m, n), (n,)], gbps=3 * size)
+    case("RMS norm(x + y)" + shape, lambda x, y, w: f.rms_norm(x + y, (x.shape[-1],), w, 1e-5),
+         [(m, n), (m, n), (n,)], gbps=3 * size)
+    case("sum of rows of (x - y)^2" + shape, lambda x, y: torch.square(x - y).sum(1), [(m, n), (m, n)], gbps=2 * size)
     n = 1 << 28
     case("relu(a + b) 256M f16", lambda a, b: torch.relu(a + b), [(n,), (n,)], gbps=6 * n)
     case("affine 256M f16", lambda a: a * 1.5 - 0.5, [(n,)], gbps=4 * n)

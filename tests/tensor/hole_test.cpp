@@ -5,6 +5,7 @@
 #include <invar/compile.h>
 #include <invar/error.h>
 #include <invar/ops.h>
+#include <invar/route.h>
 
 #include <cmath>
 #include <cstring>
@@ -73,7 +74,17 @@ std::vector<Tensor> inputs(std::int64_t n, DType type) {
 
 constexpr std::int64_t kLengths[] = {1, 7, 32, 1000, 1023, 4096, 20000};
 
-TEST(HoleParity, TheBitsOfOperatorByOperator) {
+// Where work is not shared: on two devices the bits may be those of either.
+class HoleParity : public ::testing::Test {
+protected:
+    void SetUp() override { set_routing({}); }
+    void TearDown() override { set_routing(before_); }
+
+private:
+    RoutingOptions before_ = routing_options();
+};
+
+TEST_F(HoleParity, TheBitsOfOperatorByOperator) {
     for (const std::int64_t n : kLengths)
         for (const auto& [name, work] : works()) {
             const std::vector<Tensor> t = inputs(n, DType::f32);
@@ -85,7 +96,11 @@ TEST(HoleParity, TheBitsOfOperatorByOperator) {
         }
 }
 
-TEST(HoleParity, SixteenBitsAreNotRoundedBetween) {
+// Kernels on Metal have no prologues and epilogues yet: steps stay apart, and round between.
+bool joins(const Device& device) { return device.kernel_language() != "metal"; }
+
+TEST_F(HoleParity, SixteenBitsAreNotRoundedBetween) {
+    if (!joins(*find_device())) GTEST_SKIP() << "steps stay apart here";
     for (const DType type : {DType::bf16, DType::f16})
         for (const std::int64_t n : {7, 1000, 4096})
             for (const auto& [name, work] : works()) {
@@ -106,7 +121,7 @@ TEST(HoleParity, SixteenBitsAreNotRoundedBetween) {
 }
 
 // A compiled function of a symbolic number of rows, with constants that change nothing of its schedule.
-TEST(HoleParity, SymbolicRows) {
+TEST_F(HoleParity, SymbolicRows) {
     const auto device = find_device();
     const InputSpec specs[] = {{DType::f32, {Dim(Symbol{0, 64}), 48}}, {DType::f32, {48}}};
     const auto work = [](std::span<const Tensor> in) {
@@ -126,9 +141,10 @@ TEST(HoleParity, SymbolicRows) {
 }
 
 // A joined kernel that does not compile is made of its parts.
-TEST(HoleParity, WhatDoesNotCompileIsMadeUnfused) {
+TEST_F(HoleParity, WhatDoesNotCompileIsMadeUnfused) {
     const auto device = find_device();
     if (device->kernel_language() == "native") GTEST_SKIP() << "the cpu compiles no joined kernel";
+    if (!joins(*device)) GTEST_SKIP() << "steps stay apart here";
     test::Ladder ladder(Recovery::any);
     const InputSpec specs[] = {{DType::f32, {9, 77}}};
     const auto work = [](std::span<const Tensor> in) {
