@@ -71,7 +71,7 @@ void with_room(Executor& executor, std::string_view what, HotStorages hot, Funct
         why = e.what();
     }
     for (const Rung rung : {Rung::defragmented, Rung::offloaded})
-        for (int n = 0; n < kMostRounds && make_room(executor, rung, wanted, hot); ++n) {
+        for (int n = 0; n < most_rounds(rung) && make_room(executor, rung, wanted, hot); ++n) {
             log_rung(rung, executor.device().name(), what, why.c_str());
             try {
                 work();

@@ -14,8 +14,9 @@
 
 namespace invar::graph {
 
-// How often a rung is taken for one piece of work: each time for another of its requests.
-inline constexpr int kMostRounds = 16;
+// How often a rung is taken for one piece of work: each time for another of its requests. Bringing a model back is a request for
+// each of its weights.
+inline int most_rounds(Rung rung) { return rung == Rung::offloaded ? 4096 : 16; }
 
 // The size of a request that found no room; one of no bytes takes some too.
 inline std::size_t wanted_by(const OutOfMemory& error) {

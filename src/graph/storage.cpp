@@ -141,7 +141,9 @@ void StorageSet::add_statistics(MemoryStatistics& statistics) const {
 std::shared_ptr<Storage> allocate_storage(const std::shared_ptr<Device>& device, std::size_t bytes,
                                           bool zeroed) {
     StorageSet& set = Executor::of(*device)->storages();
+    const std::uint64_t epoch = device->memory_epoch();  // a loss behind it takes the zeros along
     auto storage = std::make_shared<Storage>(device, allocate(*device, bytes, zeroed), bytes, set);
+    storage->epoch = epoch;
     set.add(storage);
     return storage;
 }

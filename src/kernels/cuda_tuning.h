@@ -51,8 +51,9 @@ struct ActivationWay {
 INVAR_API ActivationWay activation_way(const Device& device, const MatmulSpec& spec);
 // Whether the device can go that way at all.
 INVAR_API bool takes_way(const Device& device, const MatmulSpec& spec, const ActivationWay& way);
-// From now on the way of products of these sizes, in this process; store: and in later ones (the disk cache). What was compiled
-// before keeps its way. Throws Unsupported for a way that the device cannot go.
+// From now on the way of products of these sizes, in this process; store: and in later ones (the disk cache). A function that was
+// compiled before keeps what it has captured, and takes the new way where it prepares a product again (another length). Throws
+// Unsupported for a way that the device cannot go.
 INVAR_API void set_activation_way(const Device& device, const MatmulSpec& spec, const ActivationWay& way,
                                   bool store);
 

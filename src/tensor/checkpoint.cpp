@@ -25,6 +25,8 @@ void Checkpoint::read(const Tensor& tensor, std::size_t offset, std::span<std::b
                               std::to_string(offset) + " on are not there to be read");
     const std::shared_ptr<graph::Executor> executor = graph::Executor::of(*device_);
     const std::lock_guard lock(executor->mutex());
+    const graph::Node* leaf = graph::below_views(tensor.node().get());
+    check_not_lost(std::span(&leaf, 1));
     BufferRef from = piece->ref();
     from.offset += offset;
     from.size = out.size();

@@ -43,6 +43,7 @@ struct CompiledFunction::Impl {
     std::vector<std::int64_t> symbols;
     std::vector<BufferRef> input_refs, output_refs;
     bool degraded = false;  // not fused, because that did not compile or was not wanted
+    bool bound = false;     // the references are those of the call at hand
 
     const graph::Executable& planned() const { return executable ? *executable : *host; }
 
@@ -77,6 +78,7 @@ struct CompiledFunction::Impl {
     void prepare_host() {
         if (host) return;
         const std::shared_ptr<graph::Executor> on = graph::Executor::of(*find_device("cpu"));
+        const std::lock_guard lock(on->mutex());
         host = std::make_unique<graph::Executable>(*on, graph::lower(graph, on->device()), false);
         if (host->overwritten_inputs().empty()) return;
         host.reset();
@@ -225,6 +227,7 @@ CompiledFunction compile(const std::function<std::vector<Tensor>(std::span<const
                 "compile: the function uses an input of another function that is being compiled");
         impl->input_slot[static_cast<std::size_t>(it - placeholders.begin())] = static_cast<int>(i);
     }
+    check_not_lost(impl->kept_leaves);  // as of kept_epoch, which later runs compare alone
     graph::LowerOptions& lowering = impl->lowering;
     lowering.fuse = options.fuse;
     impl->degraded = !options.fuse;
@@ -299,6 +302,7 @@ void CompiledFunction::run(std::span<const Tensor> inputs, std::span<const Tenso
                               std::to_string(f.inputs.size()) + " and " +
                               std::to_string(f.output_types.size()));
     const std::lock_guard lock(f.executor->mutex());
+    f.bound = false;
     f.read_symbols(inputs);
     const auto memory = [](const Tensor& t, const char* what, std::size_t i) {
         const std::optional<MemoryPiece> piece = contiguous_piece(*t.node());
@@ -344,6 +348,7 @@ void CompiledFunction::run(std::span<const Tensor> inputs, std::span<const Tenso
             mark_changed(*f.kept[static_cast<std::size_t>(f.kept_of_slot[static_cast<std::size_t>(slot)])],
                          f.degraded);
     }
+    f.bound = true;
     if (f.executable)
         f.start(*f.executable);
     else
@@ -389,7 +394,7 @@ std::vector<Tensor> CompiledFunction::operator()(std::span<const Tensor> inputs)
     } catch (const Error& e) {
         if (!any || !recoverable(e) || outputs.empty()) throw;
         f.check_there(inputs);
-        // run() has bound inputs and outputs.
+        if (!f.bound) throw;  // nothing lower goes on without what run() binds
         const auto there = [&] {
             f.check_there(inputs);
             for (const Tensor& t : outputs) t.node()->storage->epoch = f.device->memory_epoch();

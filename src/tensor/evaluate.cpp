@@ -261,8 +261,8 @@ void evaluate_on(const std::shared_ptr<Device>& on, std::vector<NodePtr> outputs
     int rounds = 0;
     for (std::size_t i = 0; i < ways.size();) {
         const Way& way = ways[i];
-        if (way.moves &&
-            (rounds++ >= graph::kMostRounds || !graph::make_room(*executor, way.rung, wanted, inputs))) {
+        if (way.moves && (rounds++ >= graph::most_rounds(way.rung) ||
+                          !graph::make_room(*executor, way.rung, wanted, inputs))) {
             rounds = 0;
             ++i;
             continue;

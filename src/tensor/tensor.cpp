@@ -174,9 +174,9 @@ void Tensor::read(std::span<std::byte> out) const {
     if (out.empty()) return;
     const Tensor& source = copy.defined() ? copy : *this;
     const Node* leaf = graph::below_views(source.node().get());
-    check_not_lost(std::span(&leaf, 1));
     const std::shared_ptr<graph::Executor> executor = graph::Executor::of(*source.device());
     const std::lock_guard lock(executor->mutex());
+    check_not_lost(std::span(&leaf, 1));  // under the lock: work of another thread may be what loses it
     if (const std::byte* bytes = piece->storage->offloaded()) {
         std::memcpy(out.data(), bytes + piece->offset,
                     out.size());  // no room is needed for what only the host reads
