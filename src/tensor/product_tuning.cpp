@@ -154,6 +154,13 @@ TunedProduct tune_product(const std::shared_ptr<Device>& device, const ProductSh
         if (const ActivationWay way{ActivationWay::By::tile, static_cast<std::int32_t>(i)};
             kernels::takes_way(*device, spec, way))
             ways.push_back(way);
+    Restored current(*device, spec);
+    // Few rows are multiplied by another kernel, with a step behind it whatever the way.
+    std::erase_if(ways, [&](const ActivationWay& way) {
+        if (way.by == ActivationWay::By::step) return false;
+        kernels::set_activation_way(*device, spec, way, false);
+        return !kernels::fuses_activation(*device, spec);
+    });
     if (ways.size() < 2) return found;
 
     std::vector<Tensor> inputs, outputs;
@@ -169,7 +176,6 @@ TunedProduct tune_product(const std::shared_ptr<Device>& device, const ProductSh
         if (s.bias) sample({s.n});
         outputs.push_back(Tensor::empty(s.dtype, {s.m, s.n}, device));
     }
-    Restored current(*device, spec);
     std::vector<std::optional<Compiled>> compiled;
     for (std::size_t i = 0; i < ways.size(); ++i) {
         if (ways[i] == current.way()) found.used = i;
