@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The recovery ladder's bookkeeping; invar/recovery.h says what the rungs are, and src/tensor/evaluate.cpp climbs them.
+// The recovery ladder's bookkeeping; invar/recovery.h says what the rungs are. Evaluation climbs them in
+// src/tensor/evaluate.cpp; compiled functions, models and sessions by climb().
 #pragma once
 
 #include <exception>
@@ -34,8 +35,9 @@ INVAR_API void log_rung(Rung rung, std::string_view device, std::string_view wha
 INVAR_API void count_rung(Rung rung) noexcept;
 
 // Does the work, and where it fails in a way that may end better, calls again(error) and does it once more, if recovery() allows
-// that; again empties the device's cache where the error is want of room. Throws the first error when that fails too, and counts it as the end of the ladder if this is the last rung. device and
-// what name the work in the log. The errors must be those of the work: what ran before it has been waited for.
+// that; again empties the device's cache where the error is want of room. Throws the first error when that fails too, and
+// counts it as the end of the ladder if this is the last rung. device and what name the work in the log. The errors must be
+// those of the work: what ran before it has been waited for.
 INVAR_API void replay_once(std::string_view device, std::string_view what, FunctionRef<void()> work,
                            FunctionRef<void(const Error&)> again, bool last = true);
 

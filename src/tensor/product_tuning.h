@@ -40,8 +40,8 @@ struct TunedProduct {
 // The name under which tables show a shape: "512x4096x4096 f16 bias gelu" (m x n x k).
 INVAR_API std::string to_string(const ProductShape& shape);
 
-// Measures what there is to choose for this product. keep: what is found fastest is used from now on, by functions compiled
-// after it, and by later processes. Nothing is measured, and the result is empty, on devices that leave no choice. The executor's
+// Measures what there is to choose for this product. keep: what is found fastest is used from now on and by later processes;
+// functions that were compiled before take it where they launch the product anew, and replay what they have captured. Nothing is measured, and the result is empty, on devices that leave no choice. The executor's
 // stream must be idle. Throws OutOfMemory, LaunchFailed.
 INVAR_API TunedProduct tune_product(const std::shared_ptr<Device>& device, const ProductShape& shape,
                                     bool keep);

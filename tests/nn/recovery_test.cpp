@@ -101,16 +101,20 @@ void nothing() {}
 void without_cache() { find_device()->allocator().trim(); }
 void without_kernels() { graph::Executor::of(*find_device())->forget_kernels(); }
 
-TEST(Recovery, AForwardPassSurvivesAFaultAtEveryStep) {
-    const NothingIsHeld check;
-    const auto model = llama();
-    ASSERT_EQ(model->info().layers, 2);
-    const std::vector<std::byte> want = model->forward(kTokens).logits.to_bytes();
-    const auto pass = [&] {
+// A forward pass that must give the bits of the first one.
+std::function<void()> same_pass(const std::shared_ptr<const Model>& model) {
+    return [model, want = model->forward(kTokens).logits.to_bytes()] {
         const Tensor logits = model->forward(kTokens).logits;
         ASSERT_FALSE(logits.degraded());
         ASSERT_EQ(logits.to_bytes(), want);
     };
+}
+
+TEST(Recovery, AForwardPassSurvivesAFaultAtEveryStep) {
+    const NothingIsHeld check;
+    const auto model = llama();
+    ASSERT_EQ(model->info().layers, 2);
+    const std::function<void()> pass = same_pass(model);
     // A step is a launch at least: what a pass comes to is not less than what its schedules have.
     const std::shared_ptr<graph::Executor> executor = graph::Executor::of(*find_device());
     const std::uint64_t steps = executor->statistics().steps_launched;
@@ -128,12 +132,7 @@ TEST(Recovery, AForwardPassSurvivesAFaultAtEveryStep) {
 TEST(Recovery, AForwardPassSurvivesWantOfRoomAtEveryRequest) {
     const NothingIsHeld check;
     const auto model = llama();
-    const std::vector<std::byte> want = model->forward(kTokens).logits.to_bytes();
-    const auto pass = [&] {
-        const Tensor logits = model->forward(kTokens).logits;
-        ASSERT_FALSE(logits.degraded());
-        ASSERT_EQ(logits.to_bytes(), want);
-    };
+    const std::function<void()> pass = same_pass(model);
     sweep(FaultSite::oom, 1, "", without_cache, pass);
     sweep(FaultSite::oom, 2, "", without_cache, pass);
     sweep(FaultSite::oom, 4, "trimmed 1", without_cache, pass);
@@ -142,12 +141,7 @@ TEST(Recovery, AForwardPassSurvivesWantOfRoomAtEveryRequest) {
 TEST(Recovery, AForwardPassSurvivesAFaultAtEveryCompilation) {
     const NothingIsHeld check;
     const auto model = llama();
-    const std::vector<std::byte> want = model->forward(kTokens).logits.to_bytes();
-    const auto pass = [&] {
-        const Tensor logits = model->forward(kTokens).logits;
-        ASSERT_FALSE(logits.degraded());
-        ASSERT_EQ(logits.to_bytes(), want);
-    };
+    const std::function<void()> pass = same_pass(model);
     sweep(FaultSite::compile, 1, "replayed 1", without_kernels, pass);
     EXPECT_EQ(visits(FaultSite::compile, nothing, pass), 0u) << "kernels are loaded once";
 }
