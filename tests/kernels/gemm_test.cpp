@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "device/routines.h"
+#include "kernels/activated.h"
 #include "kernels/cuda_tuning.h"
 #include "kernels/harness.h"
 
@@ -12,18 +13,6 @@ namespace invar::kernels {
 namespace {
 
 using namespace testing;
-
-double activated(Gate g, double x) {
-    switch (g) {
-        case Gate::silu: return x / (1 + std::exp(-x));
-        case Gate::gelu: return 0.5 * x * std::erfc(-x * M_SQRT1_2);
-        case Gate::gelu_tanh:
-            return 0.5 * x * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
-        case Gate::relu: return x > 0 ? x : 0;
-        case Gate::none: break;
-    }
-    return x;
-}
 
 MatmulSpec spec(DType t, std::int64_t m, std::int64_t n, std::int64_t k, Gate activation = Gate::gelu,
                 bool bias = true) {

@@ -3,6 +3,7 @@
 // of storage types, both weight layouts, strides, batches, epilogues, few rows and many; norms in front and gates behind.
 #include <cmath>
 
+#include "kernels/activated.h"
 #include "kernels/harness.h"
 #include "kernels/matmul/family.h"
 
@@ -164,18 +165,6 @@ double rounded(double v, DType t) {
     return a.get(0);
 }
 
-double gate_of(Gate g, double x) {
-    switch (g) {
-        case Gate::silu: return x / (1 + std::exp(-x));
-        case Gate::gelu: return 0.5 * x * std::erfc(-x * M_SQRT1_2);
-        case Gate::gelu_tanh:
-            return 0.5 * x * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
-        case Gate::relu: return x > 0 ? x : 0;
-        case Gate::none: break;
-    }
-    return x;
-}
-
 void check_linear(const LinearSpec& s, std::uint32_t seed) {
     ASSERT_TRUE(fuses_linear(device(), s));
     const bool gated = s.gate != Gate::none;
@@ -234,7 +223,7 @@ void check_linear(const LinearSpec& s, std::uint32_t seed) {
                     allowed = (bound(magnitude, want, s.k, s.y, false) + slack * magnitude) *
                                   (1.2 * std::fabs(up)) +
                               (bound(other, up, s.k, s.y, false) + slack * other) * std::fabs(want);
-                    want = gate_of(s.gate, want) * up;
+                    want = activated(s.gate, want) * up;
                     allowed += epsilon(s.y) * std::fabs(want) + 1e-4;
                 } else {
                     if (s.has_residual) want += residual.get(m * s.residual_row + j);
