@@ -88,7 +88,7 @@ void check(const MatmulSpec& s, const GemmTile& tile, std::uint32_t seed, std::i
             }
             const double want = activated(s.activation, sum);
             // Each addition of the matrix unit may drop up to two bits of an f32; the activations' slopes are at most 1.13.
-            const double arithmetic = 4 * static_cast<double>(s.k / 16 + 4) * 0x1p-23 * magnitude + 1e-6;
+            const double arithmetic = 4 * (static_cast<double>(s.k) / 16 + 4) * 0x1p-23 * magnitude + 1e-6;
             const std::int64_t at = shift + i * s.y_row + j;
             written[static_cast<std::size_t>(at)] = true;
             ASSERT_NEAR(o.y.get(at), want, 1.2 * arithmetic + epsilon(s.y) * (std::fabs(want) + arithmetic))
