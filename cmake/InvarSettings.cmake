@@ -23,10 +23,22 @@ else()
 endif()
 set(CMAKE_BUILD_WITH_INSTALL_RPATH ON)
 
-find_program(INVAR_CCACHE ccache)
-if(INVAR_CCACHE)
-  set(CMAKE_CXX_COMPILER_LAUNCHER ${INVAR_CCACHE})
+option(INVAR_PRECOMPILE "Precompile the standard headers for libinvar and the tests (serves clang; ccache then has no part in it)" OFF)
+if(NOT INVAR_PRECOMPILE)
+  find_program(INVAR_CCACHE ccache)
+  if(INVAR_CCACHE)
+    set(CMAKE_CXX_COMPILER_LAUNCHER ${INVAR_CCACHE})
+  endif()
 endif()
+# invar_precompile(TARGET HEADERS...): the standard headers of most sources, and the given ones, are read once for the target,
+# which takes a third off the time of a clean build by clang and nothing off GCC's. On in the trees of sanitizers; a release
+# build goes without, so that a header that is not included where it is used is still seen.
+function(invar_precompile target)
+  if(INVAR_PRECOMPILE)
+    target_precompile_headers(${target} PRIVATE <algorithm> <array> <atomic> <cmath> <cstdint> <cstring> <functional> <map> <memory>
+      <mutex> <optional> <span> <string> <string_view> <vector> ${ARGN})
+  endif()
+endfunction()
 
 add_library(invar_flags INTERFACE)
 # Contraction is off everywhere: FMA is written where it is meant, so that every build gives the same bits.

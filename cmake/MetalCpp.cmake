@@ -58,7 +58,7 @@ function(invar_metal_cpp_sources target)
     cmake_path(GET object PARENT_PATH folder)
     file(MAKE_DIRECTORY ${folder})
     add_custom_command(OUTPUT ${object}
-      COMMAND ${INVAR_CCACHE} ${INVAR_METALSIM_CLANG} ${flags} -MD -MF ${object}.d -MT ${object} -c ${source} -o ${object}
+      COMMAND ${CMAKE_CXX_COMPILER_LAUNCHER} ${INVAR_METALSIM_CLANG} ${flags} -MD -MF ${object}.d -MT ${object} -c ${source} -o ${object}
       DEPENDS ${source} DEPFILE ${object}.d COMMENT "Building ${target}: ${shown} (clang)" VERBATIM)
     set_source_files_properties(${object} PROPERTIES EXTERNAL_OBJECT ON GENERATED ON)
     target_sources(${target} PRIVATE ${object})

@@ -20,6 +20,9 @@ constexpr int kFormatVersion = 2;
 constexpr double kSampleSeconds = 2e-3;  // at least
 constexpr double kTotalSeconds = 0.4;    // about, for one measurement
 constexpr int kMinSamples = 6;
+// A pass over the least size that takes longer measures memory as well as any: 4 GiB would take such a device a minute.
+constexpr double kLongPassSeconds = 20e-3;
+constexpr std::size_t kMiB = std::size_t{1} << 20;
 
 BandwidthService& service_of(Device& device) {
     if (BandwidthService* service = device.bandwidth()) return *service;
@@ -57,7 +60,7 @@ class Measurement {
 public:
     Measurement(Device& device, std::size_t bytes)
         : service_(service_of(device)),
-          bytes_(std::max<std::size_t>((bytes ? bytes : memory_measurement_bytes(device)) / 128 * 128, 128)),
+          bytes_(std::max<std::size_t>(bytes / 128 * 128, 128)),
           buffer_(device.allocate_raw(bytes_)),
           result_(device.allocate_raw(64)),
           stream_(device.make_stream()) {
@@ -68,6 +71,17 @@ public:
         return best_rate(*stream_, static_cast<double>(bytes_), [&] {
             service_.read(*stream_, buffer_->ref(), {result_.get(), 0, 8});
         });
+    }
+
+    double seconds_of_a_read() const {
+        double seconds = 0;
+        for (int pass = 0; pass < 2; ++pass) {  // the first compiles
+            const auto start = std::chrono::steady_clock::now();
+            service_.read(*stream_, buffer_->ref(), {result_.get(), 0, 8});
+            stream_->synchronize();
+            seconds = seconds_since(start);
+        }
+        return seconds;
     }
 
     double copy_rate() const {
@@ -84,25 +98,34 @@ private:
     std::unique_ptr<Stream> stream_;
 };
 
+// The least size that measures memory and no cache.
+std::size_t least_bytes(BandwidthService& service) {
+    return std::clamp(4 * service.cache_bytes(), 256 * kMiB, 1024 * kMiB);
+}
+
+std::size_t chosen_bytes(Device& device) {
+    const std::size_t wanted = memory_measurement_bytes(device), least = least_bytes(service_of(device));
+    return least < wanted && Measurement(device, least).seconds_of_a_read() > kLongPassSeconds ? least
+                                                                                               : wanted;
+}
+
 }  // namespace
 
 std::size_t memory_measurement_bytes(Device& device) {
-    constexpr std::size_t kMiB = std::size_t{1} << 20;
     BandwidthService& service = service_of(device);
     // A launch on an accelerator takes microseconds, in which its memory moves megabytes.
-    const std::size_t wanted =
-        service.threads() == 0 ? 4096 * kMiB : std::clamp(4 * service.cache_bytes(), 256 * kMiB, 1024 * kMiB);
+    const std::size_t wanted = service.threads() == 0 ? 4096 * kMiB : least_bytes(service);
     const auto room = static_cast<std::size_t>(device.properties().memory_free / 4);
     return room == 0 ? wanted : std::min(wanted, room);
 }
 
 double measure_read_bandwidth(Device& device, std::size_t bytes) {
-    const Measurement m(device, bytes);
+    const Measurement m(device, bytes ? bytes : chosen_bytes(device));
     return m.read_rate();
 }
 
 MeasuredBandwidth measure_bandwidth(Device& device, std::size_t bytes) {
-    const Measurement m(device, bytes);
+    const Measurement m(device, bytes ? bytes : chosen_bytes(device));
     return {m.read_rate(), m.copy_rate()};
 }
 

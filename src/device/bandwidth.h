@@ -18,7 +18,8 @@ struct MeasuredBandwidth {
 };
 
 // Measures now, over one buffer of that size (the copy goes from its first half to its second): the best of several
-// passes over the same bytes, so a size that fits a cache measures that cache. bytes 0: memory_measurement_bytes. Throws
+// passes over the same bytes, so a size that fits a cache measures that cache. bytes 0: memory_measurement_bytes, but four
+// times the cache is enough for an accelerator to which that is a long way (some software devices). Throws
 // Unsupported where the device has no bandwidth service, OutOfMemory where the buffers do not fit.
 INVAR_API MeasuredBandwidth measure_bandwidth(Device& device, std::size_t bytes = 0);
 // Only the reading half of it, bytes/s.

@@ -43,7 +43,7 @@ INVAR_API double ceiling_seconds(const Calibration& device, const kernels::Cost&
 // How far a calibration goes; the defaults take a few seconds a device.
 struct CalibrationEffort {
     double sample_seconds = 0.15;  // spent on each figure, about
-    std::size_t memory_bytes = 0;  // of the bandwidth of memory; 0: memory_measurement_bytes
+    std::size_t memory_bytes = 0;  // of the bandwidth of memory; 0: as measure_bandwidth chooses
     std::size_t transfer_bytes = 64u << 20;
     std::int64_t largest_product = 8192;       // side; larger ones are tried while they are quick
     std::int64_t largest_pointwise = 1 << 24;  // elements
