@@ -26,6 +26,11 @@
 namespace invar::graph {
 namespace {
 
+bool memory_lost(const std::exception& e) {
+    const auto* lost = dynamic_cast<const DeviceLost*>(&e);
+    return lost && lost->memory_lost();
+}
+
 // Schedules of eager code that are kept; a decode loop needs two, a training step some dozens.
 constexpr std::size_t kMaxSchedules = 512;
 // Different bindings of one schedule whose graphs are kept: code that repeats goes round few, as the allocator gives it the
@@ -495,18 +500,22 @@ void Executor::synchronize() {
     try {
         stream_->synchronize();
     } catch (const std::exception& e) {
-        ++stream_number_;
-        const auto* lost = dynamic_cast<const DeviceLost*>(&e);
-        const bool gone = lost && lost->memory_lost();
-        try {
-            stream_ = device_.make_stream();  // the poison stays with the work that caused it
-        } catch (const DeviceLost& dead) {
-            if (gone || dead.memory_lost()) device_.lose_memory(*stream_);
-            throw;
-        }
-        if (gone) device_.lose_memory(*stream_);
+        replace_stream(e);
         throw;
     }
+}
+
+// A stream for later work: the poison stays with the work that caused it. Memory that went with it is said to be lost.
+void Executor::replace_stream(const std::exception& cause) {
+    ++stream_number_;
+    const bool gone = memory_lost(cause);
+    try {
+        stream_ = device_.make_stream();
+    } catch (const DeviceLost& dead) {
+        if (gone || dead.memory_lost()) device_.lose_memory(*stream_);
+        throw;
+    }
+    if (gone) device_.lose_memory(*stream_);
 }
 
 // The error of a stream that this work poisons is the one that is thrown, so that later work does not meet it again.
@@ -514,11 +523,8 @@ void Executor::on_idle_stream(FunctionRef<void()> work) {
     synchronize();
     try {
         work();
-    } catch (...) {
-        if (stream_->poisoned()) {
-            ++stream_number_;
-            stream_ = device_.make_stream();
-        }
+    } catch (const std::exception& e) {
+        if (stream_->poisoned()) replace_stream(e);
         throw;
     }
 }
@@ -565,9 +571,10 @@ void Executor::read_behind(const Event& point, const BufferRef& from, std::byte*
         reader_->download(out, from, from.size);
         reader_->synchronize();
         point.wait();
-    } catch (...) {
+    } catch (const std::exception& e) {
         reader_.reset();
         synchronize();  // throws where the stream is poisoned, and replaces it
+        if (memory_lost(e)) device_.lose_memory(*stream_);
         throw;
     }
 }

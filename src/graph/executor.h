@@ -184,6 +184,7 @@ public:
 
 private:
     friend class Executable;
+    void replace_stream(const std::exception& cause);
     void on_idle_stream(FunctionRef<void()> work);
     struct CachedSchedule {
         std::string key;

@@ -125,9 +125,11 @@ const char* Hole::source(Language language) const {
 }
 
 HoleParts::HoleParts(const HoleSpec& before, const HoleSpec& behind, Language language) {
-    static const std::array<std::string, 2> preludes = {hole_prelude(Language::cuda),
-                                                        hole_prelude(Language::opencl)};
-    if (before || behind) prelude = preludes[language == Language::cuda ? 0 : 1].c_str();
+    static const std::array<std::string, 3> preludes = {
+        hole_prelude(Language::cuda), hole_prelude(Language::opencl), hole_prelude(Language::metal)};
+    static_assert(static_cast<int>(Language::cuda) == 0 && static_cast<int>(Language::opencl) == 1 &&
+                  static_cast<int>(Language::metal) == 2);
+    if (before || behind) prelude = preludes[static_cast<std::size_t>(language)].c_str();
     if (before) {
         prologue = before.hole->source(language);
         prologue_name = before.hole->name();

@@ -78,6 +78,7 @@ std::unique_ptr<Model::Impl> build(io::ModelConfig config, nn::WeightSource& wei
         options.max_context > 0 ? options.max_context : std::min(config.max_positions, kDefaultContext);
     auto impl = std::make_unique<Model::Impl>();
     impl->device = weights.device();
+    const std::uint64_t epoch = impl->device->memory_epoch();
     std::shared_ptr<const nn::Architecture> architecture = row.build({config, weights, context});
 
     ModelInfo& i = impl->info;
@@ -97,7 +98,7 @@ std::unique_ptr<Model::Impl> build(io::ModelConfig config, nn::WeightSource& wei
     i.bytes_per_token = weights.bytes() - architecture->lookup_bytes;
     i.flops_per_token = 2 * (i.bytes_per_token / size_of(i.dtype));
     impl->config = std::move(config);
-    impl->set_architecture(std::move(architecture));
+    impl->set_architecture(std::move(architecture), epoch);
     return impl;
 }
 
@@ -146,10 +147,11 @@ std::shared_ptr<const nn::Architecture> Model::Impl::architecture() const {
     return architecture_;
 }
 
-void Model::Impl::set_architecture(std::shared_ptr<const nn::Architecture> architecture) {
+void Model::Impl::set_architecture(std::shared_ptr<const nn::Architecture> architecture,
+                                   std::uint64_t epoch) {
     const std::lock_guard lock(mutex_);
     architecture_ = std::move(architecture);
-    epoch_ = device->memory_epoch();
+    epoch_ = epoch;
 }
 
 bool Model::Impl::lost() const {

@@ -28,7 +28,8 @@ struct Model::Impl {
     // The model with its weights. What holds them keeps the pointer, since restore() may put others there; throws DeviceLost
     // where they could not be read again.
     std::shared_ptr<const nn::Architecture> architecture() const;
-    void set_architecture(std::shared_ptr<const nn::Architecture> architecture);
+    // epoch: the device's memory_epoch() before its weights were put there.
+    void set_architecture(std::shared_ptr<const nn::Architecture> architecture, std::uint64_t epoch);
     // Whether the device's memory was lost since the weights were put there.
     bool lost() const;
     // Reads the weights again where they were lost.

@@ -27,7 +27,8 @@ public:
           scalars_(p.scalars()),
           name_(name),
           value_(storage(compute_type(p.parameters[static_cast<std::size_t>(through_parameter_)].dtype))),
-          portable_(language != Language::cuda) {
+          portable_(language != Language::cuda),
+          metal_(language == Language::metal) {
         const std::vector<int> buffers = p.buffers();
         for (std::size_t b = 0; b < buffers.size(); ++b)
             operand_of_.emplace_back(buffers[b], b < through ? b : b - 1);
@@ -38,13 +39,17 @@ public:
         for (char& c : big) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
         const std::string prefix(1, name_[0]), most = std::to_string(std::max(1, words()));
         if (portable_)
-            out_ = "\ntypedef " + value_ + " " + name_ + "_Value;\n#define " + big + "_WORDS " + most + "\n";
+            out_ = "\n#define " + big + "_WORDS " + most + "\n" + (metal_ ? "namespace written {\n" : "") +
+                   "typedef " + value_ + " " + name_ + "_Value;\n";
         else
             out_ = "\nnamespace " + name_ + " {\nusing namespace written;\nusing Value = " + value_ +
                    ";\nconstexpr int kWords = " + most + ";\n";
         row_struct();
         row_function();
-        if (!portable_) out_ += "}\n";
+        if (metal_ || !portable_) out_ += "}\n";
+        if (metal_)
+            for (const char* made : {"_Value", "_Row", "_run", "_row"})
+                out_ += "using written::" + name_ + made + ";\n";
         out_ += "#define " + big + "_ARGUMENTS " + list(false, prefix) + "\n#define " + big + "_PARAMETERS ";
         if (!portable_) return out_ + list(true, prefix) + "\n";
         // An epilogue's arguments come behind those of the prologue, or behind x.
@@ -69,7 +74,10 @@ public:
 
 private:
     std::string pointer(const HoleOperand& o) const {
-        return (portable_ ? "global " : "") + std::string(o.written ? "" : "const ") + storage(o.dtype) + "*";
+        return (metal_      ? "device "
+                : portable_ ? "global "
+                            : "") +
+               std::string(o.written ? "" : "const ") + storage(o.dtype) + "*";
     }
     std::string list(bool declare, const std::string& prefix) const {
         std::string text;
@@ -188,7 +196,7 @@ private:
     void row_function() {
         const std::string type = portable_ ? name_ + "_Row" : "Row";
         out_ += "PRIVATE " + type + " " + (portable_ ? name_ + "_row" : "row") + "(" + list(true, "b") +
-                "i64 r, i64 n, const i64* w) {\n  " + type + " o;\n";
+                "i64 r, i64 n, " + (metal_ ? "constant" : "const") + " i64* w) {\n  " + type + " o;\n";
         const bool strided =
             std::any_of(operands_.begin(), operands_.end(), [](const HoleOperand& o) { return !o.flat; });
         std::size_t word = strided ? axes_ : 0;
@@ -224,7 +232,7 @@ private:
     std::vector<std::pair<int, std::size_t>> operand_of_;  // parameter, number of the operand
     const std::vector<int> scalars_;
     const std::string name_, value_;
-    const bool portable_;
+    const bool portable_, metal_;
     std::size_t serial_ = 0;
     std::string out_;
 };
@@ -233,11 +241,12 @@ private:
 
 std::string hole_prelude(Language language) {
     if (language != Language::cuda) {
-        std::string text;
-        for (const char* part :
-             {kOpencl.prelude, kOpencl.conversions, kOpencl.near, kWriterPrelude, kPreludeRest, kOpencl.end})
+        const bool metal = language == Language::metal;
+        const Dialect& d = metal ? kMetal : kOpencl;
+        std::string text = metal ? "\nnamespace written {\n" : "";
+        for (const char* part : {d.prelude, d.conversions, d.near, kWriterPrelude, kPreludeRest, d.end})
             text += part;
-        return text;
+        return metal ? text + "}\n" : text;
     }
     std::string text = "\nnamespace written {\n";
     for (const char* part : {kCuda.prelude, kCuda.conversions, kCuda.near, kWriterPrelude, kPreludeCvtF64,

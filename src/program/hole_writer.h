@@ -15,7 +15,7 @@
 // and two macros, PREFIX_PARAMETERS and PREFIX_ARGUMENTS, which declare and pass the operands, each with a comma
 // behind it.
 //
-// In portable C, as OpenCL C 1.2 (kernels/portable_prelude.k), it is a struct NAME_Row, made by NAME_row as above, and
+// In portable C, as OpenCL C 1.2 or in the Metal Shading Language (kernels/portable_prelude.k), it is a struct NAME_Row, made by NAME_row as above, and
 //   NAME_Value NAME_run(row, i, v)  the program for element i; a prologue does not look at v and returns the element
 // with macros for the kernel's arguments: PREFIX_COUNT of them, PREFIX_PARAMETERS, PREFIX_POINTERS in the body and
 // PREFIX_ARGUMENTS to pass on, and PREFIX_WORDS.
@@ -39,8 +39,8 @@ struct HoleOperand {
     friend bool operator==(const HoleOperand&, const HoleOperand&) = default;
 };
 
-// Functions that programs use, in CUDA C++ in a namespace of their own: once before the holes of a source. Without f64
-// in OpenCL.
+// Functions that programs use, in CUDA C++ and on Metal in a namespace of their own: once before the holes of a source. Without
+// f64 in OpenCL and on Metal.
 std::string hole_prelude(Language language);
 // name: of the namespace, in small letters; the macros begin with it in capitals. through: number of that buffer.
 // operands: the other buffers, in order; axes: of the rows, 1 to kMaxHoleAxes.

@@ -186,7 +186,7 @@ inline constexpr const char* kOpenclEndF64 = R"(
 
 // The words of the Metal Shading Language. The host asks for safe mathematics as well (MTLCompileOptions), because a compiler
 // before version 3.2 does not know the pragma. What is called precise is within 4 units by Apple's table.
-inline constexpr const char* kMetalPrelude = R"(#include <metal_stdlib>
+inline constexpr const char* kMetalTypes = R"(#include <metal_stdlib>
 using namespace metal;
 #if __METAL_VERSION__ >= 320
 #pragma METAL fp math_mode(safe)
@@ -199,8 +199,10 @@ using namespace metal;
 #endif
 typedef char i8; typedef short i16; typedef int i32; typedef long i64;
 typedef uchar u8; typedef ushort u16; typedef uint u32; typedef ulong u64;
-typedef float f32; typedef uchar pred;
+typedef float f32;
 #define PRIVATE static inline
+)";
+inline constexpr const char* kMetalPrelude = R"(typedef uchar pred;
 #define as_float as_type<float>
 #define as_uint as_type<uint>
 #define as_int as_type<int>
@@ -300,7 +302,7 @@ inline constexpr Dialect kOpencl = {
 };
 
 inline constexpr Dialect kMetal = {
-    .types = "",
+    .types = kMetalTypes,
     .prelude = kMetalPrelude,
     .conversions = kConversions16,
     .near = kNearFunctions,

@@ -184,8 +184,6 @@ private:
             refuse("lives on " + t.device()->name() + ", the program on " + device_->name() + "; use to()");
         b.shape = t.shape();
         const graph::Node& node = *t.node();
-        const graph::Node* const leaf = graph::below_views(&node);
-        check_not_lost(std::span(&leaf, 1));
         if (node.op == graph::Op::leaf && !q.strided) {  // the usual case, without a view
             b.input = node.storage;
             b.source = {b.input.get(), 0, b.input->bytes};

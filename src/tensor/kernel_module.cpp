@@ -133,9 +133,15 @@ struct KernelModule::Impl {
         std::vector<BufferRef> references, sources;
 
         // Where the tensors lie, for a start at once.
-        void find_memory() {
+        void find_memory(const Device& device) {
             for (std::size_t i = 0; i < written.size(); ++i) {
                 const BoundBuffer& b = call->buffers[i];
+                if (b.input && b.input->lost())
+                    throw DeviceLost(
+                        device.name() + ": input '" + b.name + "' of program '" + program->program.name +
+                            "' lived only in the memory of the device, which was lost; make it again, from a "
+                            "file or from what it was computed of",
+                        true);
                 sources.push_back(b.input ? b.source.ref() : BufferRef{});
                 references.push_back(written[i] ? written[i]->ref() : sources.back());
             }
@@ -224,7 +230,7 @@ struct KernelModule::Impl {
             graph::with_room(*on.executor, "the call of a kernel program", hot, [&] {
                 for (Storage* input : hot()) input->ref();
             });
-        for (Launch& launch : launches) launch.find_memory();
+        for (Launch& launch : launches) launch.find_memory(*on.device);
         if (trace_enabled()) return start_traced(on, launches);
         // Where kernels are functions of the host a small launch keeps one thread busy: several run side by side, since
         // none writes what another reads.
@@ -303,7 +309,13 @@ struct KernelModule::Impl {
             place.executor->with_stream([](Stream&) {});  // earlier errors come before results are reused
             std::unordered_map<std::string_view, std::size_t> earlier;  // of this batch
             std::vector<Launch> launches;
-            const auto hot = [&] { return storages_of(bound); };
+            const auto hot = [&] {
+                std::vector<Storage*> storages = storages_of(bound);
+                for (const ProgramResult& r : made)
+                    for (const auto& [name, output] : r.outputs)
+                        storages.push_back(output.node()->storage.get());
+                return storages;
+            };
             for (std::size_t i = 0; i < calls.size(); ++i) {
                 const LoadedProgram& p = programs[which[i]];
                 if (options.reuse) {

@@ -96,11 +96,7 @@ TEST_F(HoleParity, TheBitsOfOperatorByOperator) {
         }
 }
 
-// Kernels on Metal have no prologues and epilogues yet: steps stay apart, and round between.
-bool joins(const Device& device) { return device.kernel_language() != "metal"; }
-
 TEST_F(HoleParity, SixteenBitsAreNotRoundedBetween) {
-    if (!joins(*find_device())) GTEST_SKIP() << "steps stay apart here";
     for (const DType type : {DType::bf16, DType::f16})
         for (const std::int64_t n : {7, 1000, 4096})
             for (const auto& [name, work] : works()) {
@@ -144,7 +140,6 @@ TEST_F(HoleParity, SymbolicRows) {
 TEST_F(HoleParity, WhatDoesNotCompileIsMadeUnfused) {
     const auto device = find_device();
     if (device->kernel_language() == "native") GTEST_SKIP() << "the cpu compiles no joined kernel";
-    if (!joins(*device)) GTEST_SKIP() << "steps stay apart here";
     test::Ladder ladder(Recovery::any);
     const InputSpec specs[] = {{DType::f32, {9, 77}}};
     const auto work = [](std::span<const Tensor> in) {

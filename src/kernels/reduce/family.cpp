@@ -145,9 +145,11 @@ bool native(const Device& device) {
     return device.kernel_language() == "native" || device.kernel_language() == "null";
 }
 
-bool is_opencl(const Device& device) { return device.kernel_language() == "opencl"; }
-// Their sources have no f64.
-bool with_f64(const HoleSpec& s) { return s && s.hole->uses_f64(); }
+// Devices whose kernels take programs that have no f64.
+bool takes_f32(const Device& device, const HoleSpec& s) {
+    const std::string_view language = device.kernel_language();
+    return (language == "opencl" || language == "metal") && !(s && s.hole->uses_f64());
+}
 
 // An end of a kernel: an array in memory, or what a hole moves and computes in its place.
 void add_end(Cost& c, const HoleSpec& hole, DType t, std::int64_t rows, std::int64_t n) {
@@ -163,11 +165,11 @@ void add_end(Cost& c, const HoleSpec& hole, DType t, std::int64_t rows, std::int
 
 int prologue_passes(const Device& device, const ReduceSpec& s) {
     if (s.inner != 1) return 0;
-    return native(device) || is_cuda(device) || (is_opencl(device) && !with_f64(s.prologue)) ? 1 : 0;
+    return native(device) || is_cuda(device) || takes_f32(device, s.prologue) ? 1 : 0;
 }
 
 bool takes_epilogue(const Device& device, const ReduceSpec& s) {
-    return s.inner == 1 && (is_cuda(device) || (is_opencl(device) && !with_f64(s.epilogue)));
+    return s.inner == 1 && (is_cuda(device) || takes_f32(device, s.epilogue));
 }
 
 int prologue_passes(const Device& device, const RowSpec& s) {
@@ -175,13 +177,13 @@ int prologue_passes(const Device& device, const RowSpec& s) {
     constexpr std::int64_t kMostOfRow = 65536;
     if (native(device)) return s.n <= kMostOfRow ? 1 : 0;
     if (is_cuda(device)) return reduce::row_passes_cuda(s);
-    if (!is_opencl(device) || with_f64(s.prologue)) return 0;
+    if (!takes_f32(device, s.prologue)) return 0;
     return s.op == RowOp::rms_norm ? 2 : 3;  // every pass reads the row again
 }
 
 bool takes_epilogue(const Device& device, const RowSpec& s) {
     if (native(device)) return prologue_passes(device, s) > 0;
-    return is_cuda(device) || (is_opencl(device) && !with_f64(s.epilogue));
+    return is_cuda(device) || takes_f32(device, s.epilogue);
 }
 
 Cost cost(const ReduceSpec& s) {

@@ -32,14 +32,20 @@ void plan_reduce_metal(const Device& device, const ReduceSpec& s, KernelCall& ca
     const bool chunked = chunks > 1 && s.outer > 0;
     const int groups = s.n <= kShort ? 1 : 8, rows = groups == 1 ? kShortRows : 1,
               threads = 32 * groups * rows;
-    call.module = metal_module("reduce", {kReduceParams, kReduceMetalReduce},
-                               {{"X", kernel_type(s.x)},
-                                {"Y", kernel_type(s.y)},
-                                {"OP", digits(static_cast<int>(s.op))},
-                                {"CHUNKED", flag(chunked)},
-                                {"GROUPS", digits(groups)},
-                                {"ROWS", digits(rows)},
-                                {"THREADS", digits(threads)}});
+    const HoleParts ends(s.prologue, s.epilogue, Language::metal);
+    call.module = metal_module(
+        "reduce", {ends.prelude, ends.prologue, ends.epilogue, kReduceParams, kReduceMetalReduce},
+        {{"X", kernel_type(s.x)},
+         {"Y", kernel_type(s.y)},
+         {"OP", digits(static_cast<int>(s.op))},
+         {"CHUNKED", flag(chunked)},
+         {"GROUPS", digits(groups)},
+         {"ROWS", digits(rows)},
+         {"THREADS", digits(threads)},
+         {"PROLOGUE", flag(bool(s.prologue))},
+         {"EPILOGUE", flag(bool(s.epilogue))},
+         {"PROLOGUE_NAME", ends.prologue_name},
+         {"EPILOGUE_NAME", ends.epilogue_name}});
     call.entry = "reduce";
     call.config =
         portable_launch(threads, ceil_div(checked_mul<std::int64_t>(s.outer, chunks, "reduce"), rows));
@@ -49,8 +55,11 @@ void plan_reduce_metal(const Device& device, const ReduceSpec& s, KernelCall& ca
         call.workspace_bytes = static_cast<std::size_t>(
             checked_mul<std::int64_t>(checked_mul(s.outer, chunks, "reduce"), sizeof(float), "reduce"));
     }
-    call.buffer_bytes = {bytes_of(s.outer * s.n, s.x), bytes_of(s.outer, s.y)};
-    call.set_params(ReduceParams{s.outer, s.n, s.inner, chunks, chunk, s.correction});
+    std::size_t buffer = 0;
+    put_bytes(call, buffer, s.prologue, s.outer, s.n, bytes_of(s.outer * s.n, s.x));
+    put_bytes(call, buffer, s.epilogue, s.outer, 1, bytes_of(s.outer, s.y));
+    set_params(call, ReduceParams{s.outer, s.n, s.inner, chunks, chunk, s.correction}, s.prologue,
+               s.epilogue);
 }
 
 void plan_row_metal(const RowSpec& s, KernelCall& call) {
@@ -58,20 +67,27 @@ void plan_row_metal(const RowSpec& s, KernelCall& call) {
     constexpr std::int64_t kLong = 16384;
     const int groups = s.n <= kShort ? 1 : s.n <= kLong ? 8 : 32;
     const int rows = groups == 1 ? kShortRows : 1, threads = 32 * groups * rows;
-    call.module = metal_module("row", {kReduceParams, kReduceMetalRow},
-                               {{"X", kernel_type(s.x)},
-                                {"Y", kernel_type(s.y)},
-                                {"G", kernel_type(s.has_weight || s.has_bias ? s.weight : DType::f32)},
-                                {"OP", digits(static_cast<int>(s.op))},
-                                {"WEIGHT", flag(s.has_weight)},
-                                {"BIAS", flag(s.has_bias)},
-                                {"GROUPS", digits(groups)},
-                                {"ROWS", digits(rows)},
-                                {"THREADS", digits(threads)}});
+    const HoleParts ends(s.prologue, s.epilogue, Language::metal);
+    call.module =
+        metal_module("row", {ends.prelude, ends.prologue, ends.epilogue, kReduceParams, kReduceMetalRow},
+                     {{"X", kernel_type(s.x)},
+                      {"Y", kernel_type(s.y)},
+                      {"G", kernel_type(s.has_weight || s.has_bias ? s.weight : DType::f32)},
+                      {"OP", digits(static_cast<int>(s.op))},
+                      {"WEIGHT", flag(s.has_weight)},
+                      {"BIAS", flag(s.has_bias)},
+                      {"GROUPS", digits(groups)},
+                      {"ROWS", digits(rows)},
+                      {"THREADS", digits(threads)},
+                      {"PROLOGUE", flag(bool(s.prologue))},
+                      {"EPILOGUE", flag(bool(s.epilogue))},
+                      {"PROLOGUE_NAME", ends.prologue_name},
+                      {"EPILOGUE_NAME", ends.epilogue_name}});
     call.entry = "row";
     call.config = portable_launch(threads, ceil_div(s.rows, rows));
     call.buffer_bytes = row_buffers(s);
-    call.set_params(RowParams{s.rows, s.n, s.x_row, s.y_row, s.eps, s.one_plus_weight ? 1.0f : 0.0f});
+    set_params(call, RowParams{s.rows, s.n, s.x_row, s.y_row, s.eps, s.one_plus_weight ? 1.0f : 0.0f},
+               s.prologue, s.epilogue);
 }
 
 }  // namespace reduce

@@ -17,6 +17,10 @@ namespace {
 
 constexpr std::int64_t kThreads = 256;  // as in the sources
 
+Language language_of(const Device& device) {
+    return device.kernel_language() == "metal" ? Language::metal : Language::opencl;
+}
+
 }  // namespace
 
 void plan_reduce_portable(const Device& device, const ReduceSpec& s, KernelCall& call) {
@@ -29,7 +33,7 @@ void plan_reduce_portable(const Device& device, const ReduceSpec& s, KernelCall&
         throw Unsupported("reduce: " + device.name() + " has no double precision, which this reduction of " +
                           std::string(dtype_name(s.x)) +
                           " needs; cast to f32 before it or run it on the cpu");
-    const HoleParts ends(s.prologue, s.epilogue, Language::opencl);
+    const HoleParts ends(s.prologue, s.epilogue, language_of(device));
     call.module = portable_module(
         device, "reduce", {ends.prelude, ends.prologue, ends.epilogue, kReduceParams, kReducePortable},
         {{"WITH_F64", flag(f64)},
@@ -60,7 +64,7 @@ void plan_reduce_portable(const Device& device, const ReduceSpec& s, KernelCall&
 
 void plan_row_portable(const Device& device, const RowSpec& s, KernelCall& call) {
     const bool few = s.n <= 64;
-    const HoleParts ends(s.prologue, s.epilogue, Language::opencl);
+    const HoleParts ends(s.prologue, s.epilogue, language_of(device));
     call.module = portable_module(
         device, "row", {ends.prelude, ends.prologue, ends.epilogue, kReduceParams, kReducePortableRow},
         {{"X", kernel_type(s.x)},

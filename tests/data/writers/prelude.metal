@@ -11,8 +11,9 @@ using namespace metal;
 #endif
 typedef char i8; typedef short i16; typedef int i32; typedef long i64;
 typedef uchar u8; typedef ushort u16; typedef uint u32; typedef ulong u64;
-typedef float f32; typedef uchar pred;
+typedef float f32;
 #define PRIVATE static inline
+typedef uchar pred;
 #define as_float as_type<float>
 #define as_uint as_type<uint>
 #define as_int as_type<int>
