@@ -25,17 +25,6 @@ constexpr Calibration kCard{.launch = 2.5e-6, .copy_bandwidth = 3e12, .pointwise
 constexpr Calibration kProcessor{.launch = 1e-6, .copy_bandwidth = 2e10, .pointwise_rate = 2e10};
 constexpr std::size_t kMostBuffers = 12;  // of a call, the workspace among them
 
-template <class Spec>
-struct Members;
-template <>
-struct Members<ReduceSpec> {
-    static constexpr auto rows = &ReduceSpec::outer, n = &ReduceSpec::n;
-};
-template <>
-struct Members<RowSpec> {
-    static constexpr auto rows = &RowSpec::rows, n = &RowSpec::n;
-};
-
 template <class Spec, class Member>
 std::size_t place(const Sized<Spec>& s, const Member& member) {
     return static_cast<std::size_t>(reinterpret_cast<const std::byte*>(&member) -
@@ -47,6 +36,21 @@ Dim size_of_member(const Sized<Spec>& s, std::int64_t Spec::*member) {
     for (const auto& [field, dim] : s.fields)
         if (field == at) return dim;
     return Dim(s.spec.*member);
+}
+
+// The rows of n elements that a prologue makes; nothing where symbols are multiplied.
+struct Layout {
+    Dim rows, n;
+};
+std::optional<Layout> layout_of(const Sized<ReduceSpec>& s) {
+    const Dim outer = size_of_member(s, &ReduceSpec::outer), n = size_of_member(s, &ReduceSpec::n),
+              inner = size_of_member(s, &ReduceSpec::inner);
+    if (inner == Dim(1)) return Layout{outer, n};
+    if (!outer.is_constant() && !n.is_constant()) return std::nullopt;
+    return Layout{outer * n, inner};  // columns side by side (kernels::prologue_rows)
+}
+std::optional<Layout> layout_of(const Sized<RowSpec>& s) {
+    return Layout{size_of_member(s, &RowSpec::rows), size_of_member(s, &RowSpec::n)};
 }
 
 bool divides(Dim a, std::int64_t b) { return b > 0 && a.offset() % b == 0 && a.scale() % b == 0; }
@@ -133,10 +137,13 @@ private:
     }
     template <class W>
     void behind(std::size_t, const W&) {}
-    void behind(std::size_t i, const Sized<ReduceSpec>& work) { epilogue(i, work, Dim(1)); }
+    void behind(std::size_t i, const Sized<ReduceSpec>& work) {
+        epilogue(i, work, {size_of_member(work, &ReduceSpec::outer), Dim(1)});
+    }
     void behind(std::size_t i, const Sized<RowSpec>& work) {
         const Dim n = size_of_member(work, &RowSpec::n);
-        if (size_of_member(work, &RowSpec::y_row) == n) epilogue(i, work, n);
+        if (size_of_member(work, &RowSpec::y_row) == n)
+            epilogue(i, work, {size_of_member(work, &RowSpec::rows), n});
     }
 
     bool writes(std::size_t step, int value) const {
@@ -224,10 +231,8 @@ private:
         Step made = s_.steps[i];
         made.label = first.label + " -> " + made.label;
         auto& joined = std::get<Sized<Spec>>(made.work);
-        const Dim n = size_of_member(work, Members<Spec>::n);
-        if (!fill(made, joined, &Spec::prologue, first, *b, size_of_member(work, Members<Spec>::rows), n,
-                  keeps))
-            return;
+        const std::optional<Layout> layout = layout_of(work);
+        if (!layout || !fill(made, joined, &Spec::prologue, first, *b, *layout, keeps)) return;
         made.arguments.erase(made.arguments.begin());
         put_operands(made, 0, first, *b);
         if (keeps) {
@@ -243,7 +248,7 @@ private:
 
     // The pointwise step that takes y; it stands behind, and so does what is made of both.
     template <class Spec>
-    void epilogue(std::size_t i, const Sized<Spec>& work, Dim n) {
+    void epilogue(std::size_t i, const Sized<Spec>& work, const Layout& layout) {
         const Spec& spec = work.spec;
         if (spec.epilogue) return;
         const std::size_t at = spec.prologue ? spec.prologue.hole->operands().size() : 1;
@@ -260,8 +265,7 @@ private:
         Step made = s_.steps[i];
         made.label += " -> " + second.label;
         auto& joined = std::get<Sized<Spec>>(made.work);
-        if (!fill(made, joined, &Spec::epilogue, second, *b, size_of_member(work, Members<Spec>::rows), n))
-            return;
+        if (!fill(made, joined, &Spec::epilogue, second, *b, layout)) return;
         made.arguments.erase(made.arguments.begin() + static_cast<std::ptrdiff_t>(at));
         put_operands(made, at, second, *b);
         std::erase(made.writes, y.value);
@@ -273,7 +277,8 @@ private:
     // Gives a hole its program, sizes and scalars; false where the step is no program for one.
     template <class Spec>
     bool fill(Step& made, Sized<Spec>& work, HoleSpec Spec::*hole, const Step& pointwise, std::size_t b,
-              Dim rows, Dim n, bool keeps = false) const {
+              const Layout& layout, bool keeps = false) const {
+        const auto& [rows, n] = layout;
         const auto& from = std::get<PointwiseWork>(pointwise.work);
         if (from.dims.empty() || (!rows.is_constant() && !n.is_constant())) return false;
         const std::optional<Dim> all = product(from.dims);

@@ -248,7 +248,7 @@ Cost cost(const HoleSpec& s, std::int64_t rows, std::int64_t n) {
 }
 
 void run_hole(const HoleSpec& s, std::int64_t rows, std::int64_t n, std::span<const NativeBuffer> operands,
-              std::byte* values, std::int64_t begin, std::int64_t end) {
+              std::byte* values, const IndexRanges& elements) {
     const auto axes = static_cast<std::size_t>(s.hole->axes());
     std::array<std::int64_t, kMaxHoleAxes + 1> dims{};
     std::array<std::int64_t, kMaxHoleOperands*(kMaxHoleAxes + 1)> strides{};
@@ -273,9 +273,10 @@ void run_hole(const HoleSpec& s, std::int64_t rows, std::int64_t n, std::span<co
     std::array<NativeBuffer, kMaxHoleOperands + 1> buffers{};
     const std::size_t through = s.hole->through(), count = s.hole->operands().size();
     for (std::size_t i = 0; i < count; ++i) buffers[i < through ? i : i + 1] = operands[i];
-    buffers[through] = {values, static_cast<std::size_t>(end - begin) * size_of(s.hole->value())};
-    s.hole->interpreted().run_range(std::span(buffers).first(count + 1), std::span(block).first(bytes),
-                                    through, begin, end);
+    buffers[through] = {
+        values, static_cast<std::size_t>(elements.length * elements.count) * size_of(s.hole->value())};
+    s.hole->interpreted().run_ranges(std::span(buffers).first(count + 1), std::span(block).first(bytes),
+                                     through, elements);
 }
 
 }  // namespace invar::kernels

@@ -108,8 +108,8 @@ void check_hole(const HoleSpec& spec, bool prologue, std::int64_t rows, std::int
 // What it moves, and its operations for one pass over the elements.
 Cost cost(const HoleSpec& spec, std::int64_t rows, std::int64_t n);
 
-// On the cpu: elements begin to end - 1 of all rows; values: theirs, (end - begin) of them at the compute type.
+// On the cpu: these elements, counted through all rows; values: theirs, side by side at the compute type.
 void run_hole(const HoleSpec& spec, std::int64_t rows, std::int64_t n, std::span<const NativeBuffer> operands,
-              std::byte* values, std::int64_t begin, std::int64_t end);
+              std::byte* values, const IndexRanges& elements);
 
 }  // namespace invar::kernels

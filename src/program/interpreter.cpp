@@ -7,6 +7,8 @@
 #include <cstring>
 #include <memory>
 
+#include <hwy/cache_control.h>
+
 #include "base/checked.h"
 #include "base/thread_pool.h"
 #include "program/pointwise.h"
@@ -16,6 +18,7 @@ namespace invar {
 namespace {
 
 constexpr std::size_t kStackScratch = 40 * 1024;
+constexpr std::int64_t kAhead = 4;       // ranges
 constexpr std::int64_t kShortRow = 128;  // rows below this length are gathered several to a block
 
 // Scratch memory of programs that are too large for the stack: grows on the first launches, then stays.
@@ -363,11 +366,22 @@ int CompiledProgram::scalars() const noexcept { return static_cast<int>(impl_->p
 
 namespace {
 
-// A buffer that holds the elements of one range alone: its first one is that of index begin.
+// A buffer that holds the elements of some ranges alone, and how many these are.
 struct Moved {
     std::size_t buffer;
     std::int64_t elements;
 };
+
+// Asks for the elements of a range that lie as the indices count.
+void prefetch(const PreparedProgram& p, const Launch& l, std::size_t moved, std::int64_t begin,
+              std::int64_t length) {
+    for (const int a : p.contiguous) {
+        const MemoryAccess& m = p.accesses[static_cast<std::size_t>(a)];
+        if (static_cast<std::size_t>(m.buffer) == moved) continue;
+        const std::byte* first = l.buffers[static_cast<std::size_t>(m.buffer)].data + begin * m.element_bytes;
+        for (std::int64_t b = 0; b < length * m.element_bytes; b += 64) hwy::Prefetch(first + b);
+    }
+}
 
 // The checks of a launch, and its geometry. False where there is nothing to do.
 bool check_launch(const PreparedProgram& p, std::span<const NativeBuffer> buffers,
@@ -438,25 +452,38 @@ void CompiledProgram::run(std::span<const NativeBuffer> buffers, std::span<const
     });
 }
 
-void CompiledProgram::run_range(std::span<const NativeBuffer> buffers, std::span<const std::byte> params,
-                                std::size_t moved, std::int64_t begin, std::int64_t end) const {
+void CompiledProgram::run_ranges(std::span<const NativeBuffer> buffers, std::span<const std::byte> params,
+                                 std::size_t moved, const IndexRanges& ranges) const {
     const PreparedProgram& p = impl_->program;
     PointwiseParams read;
     read_pointwise_params(params, read);
-    if (begin < 0 || end < begin || end > read.elements || moved >= buffers.size())
-        refuse(p, "a range of " + std::to_string(begin) + " to " + std::to_string(end) + " among " +
-                      std::to_string(read.elements) + " elements, moving buffer " + std::to_string(moved));
-    const Moved own{moved, end - begin};
+    const auto [begin, length, count, step] = ranges;
+    const bool apart = count < 2 || step >= length;
+    if (begin < 0 || length < 0 || count < 0 || !apart || moved >= buffers.size() ||
+        (count > 0 &&
+         checked_add(begin, checked_add(checked_mul(count - 1, step, "ranges"), length, "ranges"), "ranges") >
+             read.elements))
+        refuse(p, std::to_string(count) + " ranges of " + std::to_string(length) + " indices from " +
+                      std::to_string(begin) + " on, " + std::to_string(step) + " apart, among " +
+                      std::to_string(read.elements) + ", moving buffer " + std::to_string(moved));
+    const Moved own{moved, checked_mul(length, count, "ranges")};
     Launch l;
-    if (!check_launch(p, buffers, read, &own, l) || begin == end) return;
-    // Accesses add the index to the beginning of a buffer.
+    if (!check_launch(p, buffers, read, &own, l) || own.elements == 0) return;
     std::array<NativeBuffer, kMaxProgramBuffers> shifted{};
     std::copy(buffers.begin(), buffers.end(), shifted.begin());
-    const std::uintptr_t before = static_cast<std::uintptr_t>(begin) * size_of(p.buffer_types[moved]);
-    shifted[moved].data =  // NOLINTNEXTLINE(performance-no-int-to-ptr): it may lie before the memory
-        reinterpret_cast<std::byte*>(reinterpret_cast<std::uintptr_t>(buffers[moved].data) - before);
     l.buffers = std::span<const NativeBuffer>(shifted).first(buffers.size());
-    Runner(p, l).task(begin, end);
+    Runner runner(p, l);
+    for (std::int64_t r = 0; r < count; ++r) {
+        const std::int64_t from = begin + r * step;
+        // Ranges that are far apart: a processor asks for the next one late by itself.
+        if (r + kAhead < count && step > length) prefetch(p, l, moved, from + kAhead * step, length);
+        // Accesses add the index to the beginning of a buffer.
+        const std::uintptr_t before =
+            static_cast<std::uintptr_t>(from - r * length) * size_of(p.buffer_types[moved]);
+        shifted[moved].data =  // NOLINTNEXTLINE(performance-no-int-to-ptr): it may lie before the memory
+            reinterpret_cast<std::byte*>(reinterpret_cast<std::uintptr_t>(buffers[moved].data) - before);
+        runner.task(from, from + length);
+    }
 }
 
 void CompiledProgram::run_tile(std::span<const NativeBuffer> buffers, std::int64_t n,

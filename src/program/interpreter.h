@@ -26,6 +26,11 @@ namespace invar {
 
 class ThreadPool;
 
+// count ranges of length indices, the first from begin on, the others step behind one another.
+struct IndexRanges {
+    std::int64_t begin = 0, length = 0, count = 1, step = 0;
+};
+
 class INVAR_API CompiledProgram {
 public:
     // Verifies the program (FormatError) and prepares it.
@@ -45,11 +50,11 @@ public:
     void run(std::span<const NativeBuffer> buffers, std::span<const std::byte> params,
              ThreadPool& pool) const;
 
-    // Indices begin to end - 1 of the same index space on the calling thread: what a kernel family runs before or
-    // behind its own work (kernels/hole.h). Buffer number `moved`, a contiguous one, holds the elements of this range
-    // alone.
-    void run_range(std::span<const NativeBuffer> buffers, std::span<const std::byte> params,
-                   std::size_t moved, std::int64_t begin, std::int64_t end) const;
+    // Some indices of the same index space on the calling thread: what a kernel family runs before or behind its own
+    // work (kernels/hole.h). Buffer number `moved`, a contiguous one, holds the elements of these ranges alone, side by
+    // side.
+    void run_ranges(std::span<const NativeBuffer> buffers, std::span<const std::byte> params,
+                    std::size_t moved, const IndexRanges& ranges) const;
 
     // One tile on the calling thread. Every buffer is contiguous over n indices,
     // strided ones too; scalars: bits.

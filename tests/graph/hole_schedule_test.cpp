@@ -36,15 +36,26 @@ TEST(Holes, ReductionsTakeWhatMakesTheirElements) {
         EXPECT_EQ(labels(sum(square(a - b), -1), device, false).size(), 3u);
         EXPECT_EQ(labels(max(a * v + c, -1), device), (Labels{"multiply add -> reduce"}));
         EXPECT_EQ(labels(any(greater(a, b), -1), device), (Labels{"greater -> reduce"}));
-        // All of an array is one row; axes with others behind them have no hole.
+        // All of an array is one row.
         EXPECT_EQ(labels(sum(a * b), device), (Labels{"multiply -> reduce"}));
-        EXPECT_EQ(labels(sum(a * b, 0), device), (Labels{"multiply", "reduce"}));
         // What somebody else reads behind is stored as well.
         const Tensor d = a - b;
         EXPECT_EQ(labels(sum(d, -1, true) + d, device), (Labels{"subtract -> reduce", "add"}));
         const Tensor rows = sum(d, -1, true), columns = sum(d, 0);
         EXPECT_EQ(labels(rows + columns, device), (Labels{"subtract -> reduce", "reduce", "add"}));
     }
+}
+
+// Columns side by side: on the cpu where they are few enough to be made a row at a time, on CUDA not yet.
+TEST(Holes, ColumnsTakeWhatMakesTheirElements) {
+    const Tensor a = input({3, 40, 64}), b = input({3, 40, 64}), v = input({64}), wide = input({40, 513});
+    EXPECT_EQ(labels(sum(a * b, 0), "cpu"), (Labels{"multiply", "reduce"}));  // 40 * 64 of them
+    EXPECT_EQ(labels(sum(a * v, 1), "cpu"), (Labels{"multiply -> reduce"}));
+    EXPECT_EQ(labels(sum(square(a - b), {0, 1}), "cpu"), (Labels{"subtract square -> reduce"}));
+    EXPECT_EQ(labels(sum(wide * wide, 0), "cpu"), (Labels{"multiply", "reduce"}));
+    const Tensor d = a - b;
+    EXPECT_EQ(labels(sum(d, 1, true) + d, "cpu"), (Labels{"subtract -> reduce", "add"}));
+    EXPECT_EQ(labels(sum(a * v, 1), "null:cuda"), (Labels{"multiply", "reduce"}));
 }
 
 TEST(Holes, RowOperationsTakeWhatStandsAround) {

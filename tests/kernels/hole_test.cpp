@@ -195,6 +195,50 @@ void check_sum(Reduction op, DType x, DType y, std::int64_t outer, std::int64_t 
     }
 }
 
+// Columns side by side: the rows that a prologue makes lie across them.
+void check_columns(Reduction op, DType x, std::int64_t outer, std::int64_t n, std::int64_t inner) {
+    ReduceSpec s;
+    s.op = op;
+    s.x = s.y = x;
+    s.outer = outer;
+    s.n = n * 3;
+    s.inner = inner;
+    const Operands o(x, DType::f32, outer * n, 3, inner, inner % 2);
+    s.prologue = o.prologue(x);
+    if (prologue_passes(device(), s) == 0) {
+        EXPECT_THROW(plan_reduce(device(), s), Unsupported);
+        return;
+    }
+    Operands used = o;
+    Array z(x, outer * inner);
+    run(plan_reduce(device(), s), {&used.a, &used.m, &used.c, &z});
+    for (std::int64_t r = 0; r < outer; ++r)
+        for (std::int64_t j = 0; j < inner; ++j) {
+            double sum = 0, magnitude = 0, top = -INFINITY;
+            for (std::int64_t i = 0; i < s.n; ++i) {
+                const double v = o.at(r * s.n + i, j);
+                sum += v;
+                magnitude += std::abs(v) + std::abs(o.a.get((r * s.n + i) * inner + j));
+                top = std::max(top, v);
+            }
+            const double allowed = 0x1p-24 * (op == Reduction::max ? 8 : magnitude) *
+                                   (std::log2(static_cast<double>(s.n)) + 24 +
+                                    static_cast<double>(std::min<std::int64_t>(s.n, 4096)) / 16);
+            ASSERT_TRUE(close(z.get(r * inner + j), op == Reduction::max ? top : sum, epsilon(x) / 2,
+                              allowed + (x == DType::f16 ? 0x1p-25 : 0)))
+                << static_cast<int>(op) << " " << dtype_name(x) << " outer " << outer << " n " << s.n
+                << " inner " << inner << " at " << r << "," << j;
+        }
+}
+
+TEST(Hole, ColumnsOfEveryTypeAndWidth) {
+    for (const Reduction op : {Reduction::sum, Reduction::max})
+        for (const DType t : {DType::f32, DType::f16, DType::bf16}) {
+            for (const std::int64_t inner : {2, 15, 16, 17, 130, 512, 513}) check_columns(op, t, 2, 7, inner);
+            check_columns(op, t, 1, 1400, 33);  // several chunks
+        }
+}
+
 TEST(Hole, ReductionsOfEveryTypeAndLength) {
     for (const Reduction op : {Reduction::sum, Reduction::mean, Reduction::max})
         for (const DType t : {DType::f32, DType::f16, DType::bf16})

@@ -55,6 +55,20 @@ const std::vector<std::pair<const char*, Work>>& works() {
              const Tensor h = e(t[0] + t[1]);
              return e(h * e(rms_norm(h, t[2], 1e-5)));
          }},
+        {"columns of a square", [](const auto& t, const One& e) { return e(sum(e(square(t[0])), 0)); }},
+        {"columns of a masked product",
+         [](const auto& t, const One& e) { return e(max(e(e(t[0] * t[3]) + t[4]), 1)); }},
+        {"columns of a residual",
+         [](const auto& t, const One& e) {
+             const Tensor h = e(t[0] + t[1]);
+             return e(e(sum(h, {0, 1})) * e(max(h, {0, 1})));
+         }},
+        {"spread of columns",
+         [](const auto& t, const One& e) {
+             return e(var(e(sigmoid(t[0]) * t[1]), {0, 1, 2}));
+         }},
+        {"logarithm of a sum of columns",
+         [](const auto& t, const One& e) { return e(logsumexp(e(t[0] - t[4]), 2)); }},
         {"counted",
          [](const auto& t, const One& e) {
              return e(e(sum(e(e(greater(t[0], t[3])).astype(DType::i32)), -1)).astype(DType::f32));
@@ -101,6 +115,10 @@ TEST_F(HoleParity, SixteenBitsAreNotRoundedBetween) {
         for (const std::int64_t n : {7, 1000, 4096})
             for (const auto& [name, work] : works()) {
                 if (std::string_view(name) == "sum of all") continue;  // beyond what f16 holds
+                // Results near 0 of values that were stored, since others read them or two passes would make them twice.
+                if (std::string_view(name) == "columns of a residual" ||
+                    std::string_view(name) == "logarithm of a sum of columns")
+                    continue;
                 const std::vector<Tensor> t = inputs(n, type);
                 std::vector<Tensor> wide;
                 for (const Tensor& x : t) wide.push_back(x.astype(DType::f32));

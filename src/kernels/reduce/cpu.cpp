@@ -6,6 +6,7 @@
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/reduce/cpu.cpp"
+#include <hwy/cache_control.h>
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
@@ -81,22 +82,79 @@ HWY_INLINE float fold_chunk(const void* p, DType t, std::int64_t n, const Step& 
     return fold16(lanes, typename Step::Scalar());
 }
 
-// rows (at most a chunk) elements of up to 16 columns side by side, the same tree for each column.
+// ---- columns: steps as above, with what belongs to a column at its place
+
 template <class Step>
-HWY_INLINE V16 fold_columns(const void* p, DType t, std::int64_t rows, std::int64_t stride,
-                            std::int64_t columns, const Step& step) {
-    V16 lanes[16];
-    for (V16& lane : lanes) lane = set16(Step::kInit);
-    for (std::int64_t r = 0; r < rows; ++r)
-        lanes[r % 16] = step(lanes[r % 16], load16(at(p, t, r * stride), t, columns, 0.0f));
+struct SameForAll {
+    static constexpr float kInit = Step::kInit;
+    using Scalar = typename Step::Scalar;
+    HWY_INLINE V16 operator()(const V16& a, const V16& x, std::int64_t) const { return Step()(a, x); }
+};
+struct SquareColumns {
+    static constexpr float kInit = 0;
+    using Scalar = AddScalar;
+    const float* center;
+    HWY_INLINE V16 operator()(const V16& a, const V16& x, std::int64_t j) const {
+        const V16 d = sub(x, load16(center + j));
+        return add(a, mul(d, d));
+    }
+};
+struct ExpColumns {
+    static constexpr float kInit = 0;
+    using Scalar = AddScalar;
+    const float* center;
+    HWY_INLINE V16 operator()(const V16& a, const V16& x, std::int64_t j) const {
+        return add(a, exp_neg(sub(x, load16(center + j))));
+    }
+};
+
+// A unit of columns: rows (at most a chunk) of up to kMostColumns elements side by side.
+struct Columns {
+    reduce::RowSource source;
+    DType type;
+    std::int64_t rows, columns;
+};
+
+constexpr std::int64_t kAhead = 4;
+
+// Calls take(row, elements as f32) for each row in order.
+template <class Take>
+HWY_INLINE void for_each_row(const Columns& c, const Take& take) {
+    alignas(64) float tile[reduce::kMostColumns];
+    for (std::int64_t from = 0, count = 0; from < c.rows; from += count) {
+        const reduce::RowsOf some = c.source(from);
+        count = std::min(some.count, c.rows - from);
+        const std::int64_t bytes = c.columns * static_cast<std::int64_t>(size_of(c.type));
+        for (std::int64_t r = 0; r < count; ++r) {
+            // Rows are far apart: a processor asks for the next one late by itself.
+            if (r + kAhead < count) {
+                const auto* next =
+                    static_cast<const std::byte*>(at(some.first, c.type, (r + kAhead) * some.stride));
+                for (std::int64_t b = 0; b < bytes; b += 64) hwy::Prefetch(next + b);
+            }
+            take(from + r, widen(at(some.first, c.type, r * some.stride), c.type, c.columns, tile));
+        }
+    }
+}
+
+// The tree of fold_chunk for each column: row r goes to lane r % 16, so that memory is walked along its rows. out: of
+// kMostColumns, of which whole vectors are written.
+template <class Step>
+HWY_INLINE void fold_columns(const Columns& c, const Step& step, float* out) {
+    alignas(64) float lanes[16][reduce::kMostColumns];
+    const std::int64_t padded = (c.columns + 15) / 16 * 16;
+    for (auto& lane : lanes) std::fill(lane, lane + padded, Step::kInit);
+    for_each_row(c, [&](std::int64_t r, const float* x) HWY_ATTR {
+        float* lane = lanes[r % 16];
+        std::int64_t j = 0;
+        for (; j + 16 <= c.columns; j += 16) store16(step(load16(lane + j), load16(x + j), j), lane + j);
+        if (j < c.columns) store16(step(load16(lane + j), load16(x + j, c.columns - j, 0.0f), j), lane + j);
+    });
     typename Step::Scalar scalar;
-    float a[16][16], result[16];
-    for (int l = 0; l < 16; ++l) store16(lanes[l], a[l]);
     for (int half = 8; half >= 1; half /= 2)
         for (int l = 0; l < half; ++l)
-            for (int j = 0; j < 16; ++j) a[l][j] = scalar(a[l][j], a[l + half][j]);
-    for (int j = 0; j < 16; ++j) result[j] = a[0][j];
-    return load16(result);
+            for (std::int64_t j = 0; j < padded; ++j) lanes[l][j] = scalar(lanes[l][j], lanes[l + half][j]);
+    std::copy(lanes[0], lanes[0] + padded, out);
 }
 
 // First position of a NaN, or else of value, among n elements.
@@ -153,62 +211,55 @@ inline Part chunk_row(Reduction op, const void* p, DType t, std::int64_t n, std:
     return out;
 }
 
-inline void chunk_columns(Reduction op, const void* p, DType t, std::int64_t rows, std::int64_t stride,
-                          std::int64_t columns, std::int64_t first, Part* out) {
-    float a[16] = {}, b[16] = {};
-    std::int64_t index[16] = {};
+inline void chunk_columns(Reduction op, const Columns& c, std::int64_t first, Part* out) {
+    alignas(64) float a[reduce::kMostColumns] = {}, b[reduce::kMostColumns] = {};
+    std::int64_t index[reduce::kMostColumns] = {};
     switch (op) {
-        case Reduction::prod: store16(fold_columns(p, t, rows, stride, columns, ProdStep()), a); break;
-        case Reduction::max: store16(fold_columns(p, t, rows, stride, columns, MaxStep()), a); break;
-        case Reduction::min: store16(fold_columns(p, t, rows, stride, columns, MinStep()), a); break;
+        case Reduction::prod: fold_columns(c, SameForAll<ProdStep>(), a); break;
+        case Reduction::max: fold_columns(c, SameForAll<MaxStep>(), a); break;
+        case Reduction::min: fold_columns(c, SameForAll<MinStep>(), a); break;
         case Reduction::argmax:
         case Reduction::argmin: {
-            for (std::int64_t j = 0; j < 16; ++j) index[j] = -1;
-            for (std::int64_t r = 0; r < rows; ++r) {
-                float x[16];
-                store16(load16(at(p, t, r * stride), t, columns, 0.0f), x);
-                for (std::int64_t j = 0; j < columns; ++j) {
-                    const bool better = op == Reduction::argmax ? x[j] > a[j] : x[j] < a[j];
-                    if (index[j] < 0 || ((better || x[j] != x[j]) && a[j] == a[j])) {
+            const bool largest = op == Reduction::argmax;
+            for_each_row(c, [&](std::int64_t r, const float* x) {
+                for (std::int64_t j = 0; j < c.columns; ++j) {
+                    const bool better = largest ? x[j] > a[j] : x[j] < a[j];
+                    if (r == 0 || ((better || x[j] != x[j]) && a[j] == a[j])) {
                         a[j] = x[j];
                         index[j] = first + r;
                     }
                 }
-            }
+            });
             break;
         }
         case Reduction::var: {
-            SquareStep square;
-            square.center =
-                div(fold_columns(p, t, rows, stride, columns, SumStep()), set16(static_cast<float>(rows)));
-            store16(square.center, a);
-            store16(fold_columns(p, t, rows, stride, columns, square), b);
-            for (std::int64_t& i : index) i = rows;
+            fold_columns(c, SameForAll<SumStep>(), a);
+            for (std::int64_t j = 0; j < c.columns; ++j) a[j] /= static_cast<float>(c.rows);
+            fold_columns(c, SquareColumns{a}, b);
+            for (std::int64_t j = 0; j < c.columns; ++j) index[j] = c.rows;
             break;
         }
         case Reduction::logsumexp: {
-            ExpStep step;
-            step.center = fold_columns(p, t, rows, stride, columns, MaxStep());
-            store16(step.center, a);
-            store16(fold_columns(p, t, rows, stride, columns, step), b);
-            for (int j = 0; j < 16; ++j)
+            fold_columns(c, SameForAll<MaxStep>(), a);
+            fold_columns(c, ExpColumns{a}, b);
+            for (std::int64_t j = 0; j < c.columns; ++j)
                 if (std::isinf(a[j])) b[j] = a[j] > 0 ? 1.0f : 0.0f;
             break;
         }
-        default: store16(fold_columns(p, t, rows, stride, columns, SumStep()), a); break;
+        default: fold_columns(c, SameForAll<SumStep>(), a); break;
     }
-    for (std::int64_t j = 0; j < columns; ++j) out[j] = {a[j], b[j], index[j]};
+    for (std::int64_t j = 0; j < c.columns; ++j) out[j] = {a[j], b[j], index[j]};
 }
 
-// Chunk `first / kReduceChunk` of an axis: the results of up to 16 columns.
-void ReduceUnit(const ReduceSpec& s, const void* x, std::int64_t outer, std::int64_t column,
-                std::int64_t columns, std::int64_t first, Part* out) {
+// Chunk `first / kReduceChunk` of an axis of contiguous elements.
+void RowOfUnit(const ReduceSpec& s, const void* x, std::int64_t outer, std::int64_t first, Part* out) {
     const std::int64_t rows = std::min(kReduceChunk, s.n - first);
-    const void* p = at(x, s.x, (outer * s.n + first) * s.inner + column);
-    if (s.inner == 1)
-        out[0] = chunk_row(s.op, p, s.x, rows, first);
-    else
-        chunk_columns(s.op, p, s.x, rows, s.inner, columns, first, out);
+    out[0] = chunk_row(s.op, at(x, s.x, outer * s.n + first), s.x, rows, first);
+}
+// The same of columns side by side.
+void ColumnsOfUnit(const ReduceSpec& s, reduce::RowSource source, std::int64_t columns, std::int64_t first,
+                   Part* out) {
+    chunk_columns(s.op, {source, s.x, std::min(kReduceChunk, s.n - first), columns}, first, out);
 }
 
 // ---- row operations
@@ -312,7 +363,8 @@ HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
 namespace invar::kernels {
-HWY_EXPORT(ReduceUnit);
+HWY_EXPORT(RowOfUnit);
+HWY_EXPORT(ColumnsOfUnit);
 HWY_EXPORT(RowUnit);
 HWY_EXPORT(StoreUnit);
 }  // namespace invar::kernels
@@ -331,7 +383,8 @@ void run_reduce(const NativeLaunch& launch) {
                                         "reduce", "workspace");
     ReduceSpec own = s;
     own.x = elements.type;
-    const auto unit = &HWY_DYNAMIC_DISPATCH(ReduceUnit);
+    const auto row_of_unit = &HWY_DYNAMIC_DISPATCH(RowOfUnit);
+    const auto columns_of_unit = &HWY_DYNAMIC_DISPATCH(ColumnsOfUnit);
     const auto store_run = &HWY_DYNAMIC_DISPATCH(StoreUnit);
     const bool indices = s.op == Reduction::argmax || s.op == Reduction::argmin;
     const auto store = [&](std::int64_t r, const Partial<float>* p, std::int64_t count) {
@@ -339,7 +392,7 @@ void run_reduce(const NativeLaunch& launch) {
             for (std::int64_t j = 0; j < count; ++j) reinterpret_cast<std::int64_t*>(y)[r + j] = p[j].index;
             return;
         }
-        float values[kColumns];
+        float values[kMostColumns];
         for (std::int64_t j = 0; j < count; ++j) values[j] = finish(s, p[j]);
         store_run(values, count, y + r * static_cast<std::int64_t>(size_of(s.y)), s.y);
     };
@@ -347,13 +400,25 @@ void run_reduce(const NativeLaunch& launch) {
         launch, s, elements, partials,
         [&](std::int64_t u, const std::byte* x) {
             const std::int64_t chunk = u % units.chunks, block = u / units.chunks % units.blocks;
-            const std::int64_t outer = u / units.chunks / units.blocks, column = block * kColumns;
-            const std::int64_t columns = std::min(kColumns, s.inner - column);
-            Partial<float> out[kColumns];
-            unit(own, x, outer, column, columns, chunk * kReduceChunk, out);
+            const std::int64_t outer = u / units.chunks / units.blocks, column = block * units.columns;
+            const std::int64_t columns = std::min(units.columns, s.inner - column),
+                               first = chunk * kReduceChunk;
             const std::int64_t r = outer * s.inner + column;
-            if (units.chunks == 1) return store(r, out, columns);
-            for (std::int64_t j = 0; j < columns; ++j) partials[(r + j) * units.chunks + chunk] = out[j];
+            const auto keep = [&](const Partial<float>* out) {
+                if (units.chunks == 1) return store(r, out, columns);
+                for (std::int64_t j = 0; j < columns; ++j) partials[(r + j) * units.chunks + chunk] = out[j];
+            };
+            if (s.inner == 1) {
+                Partial<float> out;
+                row_of_unit(own, x, outer, first, &out);
+                return keep(&out);
+            }
+            Partial<float> out[kMostColumns];
+            columns_of_unit(
+                own,
+                [&](std::int64_t from) { return elements.rows(outer * s.n + first + from, column, columns); },
+                columns, first, out);
+            keep(out);
         },
         [&](std::int64_t r, const Partial<float>& p) { store(r, &p, 1); });
 }
@@ -396,12 +461,14 @@ void run_row(const NativeLaunch& launch) {
         std::byte* between = nullptr;
         if (s.prologue || s.epilogue)
             between = hole_memory((end - first) * s.n * static_cast<std::int64_t>(sizeof(float)));
-        if (s.prologue) run_hole(s.prologue, s.rows, s.n, made_of, between, first * s.n, end * s.n);
+        if (s.prologue)
+            run_hole(s.prologue, s.rows, s.n, made_of, between, {first * s.n, (end - first) * s.n});
         const std::byte* from = s.prologue ? between : x + first * x_step;
         std::byte* to = s.epilogue ? between : y + first * y_step;
         for (std::int64_t r = 0; r < end - first; ++r)
             unit(own, from + r * x_step, to + r * y_step, weight, bias);
-        if (s.epilogue) run_hole(s.epilogue, s.rows, s.n, made_into, between, first * s.n, end * s.n);
+        if (s.epilogue)
+            run_hole(s.epilogue, s.rows, s.n, made_into, between, {first * s.n, (end - first) * s.n});
     });
 }
 

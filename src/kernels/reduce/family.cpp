@@ -67,7 +67,8 @@ KernelCall plan_reduce(const Device& device, const ReduceSpec& s) {
         throw Unsupported("reduce: no kernel of device '" + device.name() + "' takes a prologue here");
     if (s.epilogue && !takes_epilogue(device, s))
         throw Unsupported("reduce: no kernel of device '" + device.name() + "' takes an epilogue here");
-    check_hole(s.prologue, true, s.outer, s.n, s.x, kFamily);
+    const auto [rows, of_row] = prologue_rows(s);
+    check_hole(s.prologue, true, rows, of_row, s.x, kFamily);
     check_hole(s.epilogue, false, results, 1, s.y, kFamily);
     if (is_cuda(device)) {
         reduce::plan_reduce_cuda(s, call);
@@ -164,8 +165,13 @@ void add_end(Cost& c, const HoleSpec& hole, DType t, std::int64_t rows, std::int
 }  // namespace
 
 int prologue_passes(const Device& device, const ReduceSpec& s) {
-    if (s.inner != 1) return 0;
-    return native(device) || is_cuda(device) || takes_f32(device, s.prologue) ? 1 : 0;
+    if (s.inner == 1) return native(device) || is_cuda(device) || takes_f32(device, s.prologue) ? 1 : 0;
+    if (native(device)) {
+        // Longer rows would be made in pieces, which costs more than it saves. Two passes make the elements twice.
+        if (!floating(s.x) || s.inner > reduce::kMostColumns) return 0;
+        return s.op == Reduction::var || s.op == Reduction::logsumexp ? 2 : 1;
+    }
+    return takes_f32(device, s.prologue) ? 1 : 0;
 }
 
 bool takes_epilogue(const Device& device, const ReduceSpec& s) {
@@ -192,7 +198,8 @@ Cost cost(const ReduceSpec& s) {
     const double each = s.op == Reduction::var || s.op == Reduction::logsumexp ? 3 : 1;
     Cost c;
     c.flops = each * results * static_cast<double>(s.n);
-    add_end(c, s.prologue, s.x, s.outer * s.inner, s.n);
+    const auto [rows, of_row] = prologue_rows(s);
+    add_end(c, s.prologue, s.x, rows, of_row);
     add_end(c, s.epilogue, s.y, s.outer * s.inner, 1);
     return c;
 }

@@ -41,6 +41,13 @@ struct ReduceSpec {
 // Buffers: x, y, then the workspace if there is one (n > kReduceChunk).
 INVAR_API KernelCall plan_reduce(const Device& device, const ReduceSpec& spec);
 INVAR_API Cost cost(const ReduceSpec& spec);
+// How a prologue sees x: as rows along the axis, or, where columns lie side by side (inner > 1), along these.
+struct PrologueRows {
+    std::int64_t rows, n;
+};
+inline PrologueRows prologue_rows(const ReduceSpec& s) {
+    return s.inner == 1 ? PrologueRows{s.outer, s.n} : PrologueRows{s.outer * s.n, s.inner};
+}
 // How often a kernel of the device would compute a prologue for each element; 0: it takes none.
 INVAR_API int prologue_passes(const Device& device, const ReduceSpec& spec);
 INVAR_API bool takes_epilogue(const Device& device, const ReduceSpec& spec);

@@ -56,7 +56,8 @@ void plan_reduce_portable(const Device& device, const ReduceSpec& s, KernelCall&
         call.workspace_bytes = partials_bytes(a, results, chunks);
     }
     std::size_t buffer = 0;
-    put_bytes(call, buffer, s.prologue, s.outer, s.n, bytes_of(s.outer * s.n * s.inner, s.x));
+    const auto [rows, of_row] = prologue_rows(s);
+    put_bytes(call, buffer, s.prologue, rows, of_row, bytes_of(s.outer * s.n * s.inner, s.x));
     put_bytes(call, buffer, s.epilogue, results, 1, bytes_of(results, s.y));
     set_params(call, ReduceParams{s.outer, s.n, s.inner, chunks, chunk, s.correction}, s.prologue,
                s.epilogue);

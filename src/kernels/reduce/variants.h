@@ -11,6 +11,7 @@
 #include <limits>
 #include <memory>
 
+#include "base/function_ref.h"
 #include "base/thread_pool.h"
 #include "kernels/native.h"
 #include "kernels/reduce/family.h"
@@ -18,20 +19,35 @@
 namespace invar::kernels::reduce {
 
 inline constexpr std::int64_t kColumns = 16;  // columns (inner > 1) that one unit of work takes side by side
+// The same of floats, whose memory is walked along its rows: as many as leave units for some threads.
+inline constexpr std::int64_t kMostColumns = 512, kFewUnits = 16, kLeastMade = 128;
 
-// One unit of work: chunk c of the axis for one outer row and up to kColumns columns.
+// One unit of work: chunk c of the axis for one outer row and some columns.
 struct Units {
-    std::int64_t chunks, blocks, count, per_task, tasks;
+    std::int64_t chunks, columns = kColumns, blocks, count, per_task, tasks;
     explicit Units(const ReduceSpec& s) {
         chunks = s.n <= kReduceChunk ? 1 : ceil_div(s.n, kReduceChunk);
-        blocks = ceil_div(s.inner, kColumns);
+        if (s.x == DType::f32 || s.x == DType::f16 || s.x == DType::bf16) {
+            if (s.prologue) columns = kLeastMade;
+            const std::int64_t few = ceil_div(kFewUnits, std::max<std::int64_t>(1, s.outer * chunks));
+            while (columns < std::min(s.inner, kMostColumns) && ceil_div(s.inner, 2 * columns) >= few)
+                columns *= 2;
+        }
+        blocks = ceil_div(s.inner, columns);
         count = s.outer * blocks * chunks;
-        const std::int64_t columns = s.inner < kColumns ? s.inner : kColumns;
+        const std::int64_t width = std::min(s.inner, columns);
         const std::int64_t rows = s.n < kReduceChunk ? (s.n > 0 ? s.n : 1) : kReduceChunk;
-        per_task = ceil_div(kTaskElements, rows * (columns > 0 ? columns : 1));
+        per_task = ceil_div(kTaskElements, rows * (width > 0 ? width : 1));
         tasks = ceil_div(count, per_task);
     }
 };
+
+// Some rows of columns: where the first element lies, elements from a row to the next, and how many rows.
+struct RowsOf {
+    const void* first = nullptr;
+    std::int64_t stride = 0, count = 0;
+};
+using RowSource = FunctionRef<RowsOf(std::int64_t from)>;
 
 // The result over some chunks. a: the sum, product, extreme, mean, or maximum (logsumexp); b: squares around the mean,
 // or the sum of exponentials; index: of the extreme, or how many elements there are (var).
@@ -162,22 +178,35 @@ public:
     }
     // Where element 0 of x lies, or would lie: memory is there for what units first to end - 1 look at.
     const std::byte* of(std::int64_t first, std::int64_t end) const {
-        if (!s_.prologue) return x_;
+        if (!s_.prologue || s_.inner != 1) return x_;
         const auto begin_of = [&](std::int64_t u) {
             return u / units_.chunks * s_.n + u % units_.chunks * kReduceChunk;
         };
         const std::int64_t begin = begin_of(first), size = static_cast<std::int64_t>(size_of(type)),
                            count = begin_of(end) - begin;
         std::byte* values = hole_memory(count * size);
-        run_hole(s_.prologue, s_.outer, s_.n, launch_.buffers.first(buffers), values, begin, begin + count);
+        run_hole(s_.prologue, s_.outer, s_.n, launch_.buffers.first(buffers), values, {begin, count});
         // NOLINTNEXTLINE(performance-no-int-to-ptr): the place of element 0 may lie outside of the memory
         return reinterpret_cast<const std::byte*>(reinterpret_cast<std::uintptr_t>(values) -
                                                   static_cast<std::uintptr_t>(begin * size));
+    }
+    // Some rows of columns, of all outer rows counted through: where they lie, or as the prologue makes them in memory of the
+    // thread, few enough to stay in a cache.
+    RowsOf rows(std::int64_t row, std::int64_t column, std::int64_t columns) const {
+        const std::int64_t begin = row * s_.inner + column, size = static_cast<std::int64_t>(size_of(type));
+        if (!s_.prologue) return {x_ + begin * size, s_.inner, kReduceChunk};
+        const std::int64_t count = std::min(kMadeRows, s_.outer * s_.n - row);
+        std::byte* values = hole_memory(count * columns * size);
+        const IndexRanges elements = columns == s_.inner ? IndexRanges{begin, count * columns}
+                                                         : IndexRanges{begin, columns, count, s_.inner};
+        run_hole(s_.prologue, s_.outer * s_.n, s_.inner, launch_.buffers.first(buffers), values, elements);
+        return {values, columns, count};
     }
     std::size_t buffers = 1;  // of the launch in the place of x
     DType type = DType::f32;  // of an element
 
 private:
+    static constexpr std::int64_t kMadeRows = 32;
     const NativeLaunch& launch_;
     const ReduceSpec& s_;
     const Units units_;
