@@ -573,8 +573,11 @@ void Executor::read_behind(const Event& point, const BufferRef& from, std::byte*
         point.wait();
     } catch (const std::exception& e) {
         reader_.reset();
+        if (memory_lost(e)) {
+            ++stream_number_;
+            device_.lose_memory(*stream_);
+        }
         synchronize();  // throws where the stream is poisoned, and replaces it
-        if (memory_lost(e)) device_.lose_memory(*stream_);
         throw;
     }
 }

@@ -46,8 +46,9 @@ std::optional<Layout> layout_of(const Sized<ReduceSpec>& s) {
     const Dim outer = size_of_member(s, &ReduceSpec::outer), n = size_of_member(s, &ReduceSpec::n),
               inner = size_of_member(s, &ReduceSpec::inner);
     if (inner == Dim(1)) return Layout{outer, n};
-    if (!outer.is_constant() && !n.is_constant()) return std::nullopt;
-    return Layout{outer * n, inner};  // columns side by side (kernels::prologue_rows)
+    // Columns side by side (kernels::prologue_rows); a symbol might make them one.
+    if (!inner.is_constant() || (!outer.is_constant() && !n.is_constant())) return std::nullopt;
+    return Layout{outer * n, inner};
 }
 std::optional<Layout> layout_of(const Sized<RowSpec>& s) {
     return Layout{size_of_member(s, &RowSpec::rows), size_of_member(s, &RowSpec::n)};
@@ -131,7 +132,15 @@ public:
 private:
     template <class W>
     void before(std::size_t, const W&) {}
-    void before(std::size_t i, const Sized<ReduceSpec>& work) { prologue(i, work); }
+    void before(std::size_t i, const Sized<ReduceSpec>& work) {
+        // Of columns the cpu makes each outer row apart, which a few elements are not worth.
+        constexpr std::int64_t kFewElements = 2048;
+        const Dim n = size_of_member(work, &ReduceSpec::n), inner = size_of_member(work, &ReduceSpec::inner);
+        if (&figures_ == &kProcessor && !(inner == Dim(1)) &&
+            !(n.is_constant() && inner.is_constant() && n.value() * inner.value() >= kFewElements))
+            return;
+        prologue(i, work);
+    }
     void before(std::size_t i, const Sized<RowSpec>& work) {
         if (size_of_member(work, &RowSpec::x_row) == size_of_member(work, &RowSpec::n)) prologue(i, work);
     }

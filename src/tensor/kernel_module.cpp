@@ -144,6 +144,7 @@ struct KernelModule::Impl {
                         true);
                 sources.push_back(b.input ? b.source.ref() : BufferRef{});
                 references.push_back(written[i] ? written[i]->ref() : sources.back());
+                if (written[i]) written[i]->epoch = device.memory_epoch();  // all of it is written now
             }
         }
 
@@ -311,8 +312,8 @@ struct KernelModule::Impl {
             std::vector<Launch> launches;
             const auto hot = [&] {
                 std::vector<Storage*> storages = storages_of(bound);
-                for (const ProgramResult& r : made)
-                    for (const auto& [name, output] : r.outputs)
+                for (const std::size_t i : starting)
+                    for (const auto& [name, output] : made[i].outputs)
                         storages.push_back(output.node()->storage.get());
                 return storages;
             };
@@ -332,8 +333,8 @@ struct KernelModule::Impl {
                     declined.push_back(i);
                     continue;
                 }
-                launches.push_back(prepare(place, p, bound[i], made[i], hot));
                 starting.push_back(i);
+                launches.push_back(prepare(place, p, bound[i], made[i], hot));
             }
             start(place, launches, hot);
             // Behind the launches, so that no thread is given what was not started.

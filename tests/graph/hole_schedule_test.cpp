@@ -53,8 +53,9 @@ TEST(Holes, ColumnsTakeWhatMakesTheirElements) {
     EXPECT_EQ(labels(sum(a * v, 1), "cpu"), (Labels{"multiply -> reduce"}));
     EXPECT_EQ(labels(sum(square(a - b), {0, 1}), "cpu"), (Labels{"subtract square -> reduce"}));
     EXPECT_EQ(labels(sum(wide * wide, 0), "cpu"), (Labels{"multiply", "reduce"}));
-    const Tensor d = a - b;
+    const Tensor d = a - b, few = input({16, 64});
     EXPECT_EQ(labels(sum(d, 1, true) + d, "cpu"), (Labels{"subtract -> reduce", "add"}));
+    EXPECT_EQ(labels(sum(few * v, 0), "cpu"), (Labels{"multiply", "reduce"}));
     EXPECT_EQ(labels(sum(a * v, 1), "null:cuda"), (Labels{"multiply", "reduce"}));
 }
 

@@ -154,6 +154,32 @@ TEST_F(HoleParity, SymbolicRows) {
     }
 }
 
+// The same of columns side by side, which may be one or none, and of an axis that may be empty.
+TEST_F(HoleParity, SymbolicColumns) {
+    const auto device = find_device();
+    const auto work = [](std::span<const Tensor> in) { return std::vector<Tensor>{sum(in[0] * in[1], 0)}; };
+    const InputSpec columns[] = {{DType::f32, {3, Dim(Symbol{0, 64})}}, {DType::f32, {3, 1}}};
+    const CompiledFunction f = compile(work, columns, device);
+    for (const std::int64_t n : {64, 1, 0, 33}) {
+        const Tensor in[] = {random({3, n}, 7), random({3, 1}, 8)};
+        EXPECT_EQ(f(in)[0].to_bytes(), sum((in[0] * in[1]).eval(), 0).to_bytes()) << n;
+    }
+    const auto rows = [](std::span<const Tensor> in) { return std::vector<Tensor>{sum(in[0] * in[1], 1)}; };
+    const InputSpec axis[] = {{DType::f32, {3, Dim(Symbol{0, 64}), 64}}, {DType::f32, {3, 1, 1}}};
+    const CompiledFunction g = compile(rows, axis, device);
+    for (const std::int64_t n : {64, 1, 0, 33}) {
+        const Tensor in[] = {random({3, n, 64}, 7), random({3, 1, 1}, 8)};
+        EXPECT_EQ(g(in)[0].to_bytes(), sum((in[0] * in[1]).eval(), 1).to_bytes()) << n;
+    }
+}
+
+// Rows of columns that several tasks make, stored as well.
+TEST_F(HoleParity, KeptColumns) {
+    const Tensor a = random({64, 200, 128}, 1), b = random({64, 200, 128}, 2);
+    const Tensor d = a - b, joined = sum(d, 1, true) + d, apart = (a - b).eval();
+    EXPECT_EQ(joined.to_bytes(), (sum(apart, 1, true).eval() + apart).to_bytes());
+}
+
 // A joined kernel that does not compile is made of its parts.
 TEST_F(HoleParity, WhatDoesNotCompileIsMadeUnfused) {
     const auto device = find_device();

@@ -212,8 +212,10 @@ inline Part chunk_row(Reduction op, const void* p, DType t, std::int64_t n, std:
 }
 
 inline void chunk_columns(Reduction op, const Columns& c, std::int64_t first, Part* out) {
-    alignas(64) float a[reduce::kMostColumns] = {}, b[reduce::kMostColumns] = {};
-    std::int64_t index[reduce::kMostColumns] = {};
+    alignas(64) float a[reduce::kMostColumns], b[reduce::kMostColumns];
+    std::int64_t index[reduce::kMostColumns];
+    std::fill(b, b + c.columns, 0.0f);
+    std::fill(index, index + c.columns, std::int64_t{0});
     switch (op) {
         case Reduction::prod: fold_columns(c, SameForAll<ProdStep>(), a); break;
         case Reduction::max: fold_columns(c, SameForAll<MaxStep>(), a); break;
@@ -413,7 +415,9 @@ void run_reduce(const NativeLaunch& launch) {
                 row_of_unit(own, x, outer, first, &out);
                 return keep(&out);
             }
-            Partial<float> out[kMostColumns];
+            // Not made of zeros: there may be few columns.
+            alignas(Partial<float>) std::byte memory[kMostColumns * sizeof(Partial<float>)];
+            auto* const out = reinterpret_cast<Partial<float>*>(memory);
             columns_of_unit(
                 own,
                 [&](std::int64_t from) { return elements.rows(outer * s.n + first + from, column, columns); },

@@ -167,7 +167,7 @@ void add_end(Cost& c, const HoleSpec& hole, DType t, std::int64_t rows, std::int
 int prologue_passes(const Device& device, const ReduceSpec& s) {
     if (s.inner == 1) return native(device) || is_cuda(device) || takes_f32(device, s.prologue) ? 1 : 0;
     if (native(device)) {
-        // Longer rows would be made in pieces, which costs more than it saves. Two passes make the elements twice.
+        // Pieces of longer rows cost more than they save. Two passes make the elements twice.
         if (!floating(s.x) || s.inner > reduce::kMostColumns) return 0;
         return s.op == Reduction::var || s.op == Reduction::logsumexp ? 2 : 1;
     }

@@ -44,6 +44,7 @@ void plan_reduce_portable(const Device& device, const ReduceSpec& s, KernelCall&
          {"FLOATING", flag(is_float(a))},
          {"CHUNKED", flag(chunked)},
          {"PROLOGUE", flag(bool(s.prologue))},
+         {"COLUMNS", flag(s.prologue && s.inner != 1)},
          {"EPILOGUE", flag(bool(s.epilogue))},
          {"PROLOGUE_NAME", ends.prologue_name},
          {"EPILOGUE_NAME", ends.epilogue_name}},

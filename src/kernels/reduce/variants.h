@@ -190,12 +190,12 @@ public:
         return reinterpret_cast<const std::byte*>(reinterpret_cast<std::uintptr_t>(values) -
                                                   static_cast<std::uintptr_t>(begin * size));
     }
-    // Some rows of columns, of all outer rows counted through: where they lie, or as the prologue makes them in memory of the
+    // Some rows of columns from one on, rows counted through all outer ones: where they lie, or as the prologue makes them in memory of the
     // thread, few enough to stay in a cache.
     RowsOf rows(std::int64_t row, std::int64_t column, std::int64_t columns) const {
         const std::int64_t begin = row * s_.inner + column, size = static_cast<std::int64_t>(size_of(type));
         if (!s_.prologue) return {x_ + begin * size, s_.inner, kReduceChunk};
-        const std::int64_t count = std::min(kMadeRows, s_.outer * s_.n - row);
+        const std::int64_t count = std::min(kMadeRows, s_.n - row % s_.n);  // of this outer row
         std::byte* values = hole_memory(count * columns * size);
         const IndexRanges elements = columns == s_.inner ? IndexRanges{begin, count * columns}
                                                          : IndexRanges{begin, columns, count, s_.inner};
