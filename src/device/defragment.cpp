@@ -314,8 +314,8 @@ Defragmentation CachingAllocator::defragment(std::span<Allocation* const> movabl
 
     const std::size_t size = wanted ? size_class(wanted).bytes : 0;
     // What failed although there seemed to be room needs at least its own size more.
-    std::uint64_t need = 0;
-    if (wanted && (need = shortfall(wanted)) == 0) need = size;
+    std::uint64_t need = wanted ? shortfall(wanted) : 0;
+    if (need == 0) need = size;
     // How many new segments there is room for.
     const auto room_for_new = [&](std::size_t count) { return shortfall(count * kSegment) == 0; };
     const auto enough = [&](const Mover::Plan& p) {

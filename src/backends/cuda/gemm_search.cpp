@@ -63,7 +63,7 @@ public:
         if (p.has_residual) add(bytes_of(p.batch, p.residual_batch, p.m, p.residual_row, p.n, p.y), p.y);
         std::size_t all = 0;
         for (const std::size_t size : sizes_) all += size;
-        sets_ = std::clamp<std::size_t>(kRotated / all, 1, kMostSets);
+        sets_ = std::clamp<std::size_t>(kRotated / std::max<std::size_t>(all, 1), 1, kMostSets);
         for (std::size_t set = 0; set < sets_; ++set)
             for (std::size_t b = 0; b < sizes_.size(); ++b) {
                 buffers_.push_back(device.allocate_raw(sizes_[b]));
