@@ -14,6 +14,9 @@
 #include "program/pointwise.h"
 
 namespace invar::kernels {
+
+extern const char* const kHoleEnds;  // hole_ends.k
+
 namespace {
 
 struct Made {
@@ -129,6 +132,7 @@ HoleParts::HoleParts(const HoleSpec& before, const HoleSpec& behind, Language la
         hole_prelude(Language::cuda), hole_prelude(Language::opencl), hole_prelude(Language::metal)};
     static_assert(static_cast<int>(Language::cuda) == 0 && static_cast<int>(Language::opencl) == 1 &&
                   static_cast<int>(Language::metal) == 2);
+    if (language != Language::cuda) ends = kHoleEnds;
     if (before || behind) prelude = preludes[static_cast<std::size_t>(language)].c_str();
     if (before) {
         prologue = before.hole->source(language);

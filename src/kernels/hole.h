@@ -86,6 +86,7 @@ struct HoleSpec {
 struct HoleParts {
     HoleParts(const HoleSpec& prologue, const HoleSpec& epilogue, Language language);
     const char *prelude = "", *prologue = "", *epilogue = "", *prologue_name = "", *epilogue_name = "";
+    const char* ends = "";  // behind them, also without holes: hole_ends.k; not on CUDA
 };
 // Buffer number `at` of a call and those behind it, and `at` behind them: an array of that many bytes, or the
 // operands of a hole in its place.

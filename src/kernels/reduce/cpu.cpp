@@ -90,21 +90,16 @@ struct SameForAll {
     using Scalar = typename Step::Scalar;
     HWY_INLINE V16 operator()(const V16& a, const V16& x, std::int64_t) const { return Step()(a, x); }
 };
-struct SquareColumns {
-    static constexpr float kInit = 0;
-    using Scalar = AddScalar;
+// Around the center of each column.
+template <class Step>
+struct Centered {
+    static constexpr float kInit = Step::kInit;
+    using Scalar = typename Step::Scalar;
     const float* center;
     HWY_INLINE V16 operator()(const V16& a, const V16& x, std::int64_t j) const {
-        const V16 d = sub(x, load16(center + j));
-        return add(a, mul(d, d));
-    }
-};
-struct ExpColumns {
-    static constexpr float kInit = 0;
-    using Scalar = AddScalar;
-    const float* center;
-    HWY_INLINE V16 operator()(const V16& a, const V16& x, std::int64_t j) const {
-        return add(a, exp_neg(sub(x, load16(center + j))));
+        Step step;
+        step.center = load16(center + j);
+        return step(a, x);
     }
 };
 
@@ -237,13 +232,13 @@ inline void chunk_columns(Reduction op, const Columns& c, std::int64_t first, Pa
         case Reduction::var: {
             fold_columns(c, SameForAll<SumStep>(), a);
             for (std::int64_t j = 0; j < c.columns; ++j) a[j] /= static_cast<float>(c.rows);
-            fold_columns(c, SquareColumns{a}, b);
+            fold_columns(c, Centered<SquareStep>{a}, b);
             for (std::int64_t j = 0; j < c.columns; ++j) index[j] = c.rows;
             break;
         }
         case Reduction::logsumexp: {
             fold_columns(c, SameForAll<MaxStep>(), a);
-            fold_columns(c, ExpColumns{a}, b);
+            fold_columns(c, Centered<ExpStep>{a}, b);
             for (std::int64_t j = 0; j < c.columns; ++j)
                 if (std::isinf(a[j])) b[j] = a[j] > 0 ? 1.0f : 0.0f;
             break;

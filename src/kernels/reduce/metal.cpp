@@ -32,9 +32,10 @@ void plan_reduce_metal(const Device& device, const ReduceSpec& s, KernelCall& ca
     const bool chunked = chunks > 1 && s.outer > 0;
     const int groups = s.n <= kShort ? 1 : 8, rows = groups == 1 ? kShortRows : 1,
               threads = 32 * groups * rows;
-    const HoleParts ends(s.prologue, s.epilogue, Language::metal);
+    const HoleParts holes(s.prologue, s.epilogue, Language::metal);
     call.module = metal_module(
-        "reduce", {ends.prelude, ends.prologue, ends.epilogue, kReduceParams, kReduceMetalReduce},
+        "reduce",
+        {holes.prelude, holes.prologue, holes.epilogue, holes.ends, kReduceParams, kReduceMetalReduce},
         {{"X", kernel_type(s.x)},
          {"Y", kernel_type(s.y)},
          {"OP", digits(static_cast<int>(s.op))},
@@ -44,8 +45,8 @@ void plan_reduce_metal(const Device& device, const ReduceSpec& s, KernelCall& ca
          {"THREADS", digits(threads)},
          {"PROLOGUE", flag(bool(s.prologue))},
          {"EPILOGUE", flag(bool(s.epilogue))},
-         {"PROLOGUE_NAME", ends.prologue_name},
-         {"EPILOGUE_NAME", ends.epilogue_name}});
+         {"PROLOGUE_NAME", holes.prologue_name},
+         {"EPILOGUE_NAME", holes.epilogue_name}});
     call.entry = "reduce";
     call.config =
         portable_launch(threads, ceil_div(checked_mul<std::int64_t>(s.outer, chunks, "reduce"), rows));
@@ -67,22 +68,22 @@ void plan_row_metal(const RowSpec& s, KernelCall& call) {
     constexpr std::int64_t kLong = 16384;
     const int groups = s.n <= kShort ? 1 : s.n <= kLong ? 8 : 32;
     const int rows = groups == 1 ? kShortRows : 1, threads = 32 * groups * rows;
-    const HoleParts ends(s.prologue, s.epilogue, Language::metal);
-    call.module =
-        metal_module("row", {ends.prelude, ends.prologue, ends.epilogue, kReduceParams, kReduceMetalRow},
-                     {{"X", kernel_type(s.x)},
-                      {"Y", kernel_type(s.y)},
-                      {"G", kernel_type(s.has_weight || s.has_bias ? s.weight : DType::f32)},
-                      {"OP", digits(static_cast<int>(s.op))},
-                      {"WEIGHT", flag(s.has_weight)},
-                      {"BIAS", flag(s.has_bias)},
-                      {"GROUPS", digits(groups)},
-                      {"ROWS", digits(rows)},
-                      {"THREADS", digits(threads)},
-                      {"PROLOGUE", flag(bool(s.prologue))},
-                      {"EPILOGUE", flag(bool(s.epilogue))},
-                      {"PROLOGUE_NAME", ends.prologue_name},
-                      {"EPILOGUE_NAME", ends.epilogue_name}});
+    const HoleParts holes(s.prologue, s.epilogue, Language::metal);
+    call.module = metal_module(
+        "row", {holes.prelude, holes.prologue, holes.epilogue, holes.ends, kReduceParams, kReduceMetalRow},
+        {{"X", kernel_type(s.x)},
+         {"Y", kernel_type(s.y)},
+         {"G", kernel_type(s.has_weight || s.has_bias ? s.weight : DType::f32)},
+         {"OP", digits(static_cast<int>(s.op))},
+         {"WEIGHT", flag(s.has_weight)},
+         {"BIAS", flag(s.has_bias)},
+         {"GROUPS", digits(groups)},
+         {"ROWS", digits(rows)},
+         {"THREADS", digits(threads)},
+         {"PROLOGUE", flag(bool(s.prologue))},
+         {"EPILOGUE", flag(bool(s.epilogue))},
+         {"PROLOGUE_NAME", holes.prologue_name},
+         {"EPILOGUE_NAME", holes.epilogue_name}});
     call.entry = "row";
     call.config = portable_launch(threads, ceil_div(s.rows, rows));
     call.buffer_bytes = row_buffers(s);

@@ -33,9 +33,10 @@ void plan_reduce_portable(const Device& device, const ReduceSpec& s, KernelCall&
         throw Unsupported("reduce: " + device.name() + " has no double precision, which this reduction of " +
                           std::string(dtype_name(s.x)) +
                           " needs; cast to f32 before it or run it on the cpu");
-    const HoleParts ends(s.prologue, s.epilogue, language_of(device));
+    const HoleParts holes(s.prologue, s.epilogue, language_of(device));
     call.module = portable_module(
-        device, "reduce", {ends.prelude, ends.prologue, ends.epilogue, kReduceParams, kReducePortable},
+        device, "reduce",
+        {holes.prelude, holes.prologue, holes.epilogue, holes.ends, kReduceParams, kReducePortable},
         {{"WITH_F64", flag(f64)},
          {"X", kernel_type(s.x)},
          {"Y", kernel_type(s.y)},
@@ -46,8 +47,8 @@ void plan_reduce_portable(const Device& device, const ReduceSpec& s, KernelCall&
          {"PROLOGUE", flag(bool(s.prologue))},
          {"COLUMNS", flag(s.prologue && s.inner != 1)},
          {"EPILOGUE", flag(bool(s.epilogue))},
-         {"PROLOGUE_NAME", ends.prologue_name},
-         {"EPILOGUE_NAME", ends.epilogue_name}},
+         {"PROLOGUE_NAME", holes.prologue_name},
+         {"EPILOGUE_NAME", holes.epilogue_name}},
         {}, s.prologue || s.epilogue);  // as programs are compiled
     call.entry = "reduce";
     call.config = portable_launch(kThreads, s.outer * (s.inner == 1 ? 1 : ceil_div(s.inner, 32)) * chunks);
@@ -66,9 +67,10 @@ void plan_reduce_portable(const Device& device, const ReduceSpec& s, KernelCall&
 
 void plan_row_portable(const Device& device, const RowSpec& s, KernelCall& call) {
     const bool few = s.n <= 64;
-    const HoleParts ends(s.prologue, s.epilogue, language_of(device));
+    const HoleParts holes(s.prologue, s.epilogue, language_of(device));
     call.module = portable_module(
-        device, "row", {ends.prelude, ends.prologue, ends.epilogue, kReduceParams, kReducePortableRow},
+        device, "row",
+        {holes.prelude, holes.prologue, holes.epilogue, holes.ends, kReduceParams, kReducePortableRow},
         {{"X", kernel_type(s.x)},
          {"Y", kernel_type(s.y)},
          {"G", kernel_type(s.has_weight || s.has_bias ? s.weight : DType::f32)},
@@ -78,8 +80,8 @@ void plan_row_portable(const Device& device, const RowSpec& s, KernelCall& call)
          {"THREADS", few ? "32" : "256"},
          {"PROLOGUE", flag(bool(s.prologue))},
          {"EPILOGUE", flag(bool(s.epilogue))},
-         {"PROLOGUE_NAME", ends.prologue_name},
-         {"EPILOGUE_NAME", ends.epilogue_name}},
+         {"PROLOGUE_NAME", holes.prologue_name},
+         {"EPILOGUE_NAME", holes.epilogue_name}},
         {}, s.prologue || s.epilogue);
     call.entry = "row";
     call.config = portable_launch(few ? 32 : kThreads, s.rows);

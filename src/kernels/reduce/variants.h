@@ -190,8 +190,8 @@ public:
         return reinterpret_cast<const std::byte*>(reinterpret_cast<std::uintptr_t>(values) -
                                                   static_cast<std::uintptr_t>(begin * size));
     }
-    // Some rows of columns from one on, rows counted through all outer ones: where they lie, or as the prologue makes them in memory of the
-    // thread, few enough to stay in a cache.
+    // Some rows of columns from one on, counted through all outer rows: where they lie, or as the prologue makes them in
+    // memory of the thread, few enough to stay in a cache.
     RowsOf rows(std::int64_t row, std::int64_t column, std::int64_t columns) const {
         const std::int64_t begin = row * s_.inner + column, size = static_cast<std::int64_t>(size_of(type));
         if (!s_.prologue) return {x_ + begin * size, s_.inner, kReduceChunk};
