@@ -23,7 +23,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
             inputs.push_back(b.load(b.add_buffer(DType::f32, false, Access::read)));
         for (std::size_t i = 0; i < body.scalars.size(); ++i)
             scalars.push_back(b.scalar(b.add_scalar(DType::f32)));
-        const Reg y = b.inline_body(body, DType::f32, inputs, scalars);
+        const Reg y = b.inline_body(body, DType::f32, DType::f16, inputs, scalars);
         b.store(b.add_buffer(b.type(y), true, Access::write), y);
         fuzz::run_pointwise(b.finish("body"), numbers);
     } catch (const FormatError&) {

@@ -163,7 +163,7 @@ Step RegionBuilder::finish(const std::string& label) {
                     break;
                 }
                 const OpRow& row = op_row(n.op);
-                const DType type = pointwise_types(row, n.inputs).compute;
+                const auto [type, result] = pointwise_types(row, n.inputs);
                 std::vector<Reg> inputs, scalars;
                 for (std::size_t i = 0; i < n.inputs.size(); ++i) {
                     const bool condition =
@@ -173,7 +173,7 @@ Step RegionBuilder::finish(const std::string& label) {
                 const Body& body = body_of(n.op);
                 for (const std::string& name : body.scalars)
                     scalars.push_back(scalar(a.scalar + word_index(row.scalars, name), type));
-                regs[&n] = b.inline_body(body, type, inputs, scalars);
+                regs[&n] = b.inline_body(body, type, result, inputs, scalars);
                 break;
             }
         }

@@ -78,15 +78,13 @@ private:
             scan_.fail_at_mark("an operator's body has arithmetic alone");
         BodyInstruction i;
         i.opcode = row->opcode;
-        if (const std::string_view suffix = scan_.suffix(); !suffix.empty()) {
-            i.typed = true;
-            bool known = false;
-            for (int t = 0; t < kDTypeCount; ++t)
-                if (dtype_name(static_cast<DType>(t)) == suffix) {
-                    i.type = static_cast<DType>(t);
-                    known = true;
-                }
-            if (!known) scan_.fail_at_mark("unknown type '" + std::string(suffix) + "'");
+        if (const std::string_view suffix = scan_.suffix(); suffix == "result") {
+            i.at = BodyInstruction::At::result;
+        } else if (!suffix.empty()) {
+            i.at = BodyInstruction::At::named;
+            const std::optional<DType> type = find_type(suffix);
+            if (!type) scan_.fail_at_mark("unknown type '" + std::string(suffix) + "'");
+            i.type = *type;
             if ((row->types & type_bit(i.type)) == 0)
                 scan_.fail_at_mark(name + " does not work on " + std::string(suffix));
         }

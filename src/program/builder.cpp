@@ -181,7 +181,7 @@ Reg ProgramBuilder::emit(Opcode opcode, DType at, std::span<const Reg> operands)
     return append(i, result_type(opcode, at));
 }
 
-Reg ProgramBuilder::inline_body(const Body& body, DType at, std::span<const Reg> inputs,
+Reg ProgramBuilder::inline_body(const Body& body, DType at, DType result_at, std::span<const Reg> inputs,
                                 std::span<const Reg> scalars) {
     if (inputs.size() < static_cast<std::size_t>(body.inputs) || scalars.size() != body.scalars.size())
         throw InvalidArgument("program builder: body '" + body.text + "' takes " +
@@ -191,7 +191,8 @@ Reg ProgramBuilder::inline_body(const Body& body, DType at, std::span<const Reg>
     std::vector<Reg> locals(static_cast<std::size_t>(body.locals));
     std::vector<Reg> operands;
     for (const BodyInstruction& i : body.instructions) {
-        const DType type_here = i.typed ? i.type : at;
+        using At = BodyInstruction::At;
+        const DType type_here = i.at == At::named ? i.type : i.at == At::result ? result_at : at;
         operands.clear();
         for (std::size_t k = 0; k < i.src.size(); ++k) {
             const BodyOperand& o = i.src[k];

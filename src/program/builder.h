@@ -5,7 +5,8 @@
 // A body is program text for one pointwise operator: "SIGMOID t, x; MUL y, x, t". Inputs are named x for one
 // and a, b, c for up to three; y is the result and must be written; a name that is written is a local; any
 // other name is a scalar attribute. Instructions without a type suffix are instantiated at the compute type
-// when the body is inlined. Parameters of the finished program are named b0, b1, ... and s0, s1, ... in the
+// when the body is inlined, those with the suffix .result at the type that the result is stored in ("EXP.result y, x" is
+// EXP.f16 for a result of f16). Parameters of the finished program are named b0, b1, ... and s0, s1, ... in the
 // order in which they were added, so that equal regions give equal text.
 #pragma once
 
@@ -30,9 +31,11 @@ struct BodyOperand {
 
 struct BodyInstruction {
     Opcode opcode = Opcode::MOV;
-    bool typed = false;  // else the compute type
-    DType type = DType::f32;
-    int dst = 0;  // local number
+    // Its type: the one that the body is inlined at, that of the operator's result in memory, or one by name.
+    enum class At : std::uint8_t { compute, result, named };
+    At at = At::compute;
+    DType type = DType::f32;  // named
+    int dst = 0;              // local number
     std::vector<BodyOperand> src;
 };
 
@@ -81,8 +84,9 @@ public:
     Reg emit(Opcode opcode, DType type, std::initializer_list<Reg> operands) {
         return emit(opcode, type, std::span<const Reg>(operands.begin(), operands.size()));
     }
-    // The body's instructions with inputs and scalars put in; the value of y.
-    Reg inline_body(const Body& body, DType compute_type, std::span<const Reg> inputs,
+    // The body's instructions with inputs and scalars put in; the value of y. result: what y is stored as, of which
+    // compute_type is the type in registers.
+    Reg inline_body(const Body& body, DType compute_type, DType result, std::span<const Reg> inputs,
                     std::span<const Reg> scalars = {});
 
     DType type(Reg value) const;

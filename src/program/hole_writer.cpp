@@ -244,13 +244,14 @@ std::string hole_prelude(Language language) {
         const bool metal = language == Language::metal;
         const Dialect& d = metal ? kMetal : kOpencl;
         std::string text = metal ? "\nnamespace written {\n" : "";
-        for (const char* part : {d.prelude, d.conversions, d.near, kWriterPrelude, kPreludeRest, d.end})
+        for (const char* part :
+             {d.prelude, d.conversions, d.near, kWriterPrelude, kPreludeRest, d.end, d.functions16})
             text += part;
         return metal ? text + "}\n" : text;
     }
     std::string text = "\nnamespace written {\n";
     for (const char* part : {kCuda.prelude, kCuda.conversions, kCuda.near, kWriterPrelude, kPreludeCvtF64,
-                             kPreludeRest, kPreludeF64, kCuda.end})
+                             kPreludeRest, kPreludeF64, kCuda.end, kCuda.functions16})
         text += part;
     // Several elements of an operand: a register's worth at a time, 16 bytes where there are as many.
     return text + R"(

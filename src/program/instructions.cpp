@@ -9,6 +9,8 @@ constexpr TypeSet kIntPred = kTypesInt | kTypesPred;
 constexpr TypeSet kWords =
     type_bit(DType::i32) | type_bit(DType::u32) | type_bit(DType::i64) | type_bit(DType::u64);
 constexpr TypeSet kLanes = kWords | kTypesFloat;  // what warps exchange
+// Functions that are also there at the precision of 16-bit storage.
+constexpr TypeSet kFunctions = kTypesFloat | kTypesStorage;
 constexpr TypeSet kFactors = kTypesStorage | type_bit(DType::f32);
 
 constexpr InstructionInfo kTable[] = {
@@ -47,20 +49,22 @@ constexpr InstructionInfo kTable[] = {
     {Opcode::SET_GT, "SET.gt", 2, kTypesCompute, "pred dst = a > b", 1, 0},
     {Opcode::SET_GE, "SET.ge", 2, kTypesCompute, "pred dst = a >= b", 1, 0},
     {Opcode::SEL, "SEL", 3, kTypesCompute, "dst = b where pred a, else c", 1, 0},
-    {Opcode::EXP, "EXP", 1, kTypesFloat, "dst = e to the a", 14, 1},
+    {Opcode::EXP, "EXP", 1, kFunctions, "dst = e to the a", 14, 1},
     {Opcode::EXP2, "EXP2", 1, kTypesFloat, "dst = 2 to the a; exact for whole numbers", 14, 2},
     {Opcode::LOG, "LOG", 1, kTypesFloat, "dst = natural logarithm; log(0) = -inf, below 0 NaN", 20, 1},
     {Opcode::LOG2, "LOG2", 1, kTypesFloat, "dst = logarithm to base 2; exact for powers of two", 21, 2},
     {Opcode::LOG10, "LOG10", 1, kTypesFloat, "dst = logarithm to base 10", 21, 2.5},
-    {Opcode::SQRT, "SQRT", 1, kTypesFloat, "dst = square root, correctly rounded", 5, 0},
+    {Opcode::SQRT, "SQRT", 1, kFunctions, "dst = square root, correctly rounded", 5, 0},
     {Opcode::RSQRT, "RSQRT", 1, kTypesFloat, "dst = 1 / sqrt(a), each step rounded", 10, 1},
     {Opcode::SIN, "SIN", 1, kTypesFloat, "dst = sine of a in radians; NaN at infinity", 25, 2},
     {Opcode::COS, "COS", 1, kTypesFloat, "dst = cosine of a in radians; NaN at infinity", 25, 2},
     {Opcode::TAN, "TAN", 1, kTypesFloat, "dst = tangent of a in radians; NaN at infinity", 35, 4},
-    {Opcode::TANH, "TANH", 1, kTypesFloat, "dst = hyperbolic tangent", 28, 2},
+    {Opcode::TANH, "TANH", 1, kFunctions, "dst = hyperbolic tangent", 28, 2},
     {Opcode::ERF, "ERF", 1, kTypesFloat, "dst = error function", 32, 2},
-    {Opcode::SIGMOID, "SIGMOID", 1, kTypesFloat, "dst = 1 / (1 + exp(-a))", 22, 2.5},
+    {Opcode::SIGMOID, "SIGMOID", 1, kFunctions, "dst = 1 / (1 + exp(-a))", 22, 2.5},
     {Opcode::RELU, "RELU", 1, kTypesNumber, "dst = a where a > 0 or a is NaN, else +0", 1, 0},
+    {Opcode::GELU, "GELU", 1, kFunctions, "dst = a * Phi(a) = a / 2 * (1 + erf(a / sqrt(2))); 0 at -inf", 36,
+     2.5},
     {Opcode::LDS, "LDS", 0, kTypesAll, "dst = element of a shared array, widened to the compute type", 1, 0},
     {Opcode::STS, "STS", 1, kTypesAll, "element of a shared array = a, rounded once to the storage type", 1,
      0},

@@ -54,7 +54,7 @@ enum class Opcode : std::uint8_t {
     ADD, SUB, MUL, DIV, REM, FMA, MAD, MIN, MAX, ABS, NEG, FLOOR, CEIL, TRUNC, ROUND,
     AND, OR, XOR, NOT, SHL, SHR,
     SET_EQ, SET_NE, SET_LT, SET_LE, SET_GT, SET_GE, SEL,
-    EXP, EXP2, LOG, LOG2, LOG10, SQRT, RSQRT, SIN, COS, TAN, TANH, ERF, SIGMOID, RELU,
+    EXP, EXP2, LOG, LOG2, LOG10, SQRT, RSQRT, SIN, COS, TAN, TANH, ERF, SIGMOID, RELU, GELU,
     // Of grid programs alone:
     LDS, STS, ATOM_ADD, ATOM_MIN, ATOM_MAX, ATOM_AND, ATOM_OR, ATOM_XOR, ATOM_EXCH, ATOM_CAS,
     SHFL_IDX, SHFL_UP, SHFL_DOWN, SHFL_XOR,
@@ -63,7 +63,7 @@ enum class Opcode : std::uint8_t {
     IF, ELSE, ENDIF, LOOP, ENDLOOP, BREAK, CONTINUE, EXIT,
 };
 // clang-format on
-inline constexpr int kPointwiseOpcodeCount = static_cast<int>(Opcode::RELU) + 1;
+inline constexpr int kPointwiseOpcodeCount = static_cast<int>(Opcode::GELU) + 1;
 inline constexpr int kOpcodeCount = static_cast<int>(Opcode::EXIT) + 1;
 inline constexpr std::uint32_t kWarpLanes = 32;
 
@@ -100,7 +100,7 @@ INVAR_API std::optional<DType> find_type(std::string_view name);
 
 constexpr bool is_set(Opcode o) { return o >= Opcode::SET_EQ && o <= Opcode::SET_GE; }
 // What a program of one index space (ISA-1) may hold; the rest makes a grid program of it.
-constexpr bool is_pointwise(Opcode o) { return o <= Opcode::RELU; }
+constexpr bool is_pointwise(Opcode o) { return o <= Opcode::GELU; }
 constexpr bool is_atomic(Opcode o) { return o >= Opcode::ATOM_ADD && o <= Opcode::ATOM_CAS; }
 constexpr bool is_shuffle(Opcode o) { return o >= Opcode::SHFL_IDX && o <= Opcode::SHFL_XOR; }
 constexpr bool is_warp_reduction(Opcode o) { return o >= Opcode::RED_ADD_WARP && o <= Opcode::RED_MAX_WARP; }

@@ -22,7 +22,8 @@ struct KernelKey {
 };
 
 // For the instruction set in use. Every instruction but LDG and STG at every legal type has one.
-Kernel find_kernel(const KernelKey& key);
+// Functions at f16 and bf16 are those of f32.
+Kernel find_kernel(KernelKey key);
 // Memory of a storage type to a register and back; nullptr where bytes are copied as they are.
 Kernel load_kernel(DType storage);
 Kernel store_kernel(DType storage);

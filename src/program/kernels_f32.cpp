@@ -351,6 +351,13 @@ struct Sigmoid {
     }
 };
 
+struct Gelu {
+    static HWY_INLINE V run(V x) {
+        const V u = hn::Mul(Max::run(x, set(-16.0f)), set(0.5f));  // -inf * 0 would be NaN
+        return fma(u, Erf::run(hn::Mul(x, set(0.70710678118654752f))), u);
+    }
+};
+
 // Memory forms: how n elements of each side are read and written. A tail goes through a full vector in a
 // buffer.
 struct Float {
@@ -556,6 +563,7 @@ Kernel find(Opcode opcode) {
         case Opcode::ERF: return unary<Erf>;
         case Opcode::SIGMOID: return unary<Sigmoid>;
         case Opcode::RELU: return unary<Relu>;
+        case Opcode::GELU: return unary<Gelu>;
         default: return nullptr;
     }
 }

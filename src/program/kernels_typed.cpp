@@ -158,6 +158,12 @@ struct DSigmoid {
         return (x < 0 ? t : 1.0) / (1.0 + t);
     }
 };
+struct DGelu {
+    static HWY_INLINE double run(double x) {
+        const double u = (x > -16.0 || std::isnan(x) ? x : -16.0) * 0.5;  // -inf * 0 would be NaN
+        return std::fma(u, std::erf(x * 0.70710678118654752), u);
+    }
+};
 struct DRem {
     static HWY_INLINE double run(double x, double y) { return std::fmod(x, y); }
 };
@@ -376,6 +382,7 @@ Kernel real(Opcode opcode) {
         case Opcode::ERF: return unary<double, DErf>;
         case Opcode::SIGMOID: return unary<double, DSigmoid>;
         case Opcode::RELU: return unary<double, DRelu>;
+        case Opcode::GELU: return unary<double, DGelu>;
         default: return comparison<double>(opcode);
     }
 }
@@ -434,7 +441,8 @@ Kernel copy_kernel(std::size_t element_bytes) {
     return HWY_DYNAMIC_DISPATCH(detail::CopyTyped)(element_bytes);
 }
 
-Kernel find_kernel(const KernelKey& key) {
+Kernel find_kernel(KernelKey key) {
+    if (key.opcode != Opcode::CVT) key.type = compute_type(key.type);  // functions at f16 and bf16
     if (Kernel k = detail::find_kernel_f32(key)) return k;
     return detail::find_kernel_typed(key);
 }

@@ -317,6 +317,7 @@ std::string write_source(std::span<const Program> programs, Language language) {
     text += kPreludeRest;
     if (f64) text += kPreludeF64;
     text += dialect.end;
+    text += dialect.functions16;
     if (f64) text += dialect.end_f64;
     if (std::any_of(programs.begin(), programs.end(), [](const Program& p) { return p.is_grid(); }))
         text += grid_prelude(programs, language);

@@ -47,6 +47,7 @@ protected:
 };
 
 TEST_F(CudaProgramTest, EveryInstructionAtEveryType) { check_every_instruction(1); }
+TEST_F(CudaProgramTest, FunctionsAt16Bits) { check_functions_at_16_bits(); }
 TEST_F(CudaProgramTest, ViewsScalarsAndSeveralOutputs) { check_views_scalars_and_several_outputs(); }
 TEST_F(CudaProgramTest, RoundingTo16Bits) { check_rounding_to_16_bits(); }
 TEST_F(CudaProgramTest, LaunchesThatDoNotFitAreRefused) { check_launches_that_do_not_fit(); }

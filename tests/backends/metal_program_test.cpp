@@ -75,6 +75,7 @@ protected:
 
 TEST_F(MetalProgramTest, EveryInstructionAtEveryType) { check_every_instruction(12); }
 TEST_F(MetalProgramTest, EveryInstructionAtEveryTypeInGridPrograms) { check_every_instruction_of_grids(12); }
+TEST_F(MetalProgramTest, FunctionsAt16Bits) { check_functions_at_16_bits(); }
 TEST_F(MetalProgramTest, ViewsScalarsAndSeveralOutputs) { check_views_scalars_and_several_outputs(); }
 TEST_F(MetalProgramTest, RoundingTo16Bits) { check_rounding_to_16_bits(); }
 TEST_F(MetalProgramTest, LaunchesThatDoNotFitAreRefused) { check_launches_that_do_not_fit(); }

@@ -44,6 +44,8 @@ protected:
     void check_every_instruction(int per_program);
     // The same programs as grid programs, one block of as many lanes as there are elements.
     void check_every_instruction_of_grids(int per_program);
+    // Every function that knows the precision of 16-bit storage, over floats of all exponents, against f64.
+    void check_functions_at_16_bits();
     void check_views_scalars_and_several_outputs();
     void check_launches_that_do_not_fit();
     // Every f16 and bf16 number, the middle between it and the next, and what lies right beside that middle.

@@ -38,7 +38,7 @@ TEST(Builder, EqualRegionsGiveEqualText) {
         EXPECT_EQ(b.load(in), x);
         const Body body = parse_body("SIGMOID t, x; MUL t, t, scale; MAD y, t, 2, x");
         const Reg scalars[] = {b.scalar(scale)};
-        b.store(out, b.inline_body(body, DType::f32, std::span(&x, 1), scalars));
+        b.store(out, b.inline_body(body, DType::f32, DType::f32, std::span(&x, 1), scalars));
         return to_text(b.finish("region"));
     };
     EXPECT_EQ(build(false), build(true));
@@ -55,7 +55,8 @@ TEST(Builder, BodiesWorkAtOtherTypes) {
               v = b.add_buffer(DType::i16, false, Access::read);
     const int out = b.add_buffer(DType::f64, false, Access::write);
     const Reg where[] = {b.load(p), b.load(v), b.immediate(DType::i16, -7)};
-    const Reg r = b.inline_body(parse_body("SEL t, a, b, c; ADD t, t, 1; CVT.f64 y, t"), DType::i16, where);
+    const Reg r =
+        b.inline_body(parse_body("SEL t, a, b, c; ADD t, t, 1; CVT.f64 y, t"), DType::i16, DType::i16, where);
     EXPECT_EQ(b.type(r), DType::f64);
     b.store(out, r);
     const std::string text = to_text(b.finish("where"));
@@ -89,10 +90,14 @@ TEST(Builder, Refusals) {
     EXPECT_THROW(b.add_scalar(DType::f16), InvalidArgument);
     EXPECT_THROW(b.grid_index(DType::f32), FormatError);
     EXPECT_THROW(b.type(Reg{}), InvalidArgument);
-    EXPECT_THROW(b.inline_body(parse_body("MUL y, x, s"), DType::f32, std::span(&x, 1)), InvalidArgument);
-    EXPECT_THROW(b.inline_body(parse_body("ADD y, a, b"), DType::f32, std::span(&x, 1)), InvalidArgument);
-    EXPECT_THROW(b.inline_body(parse_body("ADD y, x, 1.5"), DType::i32, std::span(&x, 1)), FormatError);
-    EXPECT_THROW(b.inline_body(parse_body("NOT y, x"), DType::f32, std::span(&x, 1)), FormatError);
+    EXPECT_THROW(b.inline_body(parse_body("MUL y, x, s"), DType::f32, DType::f32, std::span(&x, 1)),
+                 InvalidArgument);
+    EXPECT_THROW(b.inline_body(parse_body("ADD y, a, b"), DType::f32, DType::f32, std::span(&x, 1)),
+                 InvalidArgument);
+    EXPECT_THROW(b.inline_body(parse_body("ADD y, x, 1.5"), DType::i32, DType::i32, std::span(&x, 1)),
+                 FormatError);
+    EXPECT_THROW(b.inline_body(parse_body("NOT y, x"), DType::f32, DType::f32, std::span(&x, 1)),
+                 FormatError);
     for (int i = b.buffers(); i < kMaxProgramBuffers; ++i) b.add_buffer(DType::f32, false, Access::read);
     EXPECT_THROW(b.add_buffer(DType::f32, false, Access::read), Unsupported);
     EXPECT_THROW(for (int i = 0; i <= kMaxProgramInstructions; ++i) b.emit(Opcode::NEG, DType::f32, {x}),

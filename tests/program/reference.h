@@ -80,6 +80,7 @@ inline double function_of(Opcode o, double x) {
         case Opcode::ERF: return std::erf(x);
         case Opcode::SIGMOID: return x < 0 ? std::exp(x) / (1.0 + std::exp(x)) : 1.0 / (1.0 + std::exp(-x));
         case Opcode::RELU: return x > 0 || std::isnan(x) ? x : 0.0;
+        case Opcode::GELU: return x == -INFINITY ? 0.0 : x / 2 * std::erfc(-x / std::sqrt(2.0));
         default: return x;
     }
 }
@@ -192,6 +193,28 @@ inline double ulp_error(float got, double exact) {
     }
     return std::fabs(static_cast<double>(got) - exact) /
            std::ldexp(1.0, std::max(std::ilogb(exact == 0 ? 1e-300 : exact), -126) - 23);
+}
+
+// The same for a function of f32 at x. The bound of GELU counts units of x / 2, which nearly cancels below zero.
+inline double function_error(Opcode o, float x, float got) {
+    const double exact = function_of(o, static_cast<double>(x)), error = ulp_error(got, exact);
+    if (o != Opcode::GELU || !(exact < 0)) return error;
+    return std::fabs(static_cast<double>(got) - exact) /
+           std::ldexp(1.0, std::max(std::ilogb(x / 2), -126) - 23);
+}
+
+// Whether a function at f16 or bf16 may give that: within an eighth of a unit in the last place of the type, GELU also within
+// 2^-21 |x|; nothing is asked of what is below the normal numbers of f32, or beyond the type's greatest.
+inline bool is_near(Opcode o, DType t, double x, double got) {
+    const double exact = function_of(o, x);
+    if (std::isnan(exact) || std::isnan(got)) return std::isnan(exact) && std::isnan(got);
+    const double greatest = t == DType::f16 ? 65504 : 0x1.fep127;
+    if (std::fabs(exact) >= greatest) return std::copysign(1.0, exact) * got > greatest * (1 - 0x1p-12);
+    const int last = t == DType::f16 ? 10 : 7, least = t == DType::f16 ? -14 : -126;
+    double allowed = std::ldexp(1.0, std::max(std::ilogb(exact == 0 ? 1e-300 : exact), least) - last) / 8;
+    if (o == Opcode::GELU) allowed += 0x1p-21 * std::fabs(x);
+    if (std::fabs(exact) < 0x1p-126) allowed += 0x1p-126;
+    return std::fabs(got - exact) <= allowed;
 }
 
 // Runs a program on the reference for n indices of contiguous buffers, lane by lane. Buffers are arrays of

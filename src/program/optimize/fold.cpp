@@ -59,7 +59,10 @@ private:
     DType type_of(const Operand& reg) const { return p_.registers[static_cast<std::size_t>(reg.value)]; }
 
     bool constant(Instruction& i) {
-        if (i.opcode == Opcode::MOV || info(i.opcode).max_ulp > 0) return false;
+        // What is only near to the exact result is the device's own.
+        const bool near =
+            info(i.opcode).max_ulp > 0 || (is_pointwise(i.opcode) && compute_type(i.type) != i.type);
+        if (i.opcode == Opcode::MOV || near) return false;
         Instruction of_immediates = i;
         DType from = i.type;
         if (i.opcode == Opcode::CVT) {
