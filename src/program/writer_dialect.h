@@ -120,8 +120,8 @@ PRIVATE void copy16(void* to, const void* from) { *(uint4*)to = *(const uint4*)f
 
 // Functions at the precision of 16-bit storage, by the special function unit where it is exact enough: an SM starts a warp's
 // special function every eight clocks, so six to ten other instructions weigh as much as one of them. tanh is a rational function
-// (0.07 units of f16), gelu is max(x, 0) - |x| 2^q(|x|), where 2^q(t) is Phi(-t), so that nothing cancels (0.1 units of f16
-// with six coefficients, 0.04 of bf16 with eight, whose results reach further down); both minimax by Lawson's iteration.
+// (0.07 units of f16), gelu is max(x, 0) - |x| 2^q(|x|), where 2^q(t) is Phi(-t), so that nothing cancels (0.15 units of
+// f16 with five coefficients, 0.04 of bf16 with eight, whose results reach further down); both minimax by Lawson's iteration.
 inline constexpr const char* kCudaFunctions16 = R"(
 PRIVATE f32 near_min(f32 x, f32 y) { f32 r; asm("min.NaN.f32 %0, %1, %2;" : "=f"(r) : "f"(x), "f"(y)); return r; }
 PRIVATE f32 near_sqrt(f32 x) { f32 r; asm("sqrt.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(x)); return r; }
@@ -140,13 +140,12 @@ PRIVATE f32 near_tanh16(f32 x) {
 }
 PRIVATE f32 near_gelu_f16(f32 x) {
     const f32 t = near_min(fabsf(x), 6.0f);
-    f32 q = 0x1.16ba30p-15f;
-    q = fmaf(q, t, -0x1.8d8a60p-11f);
-    q = fmaf(q, t, 0x1.05c332p-7f);
-    q = fmaf(q, t, -0x1.b369d0p-5f);
-    q = fmaf(q, t, -0x1.d61786p-2f);
-    q = fmaf(q, t, -0x1.26ac94p+0f);
-    q = fmaf(q, t, -0x1.000006p+0f);
+    f32 q = -0x1.5d7388p-12f;
+    q = fmaf(q, t, 0x1.860050p-8f);
+    q = fmaf(q, t, -0x1.8e8d3ep-5f);
+    q = fmaf(q, t, -0x1.dab0a6p-2f);
+    q = fmaf(q, t, -0x1.26412cp+0f);
+    q = fmaf(q, t, -0x1.0006b8p+0f);
     return fmaf(-t, near_exp2(q), fmaxf(x, 0.0f));
 }
 PRIVATE f32 near_gelu_bf16(f32 x) {

@@ -203,7 +203,7 @@ inline double function_error(Opcode o, float x, float got) {
            std::ldexp(1.0, std::max(std::ilogb(x / 2), -126) - 23);
 }
 
-// Whether a function at f16 or bf16 may give that: within an eighth of a unit in the last place of the type, GELU also within
+// Whether a function at f16 or bf16 may give that: within a fifth of a unit in the last place of the type, GELU also within
 // 2^-21 |x|; nothing is asked of what is below the normal numbers of f32, or beyond the type's greatest.
 inline bool is_near(Opcode o, DType t, double x, double got) {
     const double exact = function_of(o, x);
@@ -211,7 +211,7 @@ inline bool is_near(Opcode o, DType t, double x, double got) {
     const double greatest = t == DType::f16 ? 65504 : 0x1.fep127;
     if (std::fabs(exact) >= greatest) return std::copysign(1.0, exact) * got > greatest * (1 - 0x1p-12);
     const int last = t == DType::f16 ? 10 : 7, least = t == DType::f16 ? -14 : -126;
-    double allowed = std::ldexp(1.0, std::max(std::ilogb(exact == 0 ? 1e-300 : exact), least) - last) / 8;
+    double allowed = std::ldexp(1.0, std::max(std::ilogb(exact == 0 ? 1e-300 : exact), least) - last) / 5;
     if (o == Opcode::GELU) allowed += 0x1p-21 * std::fabs(x);
     if (std::fabs(exact) < 0x1p-126) allowed += 0x1p-126;
     return std::fabs(got - exact) <= allowed;
