@@ -120,18 +120,43 @@ private:
             return each("v[k] = " + operand(i.src[0], compute_type(i.type)));
         }
         const std::size_t b = operand_number(i.buffer);
-        const std::string pointer = "b" + number(b);
-        if (!operands_[b].flat && !operands_[b].along)  // one element a row
-            return each(r + "[k] = " + written_load(i.type, "*" + pointer));
-        const std::string raw = "x" + number(serial_++);
-        out_ += "    alignas(16) " + storage(i.type) + " " + raw + "[N];\n";
-        const std::string bytes = "copy_bytes<N * sizeof(" + storage(i.type) + ")>(";
-        if (load) {
-            out_ += "    " + bytes + raw + ", " + pointer + " + i);\n";
-            return each(r + "[k] = " + written_load(i.type, raw + "[k]"));
+        if (load)
+            return each(r +
+                        "[k] = " + written_load(i.type, "raw.x" + number(b) + (one_a_row(b) ? "" : "[k]")));
+        const std::string made = "y" + number(serial_++);
+        out_ += "    alignas(16) " + storage(i.type) + " " + made + "[N];\n";
+        each(made + "[k] = " + written_store(i.type, operand(i.src[0], compute_type(i.type))));
+        out_ +=
+            "    copy_bytes<N * sizeof(" + storage(i.type) + ")>(b" + number(b) + " + i, " + made + ");\n";
+    }
+
+    bool one_a_row(std::size_t b) const { return !operands_[b].flat && !operands_[b].along; }
+
+    // What the program reads of N elements, as it lies in memory, and how it is loaded: all of it, so that a kernel can ask for
+    // several pieces before it computes the first.
+    void raw_struct() {
+        std::vector<bool> read(operands_.size());
+        for (const Instruction& i : p_.instructions)
+            if (i.opcode == Opcode::LDG && i.buffer >= 0 && i.buffer != through_parameter_)
+                read[operand_number(i.buffer)] = true;
+        std::string arrays, single, loads, bytes = "0";
+        for (std::size_t b = 0; b < operands_.size(); ++b) {
+            if (!read[b]) continue;
+            const std::string type = storage(operands_[b].dtype), x = "x" + number(b), from = "b" + number(b);
+            if (one_a_row(b)) {
+                single += "    " + type + " " + x + ";\n";
+                loads += "    raw." + x + " = *" + from + ";\n";
+                continue;
+            }
+            arrays += "    alignas(16) " + type + " " + x + "[N];\n";
+            loads += "    copy_bytes<N * sizeof(" + type + ")" + (operands_[b].flat ? ", ONCE" : "") +
+                     ">(raw." + x + ", " + from + " + i);\n";
+            bytes += " + sizeof(" + type + ")";
         }
-        each(raw + "[k] = " + written_store(i.type, operand(i.src[0], compute_type(i.type))));
-        out_ += "    " + bytes + pointer + " + i, " + raw + ");\n";
+        out_ += "  template <int N> struct Raw {\n    static constexpr int kBytes = N * (int)(" + bytes +
+                ");\n" + arrays + single +
+                "  };\n  template <int N, bool ONCE = false> INLINE void load(i64 i, Raw<N>& raw) const {\n" +
+                loads + "  }\n";
     }
 
     // One element; o is the row.
@@ -187,10 +212,13 @@ private:
             if (operands_[b].flat || operands_[b].along)
                 aligned += " && ((u64)b" + number(b) + " & (N * sizeof(" + storage(operands_[b].dtype) +
                            ") - 1) & 15) == 0";
-        out_ += "  template <int N> INLINE bool aligned() const { return true" + aligned +
-                "; }\n  template <int N> INLINE void run(i64 i, Value (&v)[N]) const {\n";
+        out_ += "  template <int N> INLINE bool aligned() const { return true" + aligned + "; }\n";
+        raw_struct();
+        out_ += "  template <int N> INLINE void run(i64 i, const Raw<N>& raw, Value (&v)[N]) const {\n";
         for (const Instruction& i : p_.instructions) statement(i);
-        out_ += "  }\n};\n";
+        out_ +=
+            "  }\n  template <int N> INLINE void run(i64 i, Value (&v)[N]) const {\n    Raw<N> raw;\n"
+            "    load<N>(i, raw);\n    run<N>(i, raw, v);\n  }\n};\n";
     }
 
     void row_function() {
@@ -253,12 +281,14 @@ std::string hole_prelude(Language language) {
     for (const char* part : {kCuda.prelude, kCuda.conversions, kCuda.near, kWriterPrelude, kPreludeCvtF64,
                              kPreludeRest, kPreludeF64, kCuda.end, kCuda.functions16})
         text += part;
-    // Several elements of an operand: a register's worth at a time, 16 bytes where there are as many.
+    // Several elements of an operand: a register's worth at a time, 16 bytes where there are as many. ONCE: nobody reads them
+    // again, so caches drop them first.
     return text + R"(
-template <int BYTES> INLINE void copy_bytes(void* to, const void* from) {
+template <int BYTES, bool ONCE = false> INLINE void copy_bytes(void* to, const void* from) {
     if constexpr (BYTES % 16 == 0) {
 #pragma unroll
-        for (int j = 0; j < BYTES / 16; ++j) ((uint4*)to)[j] = ((const uint4*)from)[j];
+        for (int j = 0; j < BYTES / 16; ++j)
+            ((uint4*)to)[j] = ONCE ? __ldcs((const uint4*)from + j) : ((const uint4*)from)[j];
     } else if constexpr (BYTES == 8) {
         *(uint2*)to = *(const uint2*)from;
     } else if constexpr (BYTES == 4) {

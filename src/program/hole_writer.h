@@ -8,7 +8,10 @@
 //   using Value                     the type of the elements in registers
 //   struct Row                      one row of every operand
 //     bool aligned<N>() const         N elements of each operand lie at multiples of their size, or of 16 bytes
-//     void run<N>(i, Value (&v)[N])   the program for elements i to i + N - 1 of the row
+//     struct Raw<N>                   what the program reads of N elements, as it lies in memory; kBytes, of several a row
+//     void load<N>(i, Raw<N>& raw)    of elements i to i + N - 1 of the row; load<N, true>: nobody reads them again
+//     void run<N>(i, raw, Value (&v)[N])  the program for these elements
+//     void run<N>(i, Value (&v)[N])   both
 //   Row row(OPERANDS, r, n, words)  row number r
 //   kWords                          64-bit words of the launch: sizes of the rows' axes, strides of each strided
 //                                   operand along them, scalars

@@ -108,7 +108,7 @@ int plan_holes(const Device& device) {
     const auto input = [&](DType t, const Shape& shape) { return Tensor::empty(t, shape, shared); };
     std::vector<Tensor> results;
     for (const DType t : {DType::f32, DType::f16, DType::bf16})
-        for (const std::int64_t n : {1000, 7000, 40000}) {
+        for (const std::int64_t n : {1000, 1024, 2048, 7000, 40000}) {
             const Tensor x = input(t, {2, 3, n}), v = input(DType::f32, {3, n}),
                          c = input(DType::f16, {2, 3, 1}), keep = input(DType::pred, {2, 3, n}),
                          w = input(t, {n});
@@ -118,8 +118,8 @@ int plan_holes(const Device& device) {
             results.push_back(rms_norm(x * v, w, 1e-6) + x * v);
         }
     for (const std::int64_t rows : {2, 700})
-        for (const std::int64_t n : {100, 1 << 17}) {
-            if (rows > 2 && n > 100) continue;
+        for (const std::int64_t n : {100, 1024, 1 << 17}) {
+            if (rows > 2 && n > 1024) continue;
             const Tensor a = input(DType::f32, {rows, n}), b = input(DType::bf16, {rows, n}),
                          i = input(DType::i8, {rows, n}), v = input(DType::f64, {n});
             results.push_back(sqrt(sum(square(a - b), -1) + 1e-6));
@@ -184,7 +184,7 @@ void plan_everything(int holes) {
     }
 
     // Row operations of each length of row that has a variant.
-    for (const std::int64_t n : {1000, 4096, 30000, 70000})
+    for (const std::int64_t n : {1000, 1024, 4096, 30000, 70000})
         for (const kernels::RowOp op : {kernels::RowOp::softmax, kernels::RowOp::layer_norm}) {
             const bool norm = op == kernels::RowOp::layer_norm;
             kernels::plan_row(*device, {.op = op,

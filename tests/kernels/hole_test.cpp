@@ -139,7 +139,7 @@ TEST(Hole, RowOperationsOfEveryTypeAndLength) {
     constexpr DType kTypes[] = {DType::f32, DType::f16, DType::bf16};
     for (const RowOp op : {RowOp::softmax, RowOp::log_softmax, RowOp::rms_norm, RowOp::layer_norm})
         for (int t = 0; t < 3; ++t)
-            for (const std::int64_t n : {1, 7, 31, 32, 1023, 4096, 20000}) {
+            for (const std::int64_t n : {1, 7, 31, 32, 1023, 1024, 1536, 4096, 20000}) {
                 check_row(op, kTypes[t], kTypes[t], n, 0, false);
                 check_row(op, kTypes[t], kTypes[(t + 1) % 3], n, 1, true);
             }
@@ -244,7 +244,7 @@ TEST(Hole, ColumnsOfEveryTypeAndWidth) {
 TEST(Hole, ReductionsOfEveryTypeAndLength) {
     for (const Reduction op : {Reduction::sum, Reduction::mean, Reduction::max})
         for (const DType t : {DType::f32, DType::f16, DType::bf16})
-            for (const std::int64_t n : {1, 7, 31, 32, 1023, 4096, 20000}) {
+            for (const std::int64_t n : {1, 7, 31, 32, 1023, 1024, 1536, 4096, 20000}) {
                 check_sum(op, t, t == DType::f32 ? t : DType::f32, 2, n, false);
                 check_sum(op, t, DType::f32, n < 2000 ? 200 : 3, n, true);  // as many rows as warps take
             }

@@ -9,6 +9,7 @@
 namespace invar::kernels {
 
 extern const char* const kReduceParams;
+extern const char* const kReduceCudaBatches;
 extern const char* const kReduceCudaSource;
 extern const char* const kReduceCudaLines;
 extern const char* const kReduceCudaColumns;
@@ -53,24 +54,28 @@ void plan_reduce_cuda(const ReduceSpec& s, KernelCall& call) {
     // The same bits either way: a warp a row where there are rows enough. Not for integers, whose pieces are many elements.
     constexpr std::int64_t kManyRows = 512;
     const bool rows = !columns && !chunked && s.outer >= kManyRows && is_float(s.x);
+    constexpr std::int64_t kRowsPieces = 4;  // as in cuda_batches.cu
+    const bool full = rows && s.n % (32 * kRowsPieces * static_cast<std::int64_t>(16 / size_of(s.x))) == 0;
     const HoleParts ends(s.prologue, s.epilogue, Language::cuda);
-    call.module = cuda_module(columns ? "reduce_columns"
-                              : rows  ? "reduce_rows"
-                                      : "reduce",
-                              {ends.prelude, ends.prologue, ends.epilogue, kReduceParams, kReduceCudaSource,
-                               columns ? kReduceCudaColumns
-                               : rows  ? kReduceCudaRows
-                                       : kReduceCudaLines},
-                              {{"X", kernel_type(s.x)},
-                               {"Y", kernel_type(s.y)},
-                               {"A", kernel_type(a)},
-                               {"OP", digits(static_cast<int>(s.op))},
-                               {"FLOATING", flag(is_float(a))},
-                               {"CHUNKED", flag(chunked)},
-                               {"PROLOGUE", flag(bool(s.prologue))},
-                               {"EPILOGUE", flag(bool(s.epilogue))},
-                               {"PROLOGUE_NAME", ends.prologue_name},
-                               {"EPILOGUE_NAME", ends.epilogue_name}});
+    call.module = cuda_module(
+        columns ? "reduce_columns"
+        : rows  ? "reduce_rows"
+                : "reduce",
+        {ends.prelude, ends.prologue, ends.epilogue, kReduceParams, kReduceCudaBatches, kReduceCudaSource,
+         columns ? kReduceCudaColumns
+         : rows  ? kReduceCudaRows
+                 : kReduceCudaLines},
+        {{"X", kernel_type(s.x)},
+         {"Y", kernel_type(s.y)},
+         {"A", kernel_type(a)},
+         {"OP", digits(static_cast<int>(s.op))},
+         {"FLOATING", flag(is_float(a))},
+         {"CHUNKED", flag(chunked)},
+         {"FULL", flag(full)},
+         {"PROLOGUE", flag(bool(s.prologue))},
+         {"EPILOGUE", flag(bool(s.epilogue))},
+         {"PROLOGUE_NAME", ends.prologue_name},
+         {"EPILOGUE_NAME", ends.epilogue_name}});
     call.entry = "reduce";
     const std::int64_t units = columns ? s.outer * ceil_div(s.inner, tile_of(s)) * chunks
                                : rows  ? ceil_div(s.outer, kThreads / 32)
@@ -102,7 +107,7 @@ namespace {
 // thread. By the length of a row alone: a row's result does not depend on how many there are.
 struct RowShape {
     std::int64_t threads, lanes, kept;  // kept: pieces of a thread
-    bool keeps;
+    bool keeps, full;                   // full: every thread has as many
     explicit RowShape(const RowSpec& s) {
         constexpr std::int64_t kMostOfLane = 8, kMostOfThread = 4;
         const std::int64_t pieces = ceil_div(s.n, static_cast<std::int64_t>(16 / size_of(s.x)));
@@ -111,6 +116,7 @@ struct RowShape {
         lanes = warp ? 32 : threads;
         kept = ceil_div(pieces, lanes);
         keeps = kept <= (warp ? kMostOfLane : kMostOfThread);
+        full = keeps && kept > 0 && s.n == kept * lanes * static_cast<std::int64_t>(16 / size_of(s.x));
     }
 };
 
@@ -124,24 +130,26 @@ int row_passes_cuda(const RowSpec& s) {
 
 void plan_row_cuda(const RowSpec& s, KernelCall& call) {
     const RowShape shape(s);
-    const auto [threads, lanes, kept, keeps] = shape;
+    const auto [threads, lanes, kept, keeps, full] = shape;
     const bool weight = s.has_weight, bias = s.has_bias;
     const HoleParts ends(s.prologue, s.epilogue, Language::cuda);
-    call.module =
-        cuda_module("row", {ends.prelude, ends.prologue, ends.epilogue, kReduceParams, kReduceCudaRow},
-                    {{"X", kernel_type(s.x)},
-                     {"Y", kernel_type(s.y)},
-                     {"G", kernel_type(weight || bias ? s.weight : DType::f32)},
-                     {"OP", digits(static_cast<int>(s.op))},
-                     {"WEIGHT", flag(weight)},
-                     {"BIAS", flag(bias)},
-                     {"THREADS", digits(threads)},
-                     {"LANES", digits(lanes)},
-                     {"PIECES", keeps ? digits(std::max<std::int64_t>(kept, 1)) : "0"},
-                     {"PROLOGUE", flag(bool(s.prologue))},
-                     {"EPILOGUE", flag(bool(s.epilogue))},
-                     {"PROLOGUE_NAME", ends.prologue_name},
-                     {"EPILOGUE_NAME", ends.epilogue_name}});
+    call.module = cuda_module(
+        "row",
+        {ends.prelude, ends.prologue, ends.epilogue, kReduceParams, kReduceCudaBatches, kReduceCudaRow},
+        {{"X", kernel_type(s.x)},
+         {"Y", kernel_type(s.y)},
+         {"G", kernel_type(weight || bias ? s.weight : DType::f32)},
+         {"OP", digits(static_cast<int>(s.op))},
+         {"WEIGHT", flag(weight)},
+         {"BIAS", flag(bias)},
+         {"THREADS", digits(threads)},
+         {"LANES", digits(lanes)},
+         {"PIECES", keeps ? digits(std::max<std::int64_t>(kept, 1)) : "0"},
+         {"FULL", flag(full)},
+         {"PROLOGUE", flag(bool(s.prologue))},
+         {"EPILOGUE", flag(bool(s.epilogue))},
+         {"PROLOGUE_NAME", ends.prologue_name},
+         {"EPILOGUE_NAME", ends.epilogue_name}});
     call.entry = "row";
     call.config = {cuda_grid(std::min(ceil_div(s.rows, threads / lanes), kMostBlocks)),
                    {static_cast<std::uint32_t>(threads)},

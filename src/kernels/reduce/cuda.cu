@@ -53,18 +53,33 @@ struct Params {
 // Elements of the axis in memory, in the form in which a prologue gives them.
 template <class T> struct Elements {
     const T* p;
+    template <int N> struct Raw {
+        static constexpr int kBytes = N * sizeof(T);
+        alignas(16) T e[N];
+    };
     template <int N> INLINE bool aligned() const { return aligned16(p); }
+    template <int N, bool ONCE> INLINE void load(i64 i, Raw<N>& raw) const {
+        static_assert(Raw<N>::kBytes == 16 && ONCE, "a piece that is read once");
+        *(uint4*)raw.e = __ldcs((const uint4*)(p + i));
+    }
+    template <int N> INLINE void run(i64, const Raw<N>& raw, T (&e)[N]) const {
+        for (int k = 0; k < N; ++k) e[k] = raw.e[k];
+    }
     template <int N> INLINE void run(i64 i, T (&e)[N]) const {
-        if constexpr (N * sizeof(T) == 16) *(uint4*)e = __ldcs((const uint4*)(p + i));
-        else
-            for (int k = 0; k < N; ++k) e[k] = p[i + k];
+        static_assert(N == 1, "pieces come by load");
+        e[0] = p[i];
     }
 };
 #if PROLOGUE
+using Source = prologue::Row;
 #define ROW(o) prologue::row(PROLOGUE_ARGUMENTS o, s.n, params.prologue)
 #else
+using Source = Elements<X>;
 #define ROW(o) Elements<X>{x + (o) * s.n}
 #endif
+
+constexpr int kPiece = kLanes<X>;
+using Raw = Source::Raw<kPiece>;  // a piece as it lies in memory
 
 template <class T> INLINE A accumulated(T x) { return (A)x; }
 template <> INLINE A accumulated(f16 x) { return (A)widen(x); }

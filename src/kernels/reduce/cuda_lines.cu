@@ -5,23 +5,25 @@ constexpr u32 kCombining = 1024;                  // threads of a block of combi
 constexpr i64 kMostChunks = 4 * kCombining, kFewChunks = 32;  // as many or fewer: a warp does it
 
 // What this thread folds of an aligned chunk; first: its position on the axis. Several loads are on their way at a time.
-template <class Row> INLINE Partial whole_chunk(const Row& from, i64 first, i64 chunk) {
-    constexpr int kAtOnce = kLanes<X> > 8 ? 2 : 4;
-    static_assert(kChunk % (kAtOnce * kThreads * kLanes<X>) == 0, "chunks are whole rounds");
-    const int pieces = (int)(chunk / (kThreads * kLanes<X>));
-    const u32 own = threadIdx.x * kLanes<X>;
+PRIVATE Partial whole_chunk(const Source& from, i64 first, i64 chunk) {
+    constexpr int kAtOnce = pieces_at_once(kLinesBytes, Raw::kBytes, kPiece > 8 ? 2 : 4);
+    static_assert(kChunk % (kAtOnce * kThreads * kPiece) == 0, "chunks are whole rounds");
+    const int pieces = (int)(chunk / (kThreads * kPiece));
+    const u32 own = threadIdx.x * kPiece;
     Partial p = nothing();
 #pragma unroll 1
     for (int n = 0; n < pieces; n += kAtOnce) {
-        alignas(16) Element e[kAtOnce][kLanes<X>];
+        Raw raw[kAtOnce];
 #pragma unroll
-        for (int j = 0; j < kAtOnce; ++j)
-            from.template run<kLanes<X>>(first + (n + j) * (kThreads * kLanes<X>) + own, e[j]);
+        for (int j = 0; j < kAtOnce; ++j) from.load<kPiece, true>(first + (n + j) * (kThreads * kPiece) + own, raw[j]);
+        all_asked();
 #pragma unroll
         for (int j = 0; j < kAtOnce; ++j) {
-            const i64 at = first + (n + j) * (kThreads * kLanes<X>) + own;
+            const i64 at = first + (n + j) * (kThreads * kPiece) + own;
+            Element e[kPiece];
+            from.run<kPiece>(at, raw[j], e);
 #pragma unroll
-            for (int k = 0; k < kLanes<X>; ++k) p = combine(p, element(accumulated(e[j][k]), at + k));
+            for (int k = 0; k < kPiece; ++k) p = combine(p, element(accumulated(e[k]), at + k));
         }
     }
     return p;
@@ -41,25 +43,27 @@ KERNEL(kThreads) reduce(INPUTS RESULTS
         const i64 chunk = unit % s.chunks, o = unit / s.chunks;
         const i64 first = chunk * s.chunk, end = first + s.chunk < s.n ? first + s.chunk : s.n;
         Partial p = nothing();
-        const auto from = ROW(o);
-        const bool aligned = from.template aligned<kLanes<X>>();
+        const Source from = ROW(o);
+        const bool aligned = from.aligned<kPiece>();
         // Which elements a thread folds, and in which order, does not depend on the alignment, so neither do the bits.
         if (aligned && end - first == s.chunk) {
             p = whole_chunk(from, first, s.chunk);
         } else {
-            for (i64 at = first + threadIdx.x * kLanes<X>; at < end; at += kThreads * kLanes<X>) {
-                alignas(16) Element e[kLanes<X>];
-                if (aligned && at + kLanes<X> <= end) {
-                    from.template run<kLanes<X>>(at, e);
+            for (i64 at = first + threadIdx.x * kPiece; at < end; at += kThreads * kPiece) {
+                Element e[kPiece];
+                if (aligned && at + kPiece <= end) {
+                    Raw raw;
+                    from.load<kPiece, true>(at, raw);
+                    from.run<kPiece>(at, raw, e);
                 } else {
-                    for (int k = 0; k < kLanes<X> && at + k < end; ++k) {
+                    for (int k = 0; k < kPiece && at + k < end; ++k) {
                         Element one[1];
-                        from.template run<1>(at + k, one);
+                        from.run<1>(at + k, one);
                         e[k] = one[0];
                     }
                 }
 #pragma unroll
-                for (int k = 0; k < kLanes<X>; ++k)
+                for (int k = 0; k < kPiece; ++k)
                     if (at + k < end) p = combine(p, element(accumulated(e[k]), at + k));
             }
         }

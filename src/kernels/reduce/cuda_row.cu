@@ -2,9 +2,10 @@
 // Softmax and norms over rows. Definitions: X, Y, G (types of x, y, weight and bias), OP (0 softmax, 1 log_softmax,
 // 2 rms_norm, 3 layer_norm), WEIGHT and BIAS (0 or 1), THREADS of a block, LANES of them to a row: a warp, which needs no
 // barrier, or the block, and PIECES: pieces of kLanes<X> elements that a thread keeps in registers, 0 where rows are too
-// long for that and are read again. Sums go over a fixed tree: a thread's elements in order, then the lanes of a warp, then
-// the warps. With PROLOGUE (1) elements are what a program makes of the operands that stand in the place of x, with EPILOGUE
-// a program takes the results (program/hole_writer.h); both are called for the pieces that would be loaded and stored.
+// long for that and are read again; with FULL (1) every thread has as many, else some lack the last. Sums go over a fixed
+// tree: a thread's elements in order, then the lanes of a warp, then the warps. With PROLOGUE (1) elements are what a program
+// makes of the operands that stand in the place of x, with EPILOGUE a program takes the results (program/hole_writer.h); both
+// are called for the pieces that would be loaded and stored. What both read is asked for before a row is folded.
 constexpr int kPiece = kLanes<X>;
 constexpr u32 kRows = THREADS / LANES;  // of a block
 static_assert(THREADS % LANES == 0 && kRows > 0, "a block takes whole rows");
@@ -14,21 +15,26 @@ template <class F> INLINE f32 row_fold(f32 x, F f, f32* shared) {
     return block_fold(x, f, shared);
 }
 
-template <int N, class T> INLINE void load_n(const T* p, f32 (&x)[N]) {
-    if constexpr (N * sizeof(T) == 32) {
-        f32 low[N / 2], high[N / 2];
-        widen16<T>(((const uint4*)p)[0], low);
-        widen16<T>(((const uint4*)p)[1], high);
+// Elements side by side as they lie in memory.
+template <class T, int N> struct Piece {
+    static constexpr int kBytes = N * sizeof(T);
+    alignas(kBytes % 16 == 0 ? 16 : 8) u32 w[kBytes / 4];
+    INLINE void load(const T* p) {
+        if constexpr (kBytes % 16 == 0)
 #pragma unroll
-        for (int i = 0; i < N / 2; ++i) { x[i] = low[i]; x[N / 2 + i] = high[i]; }
-    } else if constexpr (N * sizeof(T) == 16) {
-        widen16<T>(*(const uint4*)p, x);
-    } else {
-        const uint2 v = *(const uint2*)p;
-        widen2<T>(v.x, x[0], x[1]);
-        widen2<T>(v.y, x[2], x[3]);
+            for (int i = 0; i < kBytes / 16; ++i) ((uint4*)w)[i] = ((const uint4*)p)[i];
+        else *(uint2*)w = *(const uint2*)p;
     }
-}
+    INLINE f32 get(int k) const {
+        if constexpr (sizeof(T) == 4) {
+            return __uint_as_float(w[k]);
+        } else {
+            f32 x[2];
+            widen2<T>(w[k / 2], x[0], x[1]);
+            return x[k % 2];
+        }
+    }
+};
 template <int N, class T> INLINE void store_n(T* p, const f32 (&x)[N]) {
     if constexpr (N * sizeof(T) == 32) {
         f32 low[N / 2], high[N / 2];
@@ -43,19 +49,42 @@ template <int N, class T> INLINE void store_n(T* p, const f32 (&x)[N]) {
     }
 }
 
-// A row in memory, in the form in which a hole gives one.
-template <class T> struct Elements {
-    T* p;
-    template <int N> INLINE bool aligned() const { return ((u64)p & (N * sizeof(T) - 1) & 15) == 0; }
-    template <int N> INLINE void load(i64 i, f32 (&x)[N]) const {
-        if constexpr (N == 1) x[0] = widen(p[i]);
-        else load_n<N>(p + i, x);
+// Rows in memory, in the form in which holes give them.
+struct Elements {
+    const X* p;
+    template <int N> using Raw = Piece<X, N>;
+    template <int N> INLINE bool aligned() const { return aligned16(p); }
+    template <int N> INLINE void load(i64 i, Raw<N>& raw) const { raw.load(p + i); }
+    template <int N> INLINE void run(i64, const Raw<N>& raw, f32 (&x)[N]) const {
+#pragma unroll
+        for (int k = 0; k < N; ++k) x[k] = raw.get(k);
     }
-    template <int N> INLINE void store(i64 i, f32 (&x)[N]) const {
-        if constexpr (N == 1) p[i] = narrow<T>(x[0]);
-        else store_n<N>(p + i, x);
+    template <int N> INLINE void run(i64 i, f32 (&x)[N]) const {
+        static_assert(N == 1, "pieces come by load");
+        x[0] = widen(p[i]);
     }
 };
+struct Results {
+    Y* p;
+    template <int N> struct Raw { static constexpr int kBytes = 0; };
+    template <int N> INLINE bool aligned() const { return ((u64)p & (N * sizeof(Y) - 1) & 15) == 0; }
+    template <int N> INLINE void load(i64, Raw<N>&) const {}
+    template <int N> INLINE void run(i64 i, const Raw<N>&, f32 (&x)[N]) const { store_n<N>(p + i, x); }
+    template <int N> INLINE void run(i64 i, f32 (&x)[N]) const {
+        static_assert(N == 1, "pieces come with what an epilogue reads");
+        p[i] = narrow<Y>(x[0]);
+    }
+};
+#if PROLOGUE
+using Source = prologue::Row;
+#else
+using Source = Elements;
+#endif
+#if EPILOGUE
+using Target = epilogue::Row;
+#else
+using Target = Results;
+#endif
 
 struct Params {
     RowParams own;
@@ -134,18 +163,14 @@ KERNEL(THREADS) row(
     const u32 lane = threadIdx.x % LANES;
     for (i64 r = blockIdx.x * (i64)kRows + threadIdx.x / LANES; r < p.rows; r += gridDim.x * (i64)kRows) {
 #if PROLOGUE
-        const prologue::Row source = prologue::row(PROLOGUE_ARGUMENTS r, p.n, params.prologue);
-#define LOAD source.template run
+        const Source source = prologue::row(PROLOGUE_ARGUMENTS r, p.n, params.prologue);
 #else
-        const Elements<const X> source{x + r * p.x_row};
-#define LOAD source.template load
+        const Source source{x + r * p.x_row};
 #endif
 #if EPILOGUE
-        const epilogue::Row target = epilogue::row(EPILOGUE_ARGUMENTS r, p.n, params.epilogue);
-#define STORE target.template run
+        const Target target = epilogue::row(EPILOGUE_ARGUMENTS r, p.n, params.epilogue);
 #else
-        const Elements<Y> target{y + r * p.y_row};
-#define STORE target.template store
+        const Target target{y + r * p.y_row};
 #endif
         const auto gain = [&](i64 i) -> f32 {
 #if WEIGHT
@@ -161,27 +186,8 @@ KERNEL(THREADS) row(
             return 0.0f;
 #endif
         };
-        // The same for a piece.
-        const auto gains = [&](i64 i, f32 (&g)[kPiece]) {
-#if WEIGHT
-            load_n<kPiece>(weight + i, g);
-#pragma unroll
-            for (int k = 0; k < kPiece; ++k) g[k] += p.added;
-#else
-#pragma unroll
-            for (int k = 0; k < kPiece; ++k) g[k] = 1.0f;
-#endif
-        };
-        const auto shifts = [&](i64 i, f32 (&b)[kPiece]) {
-#if BIAS
-            load_n<kPiece>(bias + i, b);
-#else
-#pragma unroll
-            for (int k = 0; k < kPiece; ++k) b[k] = 0.0f;
-#endif
-        };
 #if PIECES > 0
-        bool whole = p.n % kPiece == 0 && source.template aligned<kPiece>() && target.template aligned<kPiece>();
+        bool whole = p.n % kPiece == 0 && source.aligned<kPiece>() && target.aligned<kPiece>();
 #if WEIGHT
         whole = whole && ((u64)weight & (kPiece * sizeof(G) - 1) & 15) == 0;
 #endif
@@ -189,30 +195,65 @@ KERNEL(THREADS) row(
         whole = whole && ((u64)bias & (kPiece * sizeof(G) - 1) & 15) == 0;
 #endif
         if (whole) {
+            using Read = Source::Raw<kPiece>;
+            using Behind = Target::Raw<kPiece>;
+            constexpr int kBatch = pieces_at_once(kRowBytes, Read::kBytes, PIECES);
+            constexpr bool kEarly = PIECES * Behind::kBytes <= kBehindBytes;
             f32 kept[PIECES][kPiece];
-            const i64 pieces = p.n / kPiece;
+            Behind behind[PIECES];
+            // Whether this thread has a piece j, which begins at place(j): all threads have all but the last.
+            const bool last = FULL || lane + (PIECES - 1) * LANES < p.n / kPiece;
+            const auto has = [&](int j) { return j < PIECES - 1 || (j == PIECES - 1 && last); };
+            const auto place = [&](int j) { return (i64)(lane + j * LANES) * kPiece; };
 #pragma unroll
-            for (int j = 0; j < PIECES; ++j) {
-                const i64 piece = lane + j * LANES;
-                if (piece < pieces) LOAD<kPiece>(piece * kPiece, kept[j]);
+            for (int b = 0; b < PIECES; b += kBatch) {
+                Read raw[kBatch];
+#pragma unroll
+                for (int j = 0; j < kBatch; ++j)
+                    if (has(b + j)) source.load<kPiece>(place(b + j), raw[j]);
+                if (kEarly && b + kBatch >= PIECES)
+#pragma unroll
+                    for (int j = 0; j < PIECES; ++j)
+                        if (has(j)) target.load<kPiece>(place(j), behind[j]);
+                all_asked();
+#pragma unroll
+                for (int j = 0; j < kBatch; ++j)
+                    if (has(b + j)) source.run<kPiece>(place(b + j), raw[j], kept[b + j]);
             }
             const RowFacts f = row_facts([&](const auto& use) {
 #pragma unroll
                 for (int j = 0; j < PIECES; ++j)
-                    if (lane + j * LANES < pieces)
+                    if (has(j))
 #pragma unroll
                         for (int i = 0; i < kPiece; ++i) use(kept[j][i]);
             }, p, shared);
+            // Of rows that are not full one piece at a time, or conditions would take too many registers.
+            constexpr int kEnds = pieces_at_once(
+                FULL ? kEndBytes : 0, (WEIGHT + BIAS) * kPiece * sizeof(G) + (kEarly ? 0 : Behind::kBytes), PIECES);
 #pragma unroll
-            for (int j = 0; j < PIECES; ++j) {
-                const i64 piece = lane + j * LANES;
-                if (piece >= pieces) continue;
-                f32 g[kPiece], b[kPiece];
-                gains(piece * kPiece, g);
-                shifts(piece * kPiece, b);
+            for (int b = 0; b < PIECES; b += kEnds) {
+                Piece<G, kPiece> gains[kEnds], shifts[kEnds];
 #pragma unroll
-                for (int i = 0; i < kPiece; ++i) kept[j][i] = result(kept[j][i], f, g[i], b[i]);
-                STORE<kPiece>(piece * kPiece, kept[j]);
+                for (int j = 0; j < kEnds; ++j) {
+                    if (!has(b + j)) continue;
+#if WEIGHT
+                    gains[j].load(weight + place(b + j));
+#endif
+#if BIAS
+                    shifts[j].load(bias + place(b + j));
+#endif
+                    if (!kEarly) target.load<kPiece>(place(b + j), behind[b + j]);
+                }
+                all_asked();
+#pragma unroll
+                for (int j = 0; j < kEnds; ++j) {
+                    if (!has(b + j)) continue;
+                    f32 (&x)[kPiece] = kept[b + j];
+#pragma unroll
+                    for (int k = 0; k < kPiece; ++k)
+                        x[k] = result(x[k], f, WEIGHT ? gains[j].get(k) + p.added : 1.0f, BIAS ? shifts[j].get(k) : 0.0f);
+                    target.run<kPiece>(place(b + j), behind[b + j], x);
+                }
             }
             continue;
         }
@@ -222,7 +263,7 @@ KERNEL(THREADS) row(
             for (i64 first = lane * kPiece; first < p.n; first += LANES * kPiece)
                 for (i64 i = first; i < first + kPiece && i < p.n; ++i) {
                     f32 v[1];
-                    LOAD<1>(i, v);
+                    source.run<1>(i, v);
                     use(v[0]);
                 }
         }, p, shared);
@@ -230,9 +271,9 @@ KERNEL(THREADS) row(
         for (i64 first = lane * kPiece; first < p.n; first += LANES * kPiece)
             for (i64 i = first; i < first + kPiece && i < p.n; ++i) {
                 f32 v[1];
-                LOAD<1>(i, v);
+                source.run<1>(i, v);
                 v[0] = result(OP == 0 ? expf(v[0] - f.a) : v[0], f, gain(i), shift(i));
-                STORE<1>(i, v);
+                target.run<1>(i, v);
             }
     }
 }

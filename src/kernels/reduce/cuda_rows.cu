@@ -1,43 +1,50 @@
 // SPDX-License-Identifier: Apache-2.0
 // What cuda_lines.cu computes, bit for bit, for many rows of one chunk: a warp takes a row, without barriers. A lane folds
-// what eight threads of a block would, each for itself, then as they do.
+// what eight threads of a block would, each for itself, then as they do. FULL (1): rows are whole batches of kRowsPieces.
 KERNEL(kThreads) reduce(INPUTS RESULTS Params params) {
     const ReduceParams& s = params.own;
-    constexpr int kOwn = kThreads / kWarp;
+    constexpr int kOwn = kThreads / kWarp, kBatch = pieces_at_once(kRowsBytes, Raw::kBytes, kRowsPieces);
     let_next_start();
     wait_for_earlier();
     const u32 lane = threadIdx.x % kWarp;
     for (i64 o = blockIdx.x * (i64)kOwn + threadIdx.x / kWarp; o < s.outer; o += gridDim.x * (i64)kOwn) {
-        const auto from = ROW(o);
-        const bool whole = s.n % kLanes<X> == 0 && from.template aligned<kLanes<X>>();
+        const Source from = ROW(o);
+        const bool whole = s.n % kPiece == 0 && from.aligned<kPiece>();
         Partial p[kOwn];
 #pragma unroll
         for (int j = 0; j < kOwn; ++j) p[j] = nothing();
-        for (i64 round = 0; round < s.n; round += kThreads * kLanes<X>) {
-            const i64 first = round + lane * kLanes<X>;
+        for (i64 round = 0; round < s.n; round += kThreads * kPiece) {
+            const i64 first = round + lane * kPiece;
             if (whole) {
-                alignas(16) Element e[kOwn][kLanes<X>];
 #pragma unroll
-                for (int j = 0; j < kOwn; ++j) {
-                    const i64 at = first + j * (kWarp * kLanes<X>);
-                    if (at < s.n) from.template run<kLanes<X>>(at, e[j]);
-                }
+                for (int b = 0; b < kOwn; b += kBatch) {
+                    if (round + b * (i64)(kWarp * kPiece) >= s.n) continue;
+                    Raw raw[kBatch];
 #pragma unroll
-                for (int j = 0; j < kOwn; ++j) {
-                    const i64 at = first + j * (kWarp * kLanes<X>);
-                    if (at >= s.n) continue;
+                    for (int j = 0; j < kBatch; ++j) {
+                        const i64 at = first + (b + j) * (kWarp * kPiece);
+                        if (FULL || at < s.n) from.load<kPiece, true>(at, raw[j]);
+                    }
+                    all_asked();
 #pragma unroll
-                    for (int k = 0; k < kLanes<X>; ++k) p[j] = combine(p[j], element(accumulated(e[j][k]), at + k));
+                    for (int j = 0; j < kBatch; ++j) {
+                        const i64 at = first + (b + j) * (kWarp * kPiece);
+                        if (!FULL && at >= s.n) continue;
+                        Element e[kPiece];
+                        from.run<kPiece>(at, raw[j], e);
+#pragma unroll
+                        for (int k = 0; k < kPiece; ++k) p[b + j] = combine(p[b + j], element(accumulated(e[k]), at + k));
+                    }
                 }
                 continue;
             }
 #pragma unroll
             for (int j = 0; j < kOwn; ++j) {
-                const i64 at = first + j * (kWarp * kLanes<X>);
+                const i64 at = first + j * (kWarp * kPiece);
 #pragma unroll 1
-                for (int k = 0; k < kLanes<X> && at + k < s.n; ++k) {
+                for (int k = 0; k < kPiece && at + k < s.n; ++k) {
                     Element e[1];
-                    from.template run<1>(at + k, e);
+                    from.run<1>(at + k, e);
                     p[j] = combine(p[j], element(accumulated(e[0]), at + k));
                 }
             }
