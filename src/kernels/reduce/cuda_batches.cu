@@ -7,6 +7,7 @@ constexpr int kRowsBytes = 128;   // cuda_rows.cu: of a lane's next pieces of it
 constexpr int kRowBytes = 256;    // cuda_row.cu: of the pieces that a thread keeps, while its prologue has not run
 constexpr int kBehindBytes = 64;  // cuda_row.cu: of what an epilogue reads, on the way while the row is folded; more is loaded later
 constexpr int kEndBytes = 64;     // cuda_row.cu: of weights, and of what an epilogue reads, once the row is folded
+constexpr int kColumnsBytes = 128;  // cuda_columns.cu: of a lane's next positions of the axis, eight at most
 
 // The compiler moves no load of before behind it, where it would save registers by using the first pieces sooner.
 PRIVATE void all_asked() { __syncwarp(); }
