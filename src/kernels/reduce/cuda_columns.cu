@@ -2,7 +2,7 @@
 // Reductions over an axis with others behind it (inner > 1): a block folds a chunk of the axis for kTile neighbouring
 // results. A warp's lanes lie side by side over the results, kWide of them to a lane so that a warp reads whole lines; the
 // eight warps take every eighth position of the axis. Every result's positions are folded in one order, whether they were
-// loaded together or one by one, so the bits do not depend on the alignment.
+// loaded together or one by one, so the bits do not depend on the alignment. With PROLOGUE a position is a row of its operands.
 constexpr int kWide = kLanes<X> < 8 ? kLanes<X> : 8;  // results of a lane: at most what shared memory holds for a block
 constexpr u32 kWarps = kThreads / kWarp, kTile = kWarp * kWide;
 constexpr bool kSmall = sizeof(Partial) <= 4;
