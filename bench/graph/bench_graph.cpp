@@ -198,6 +198,9 @@ private:
         moved("sum of rows of (x - y)^2" + shape,
               time([](Inputs in) { return sum(square(in[0] - in[1]), 1); }, {{m, n}, {m, n}}), 2 * bytes,
               read_);
+        moved("sum of columns of (x - y)^2" + shape,
+              time([](Inputs in) { return sum(square(in[0] - in[1]), 0); }, {{m, n}, {m, n}}), 2 * bytes,
+              read_);
     }
 
     void columns() {

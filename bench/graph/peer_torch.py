@@ -67,6 +67,7 @@ def main():
     case("RMS norm(x + y)" + shape, lambda x, y, w: f.rms_norm(x + y, (x.shape[-1],), w, 1e-5),
          [(m, n), (m, n), (n,)], gbps=3 * size)
     case("sum of rows of (x - y)^2" + shape, lambda x, y: torch.square(x - y).sum(1), [(m, n), (m, n)], gbps=2 * size)
+    case("sum of columns of (x - y)^2" + shape, lambda x, y: torch.square(x - y).sum(0), [(m, n), (m, n)], gbps=2 * size)
     n = 1 << 28
     case("relu(a + b) 256M f16", lambda a, b: torch.relu(a + b), [(n,), (n,)], gbps=6 * n)
     case("affine 256M f16", lambda a: a * 1.5 - 0.5, [(n,)], gbps=4 * n)

@@ -46,7 +46,7 @@ TEST(Holes, ReductionsTakeWhatMakesTheirElements) {
     }
 }
 
-// Columns side by side: on the cpu where they are few enough to be made a row at a time, on CUDA not yet.
+// Columns side by side: on the cpu where they are few enough to be made a row at a time, on CUDA always.
 TEST(Holes, ColumnsTakeWhatMakesTheirElements) {
     const Tensor a = input({3, 40, 64}), b = input({3, 40, 64}), v = input({64}), wide = input({40, 513});
     EXPECT_EQ(labels(sum(a * b, 0), "cpu"), (Labels{"multiply", "reduce"}));  // 40 * 64 of them
@@ -56,7 +56,9 @@ TEST(Holes, ColumnsTakeWhatMakesTheirElements) {
     const Tensor d = a - b, few = input({16, 64});
     EXPECT_EQ(labels(sum(d, 1, true) + d, "cpu"), (Labels{"subtract -> reduce", "add"}));
     EXPECT_EQ(labels(sum(few * v, 0), "cpu"), (Labels{"multiply", "reduce"}));
-    EXPECT_EQ(labels(sum(a * v, 1), "null:cuda"), (Labels{"multiply", "reduce"}));
+    EXPECT_EQ(labels(sum(a * v, 1), "null:cuda"), (Labels{"multiply -> reduce"}));
+    EXPECT_EQ(labels(sum(wide * wide, 0), "null:cuda"), (Labels{"multiply -> reduce"}));
+    EXPECT_EQ(labels(sum(d, 1, true) + d, "null:cuda"), (Labels{"subtract -> reduce", "add"}));
 }
 
 TEST(Holes, RowOperationsTakeWhatStandsAround) {

@@ -95,7 +95,8 @@ void plan_reduce_cuda(const ReduceSpec& s, KernelCall& call) {
             columns ? partials_bytes(a, tile_of(s), kMostUnits) : partials_bytes(a, results, chunks);
     }
     std::size_t buffer = 0;
-    put_bytes(call, buffer, s.prologue, s.outer, s.n, bytes_of(s.outer * s.n * s.inner, s.x));
+    const auto [made, of_row] = prologue_rows(s);
+    put_bytes(call, buffer, s.prologue, made, of_row, bytes_of(s.outer * s.n * s.inner, s.x));
     put_bytes(call, buffer, s.epilogue, results, 1, bytes_of(results, s.y));
     set_params(call, ReduceParams{s.outer, s.n, s.inner, chunks, chunk, s.correction}, s.prologue,
                s.epilogue);

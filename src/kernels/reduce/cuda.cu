@@ -4,7 +4,8 @@
 // are several chunks). The axis is cut into chunks by its shape alone; a block folds a chunk by a fixed tree (cuda_lines.cu
 // where inner is 1, cuda_columns.cu elsewhere); where there are several chunks their partial results go to the workspace
 // and a second kernel combines them by another fixed tree. With PROLOGUE (1) elements are what a program makes of the operands
-// that stand in the place of x, with EPILOGUE a program takes the results (program/hole_writer.h); inner is 1 then.
+// that stand in the place of x (where inner is not 1, in rows of inner: kernels::prologue_rows), with EPILOGUE, where inner is 1, a
+// program takes the results (program/hole_writer.h).
 constexpr u32 kThreads = 256;
 enum { kSum, kMean, kProd, kMax, kMin, kArgmax, kArgmin, kAny, kAll, kVar, kLogsumexp };
 
@@ -57,10 +58,11 @@ template <class T> struct Elements {
         static constexpr int kBytes = N * sizeof(T);
         alignas(16) T e[N];
     };
-    template <int N> INLINE bool aligned() const { return aligned16(p); }
+    template <int N> INLINE bool aligned() const { return ((u64)p & (N * sizeof(T) - 1)) == 0; }
     template <int N, bool ONCE> INLINE void load(i64 i, Raw<N>& raw) const {
-        static_assert(Raw<N>::kBytes == 16 && ONCE, "a piece that is read once");
-        *(uint4*)raw.e = __ldcs((const uint4*)(p + i));
+        static_assert((Raw<N>::kBytes == 16 || Raw<N>::kBytes == 8) && ONCE, "a piece that is read once");
+        if constexpr (Raw<N>::kBytes == 16) *(uint4*)raw.e = __ldcs((const uint4*)(p + i));
+        else *(uint2*)raw.e = __ldcs((const uint2*)(p + i));
     }
     template <int N> INLINE void run(i64, const Raw<N>& raw, T (&e)[N]) const {
         for (int k = 0; k < N; ++k) e[k] = raw.e[k];
@@ -72,10 +74,10 @@ template <class T> struct Elements {
 };
 #if PROLOGUE
 using Source = prologue::Row;
-#define ROW(o) prologue::row(PROLOGUE_ARGUMENTS o, s.n, params.prologue)
+#define ROW_OF(r, n) prologue::row(PROLOGUE_ARGUMENTS r, n, params.prologue)
 #else
 using Source = Elements<X>;
-#define ROW(o) Elements<X>{x + (o) * s.n}
+#define ROW_OF(r, n) Elements<X>{x + (r) * (n)}
 #endif
 
 constexpr int kPiece = kLanes<X>;

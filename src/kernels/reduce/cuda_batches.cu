@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// How much a thread of the kernels of rows asks of memory before it uses the first of it. None of these numbers changes a bit of a
-// result: what is loaded together is folded in the same order.
-constexpr int kLinesBytes = 64;   // cuda_lines.cu: of a thread's next pieces of a chunk
-constexpr int kRowsPieces = 4;    // cuda_rows.cu: of a lane, at most, at a time; as in cuda.cpp
-constexpr int kRowsBytes = 128;   // cuda_rows.cu: of a lane's next pieces of its row
-constexpr int kRowBytes = 256;    // cuda_row.cu: of the pieces that a thread keeps, while its prologue has not run
-constexpr int kBehindBytes = 64;  // cuda_row.cu: of what an epilogue reads, on the way while the row is folded; more is loaded later
-constexpr int kEndBytes = 64;     // cuda_row.cu: of weights, and of what an epilogue reads, once the row is folded
+// How much a thread of the kernels of rows asks of memory before it uses the first of it, in bytes. None of these numbers
+// changes a bit of a result: what is loaded together is folded in the same order.
+constexpr int kLinesBytes = 64;     // cuda_lines.cu: of a thread's next pieces of a chunk
+constexpr int kRowsPieces = 4;      // cuda_rows.cu: pieces of a lane at a time, at most; as in cuda.cpp
+constexpr int kRowsBytes = 128;     // cuda_rows.cu: of a lane's next pieces of its row
+constexpr int kRowBytes = 256;      // cuda_row.cu: of a thread's pieces, before its prologue computes them
+constexpr int kBehindBytes = 64;    // cuda_row.cu: of what an epilogue reads, while the row is folded; else it comes later
+constexpr int kEndBytes = 64;       // cuda_row.cu: of weights, and of what an epilogue reads, once the row is folded
+constexpr int kColumnsBytes = 128;  // cuda_columns.cu: of a lane's next positions of the axis, eight at most
 
 // The compiler moves no load of before behind it, where it would save registers by using the first pieces sooner.
 PRIVATE void all_asked() { __syncwarp(); }

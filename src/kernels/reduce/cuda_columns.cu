@@ -2,31 +2,21 @@
 // Reductions over an axis with others behind it (inner > 1): a block folds a chunk of the axis for kTile neighbouring
 // results. A warp's lanes lie side by side over the results, kWide of them to a lane so that a warp reads whole lines; the
 // eight warps take every eighth position of the axis. Every result's positions are folded in one order, whether they were
-// loaded together or one by one, so the bits do not depend on the alignment.
+// loaded together or one by one, so the bits do not depend on the alignment. With PROLOGUE a position is a row of its operands.
 constexpr int kWide = kLanes<X> < 8 ? kLanes<X> : 8;  // results of a lane: at most what shared memory holds for a block
 constexpr u32 kWarps = kThreads / kWarp, kTile = kWarp * kWide;
 constexpr bool kSmall = sizeof(Partial) <= 4;
-constexpr int kAtOnce = kSmall ? 8 : 4;  // positions of the axis that are on their way together
+using Wide = Source::Raw<kWide>;
+// Positions of the axis that are on their way together.
+constexpr int kAtOnce = pieces_at_once(kColumnsBytes, Wide::kBytes, kSmall ? 8 : 4);
 static_assert(kTile * kWarps * sizeof(Partial) <= 48 << 10, "shared memory of a block");
 
-struct alignas(kWide * sizeof(X)) Wide { X e[kWide]; };
-static_assert(sizeof(Wide) == 16 || sizeof(Wide) == 8, "a load");
-
-// Nobody reads it again soon.
-PRIVATE Wide passing(const X* p) {
-    Wide w;
-    if constexpr (sizeof(Wide) == 16)
-        *(uint4*)&w = __ldcs((const uint4*)p);
-    else
-        *(uint2*)&w = __ldcs((const uint2*)p);
-    return w;
-}
-
-KERNEL_AT_LEAST(kThreads, kSmall ? 4 : 1) reduce(const X* x, Y* y,
+KERNEL_AT_LEAST(kThreads, kSmall ? 4 : 1) reduce(INPUTS Y* y,
 #if CHUNKED
     Partial* workspace,
 #endif
-    ReduceParams s) {
+    Params params) {
+    const ReduceParams& s = params.own;
 #if !CHUNKED
     Partial* workspace = 0;
 #endif
@@ -35,36 +25,50 @@ KERNEL_AT_LEAST(kThreads, kSmall ? 4 : 1) reduce(const X* x, Y* y,
     wait_for_earlier();
     const u32 lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp;
     const i64 tiles = (s.inner + kTile - 1) / kTile, units = s.outer * tiles * s.chunks;
-    const bool whole = s.inner % kWide == 0 && ((u64)x & (sizeof(Wide) - 1)) == 0;
     for (i64 unit = blockIdx.x; unit < units; unit += gridDim.x) {
         const i64 tile = unit % tiles, chunk = unit / tiles % s.chunks, o = unit / tiles / s.chunks;
         const i64 first = chunk * s.chunk, end = first + s.chunk < s.n ? first + s.chunk : s.n;
         const i64 own = tile * kTile + lane * kWide;  // this lane's first result
-        const X* from = x + o * s.n * s.inner + own;
+        const auto row = [&](i64 at) -> Source { return ROW_OF(o * s.n + at, s.inner); };
         Partial p[kWide];
+        const auto add = [&](const Source& from, const Wide& w, i64 at) {
+            Element e[kWide];
+            from.run<kWide>(own, w, e);
+#pragma unroll
+            for (int k = 0; k < kWide; ++k) p[k] = combine(p[k], element(accumulated(e[k]), at));
+        };
 #pragma unroll
         for (int k = 0; k < kWide; ++k) p[k] = nothing();
-        if (whole && own < s.inner) {
+        if (own < s.inner) {
+            const bool whole = s.inner % kWide == 0;
             i64 at = first + warp;
-            for (; at + (kAtOnce - 1) * (i64)kWarps < end; at += kAtOnce * (i64)kWarps) {
+            for (; whole && at + (kAtOnce - 1) * (i64)kWarps < end; at += kAtOnce * (i64)kWarps) {
+                bool aligned = true;
+#pragma unroll
+                for (int j = 0; j < kAtOnce; ++j) aligned = aligned && row(at + j * (i64)kWarps).aligned<kWide>();
+                if (!aligned) break;
                 Wide w[kAtOnce];
 #pragma unroll
-                for (int j = 0; j < kAtOnce; ++j) w[j] = passing(from + (at + j * (i64)kWarps) * s.inner);
+                for (int j = 0; j < kAtOnce; ++j) row(at + j * (i64)kWarps).load<kWide, true>(own, w[j]);
 #pragma unroll
-                for (int j = 0; j < kAtOnce; ++j)
-#pragma unroll
-                    for (int k = 0; k < kWide; ++k) p[k] = combine(p[k], element(accumulated(w[j].e[k]), at + j * (i64)kWarps));
+                for (int j = 0; j < kAtOnce; ++j) add(row(at + j * (i64)kWarps), w[j], at + j * (i64)kWarps);
             }
             for (; at < end; at += kWarps) {
-                const Wide w = passing(from + at * s.inner);
-#pragma unroll
-                for (int k = 0; k < kWide; ++k) p[k] = combine(p[k], element(accumulated(w.e[k]), at));
-            }
-        } else if (own < s.inner) {
-            for (i64 at = first + warp; at < end; at += kWarps)
+                const Source from = row(at);
+                if (whole && from.aligned<kWide>()) {
+                    Wide w;
+                    from.load<kWide, true>(own, w);
+                    add(from, w, at);
+                    continue;
+                }
 #pragma unroll
                 for (int k = 0; k < kWide; ++k)
-                    if (own + k < s.inner) p[k] = combine(p[k], element(accumulated(from[at * s.inner + k]), at));
+                    if (own + k < s.inner) {
+                        Element e[1];
+                        from.run<1>(own + k, e);
+                        p[k] = combine(p[k], element(accumulated(e[0]), at));
+                    }
+            }
         }
 #pragma unroll
         for (int k = 0; k < kWide; ++k) shared[warp][k * kWarp + lane] = p[k];
@@ -91,7 +95,8 @@ KERNEL_AT_LEAST(kThreads, kSmall ? 4 : 1) reduce(const X* x, Y* y,
 #if CHUNKED
 // A block combines the chunks of kResults results: 32 threads take every 32nd chunk of one, then fold pairwise.
 constexpr u32 kResults = 8, kFolding = kThreads / kResults;
-KERNEL(kThreads) combine_chunks(const X*, Y* y, const Partial* workspace, ReduceParams s) {
+KERNEL(kThreads) combine_chunks(INPUTS Y* y, const Partial* workspace, Params params) {
+    const ReduceParams& s = params.own;
     __shared__ Partial shared[kThreads];
     let_next_start();
     wait_for_earlier();

@@ -43,7 +43,7 @@ KERNEL(kThreads) reduce(INPUTS RESULTS
         const i64 chunk = unit % s.chunks, o = unit / s.chunks;
         const i64 first = chunk * s.chunk, end = first + s.chunk < s.n ? first + s.chunk : s.n;
         Partial p = nothing();
-        const Source from = ROW(o);
+        const Source from = ROW_OF(o, s.n);
         const bool aligned = from.aligned<kPiece>();
         // Which elements a thread folds, and in which order, does not depend on the alignment, so neither do the bits.
         if (aligned && end - first == s.chunk) {

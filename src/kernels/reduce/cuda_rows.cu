@@ -8,7 +8,7 @@ KERNEL(kThreads) reduce(INPUTS RESULTS Params params) {
     wait_for_earlier();
     const u32 lane = threadIdx.x % kWarp;
     for (i64 o = blockIdx.x * (i64)kOwn + threadIdx.x / kWarp; o < s.outer; o += gridDim.x * (i64)kOwn) {
-        const Source from = ROW(o);
+        const Source from = ROW_OF(o, s.n);
         const bool whole = s.n % kPiece == 0 && from.aligned<kPiece>();
         Partial p[kOwn];
 #pragma unroll

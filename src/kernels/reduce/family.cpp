@@ -171,7 +171,7 @@ int prologue_passes(const Device& device, const ReduceSpec& s) {
         if (!floating(s.x) || s.inner > reduce::kMostColumns) return 0;
         return s.op == Reduction::var || s.op == Reduction::logsumexp ? 2 : 1;
     }
-    return takes_f32(device, s.prologue) ? 1 : 0;
+    return is_cuda(device) || takes_f32(device, s.prologue) ? 1 : 0;
 }
 
 bool takes_epilogue(const Device& device, const ReduceSpec& s) {
