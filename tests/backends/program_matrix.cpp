@@ -144,6 +144,12 @@ bool cancels_alike(DType t, const std::vector<std::byte>& got, const std::vector
     if (t == DType::f32)
         return std::fabs(element<float>(got, i) - element<float>(want, i)) <=
                units * 0x1p-24 * static_cast<double>(std::fabs(element<float>(x, i)));
+    if (compute_type(t) != t) {
+        const auto value = [&](const std::vector<std::byte>& bytes) {
+            return to_double(DType::f32, widen(t, element<std::uint16_t>(bytes, i)));
+        };
+        return std::fabs(value(got) - value(want)) <= 0x1p-20 * std::fabs(value(x));
+    }
     return t == DType::f64 && std::fabs(element<double>(got, i) - element<double>(want, i)) <=
                                   units * 0x1p-53 * std::fabs(element<double>(x, i));
 }

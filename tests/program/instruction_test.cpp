@@ -19,6 +19,11 @@ using test::evaluate;
 std::vector<std::uint64_t> edge_values(DType t) {
     const auto f = [&](double v) { return value_bits(t, v); };
     if (t == DType::pred) return {0, 1};
+    if (compute_type(t) != t) {
+        std::vector<std::uint64_t> narrow;
+        for (const std::uint64_t wide : edge_values(DType::f32)) narrow.push_back(test::narrow(t, wide));
+        return narrow;
+    }
     if (is_float(t)) {
         std::vector<std::uint64_t> v = {f(0.0),
                                         f(-0.0),
