@@ -88,8 +88,9 @@ void plan_prefill(const AttentionSpec& s, KernelCall& call) {
                      {"GROUP", digits(group)},
                      {"SOFTCAP", s.softcap > 0 ? "1" : "0"}});
     call.entry = "prefill";
-    // q, and two tiles each of k and v.
-    const std::int64_t shared = (kPrefillRows + 4 * kPrefillTile) * s.cache.head_dim * 2;
+    // q, two tiles each of k and v, and a number for each row and two for each token.
+    const std::int64_t shared = (kPrefillRows + 4 * kPrefillTile) * s.cache.head_dim * 2 +
+                                (kPrefillRows + 2 * (kPrefillRows / group)) * 4;
     call.config = {{static_cast<std::uint32_t>(s.cache.kv_heads),
                     static_cast<std::uint32_t>(ceil_div(s.tokens, kPrefillRows / group)), 1},
                    {kThreads},
