@@ -37,7 +37,7 @@ extern "C" __global__ void reverse(float* y) {  // one block, through shared mem
 extern "C" __global__ void stray(float* y) { y[(1ull << 40) + threadIdx.x] = 1; }
 )";
 
-struct ScaleParams {
+struct CudaScaleParams {
     float factor;
     std::int32_t n;
 };
@@ -63,7 +63,7 @@ protected:
         const auto a = device->allocate_raw(n * 4), b = device->allocate_raw(n * 4);
         stream->fill(b->ref(), 0xff);
         stream->upload(a->ref(), x.data(), n * 4);
-        const ScaleParams p{factor, n};
+        const CudaScaleParams p{factor, n};
         LaunchConfig config;
         config.grid.x = 8;
         config.block.x = 128;
@@ -160,7 +160,7 @@ TEST_F(CudaTest, NoRoomIsAnErrorWithSizesAndTheProcessGoesOn) {
 TEST_F(CudaTest, ObjectsOutliveEachOther) {
     const auto y = device->allocate_raw(4000), x = device->allocate_raw(4000);
     stream->fill(x->ref(), 0);
-    const ScaleParams p{1, 1000};
+    const CudaScaleParams p{1, 1000};
     LaunchConfig config;
     config.grid.x = 8;
     config.block.x = 128;

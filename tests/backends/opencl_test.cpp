@@ -43,7 +43,7 @@ kernel void place(global int* y, ulong offset) {  // every thread writes where i
 }
 )";
 
-struct ScaleParams {
+struct OpenclScaleParams {
     float factor;
     std::int32_t n;
 };
@@ -70,7 +70,7 @@ protected:
         const auto a = device->allocate_raw(n * 4 + 12), b = device->allocate_raw(n * 4 + 20);
         on.fill(b->ref(), 0xff);
         on.upload(a->ref(12), x.data(), n * 4);
-        const ScaleParams p{factor, n};
+        const OpenclScaleParams p{factor, n};
         LaunchConfig config;
         config.grid.x = 8;
         config.block.x = 128;

@@ -17,20 +17,21 @@ namespace {
 
 using Labels = std::vector<std::string>;
 
-graph::Schedule schedule_of(const Tensor& t, const char* device = "cpu", bool fuse = true) {
+graph::Schedule hole_schedule_of(const Tensor& t, const char* device = "cpu", bool fuse = true) {
     return graph::lower(graph::collect({t.node()}), *find_device(device), {.fuse = fuse, .donations = {}});
 }
 Labels labels(const Tensor& t, const char* device = "cpu", bool fuse = true) {
     Labels out;
-    for (const graph::Step& step : schedule_of(t, device, fuse).steps) out.push_back(step.label);
+    for (const graph::Step& step : hole_schedule_of(t, device, fuse).steps) out.push_back(step.label);
     return out;
 }
-Tensor input(const Shape& shape, DType t = DType::f32) {
+Tensor card_input(const Shape& shape, DType t = DType::f32) {
     return Tensor::empty(t, shape, find_device("null:cuda"));
 }
 
 TEST(Holes, ReductionsTakeWhatMakesTheirElements) {
-    const Tensor a = input({40, 64}), b = input({40, 64}), v = input({64}), c = input({40, 1});
+    const Tensor a = card_input({40, 64}), b = card_input({40, 64}), v = card_input({64}),
+                 c = card_input({40, 1});
     for (const char* device : {"cpu", "null:cuda"}) {
         EXPECT_EQ(labels(sum(square(a - b), -1), device), (Labels{"subtract square -> reduce"}));
         EXPECT_EQ(labels(sum(square(a - b), -1), device, false).size(), 3u);
@@ -48,12 +49,13 @@ TEST(Holes, ReductionsTakeWhatMakesTheirElements) {
 
 // Columns side by side: on the cpu where they are few enough to be made a row at a time, on CUDA always.
 TEST(Holes, ColumnsTakeWhatMakesTheirElements) {
-    const Tensor a = input({3, 40, 64}), b = input({3, 40, 64}), v = input({64}), wide = input({40, 513});
+    const Tensor a = card_input({3, 40, 64}), b = card_input({3, 40, 64}), v = card_input({64}),
+                 wide = card_input({40, 513});
     EXPECT_EQ(labels(sum(a * b, 0), "cpu"), (Labels{"multiply", "reduce"}));  // 40 * 64 of them
     EXPECT_EQ(labels(sum(a * v, 1), "cpu"), (Labels{"multiply -> reduce"}));
     EXPECT_EQ(labels(sum(square(a - b), {0, 1}), "cpu"), (Labels{"subtract square -> reduce"}));
     EXPECT_EQ(labels(sum(wide * wide, 0), "cpu"), (Labels{"multiply", "reduce"}));
-    const Tensor d = a - b, few = input({16, 64});
+    const Tensor d = a - b, few = card_input({16, 64});
     EXPECT_EQ(labels(sum(d, 1, true) + d, "cpu"), (Labels{"subtract -> reduce", "add"}));
     EXPECT_EQ(labels(sum(few * v, 0), "cpu"), (Labels{"multiply", "reduce"}));
     EXPECT_EQ(labels(sum(a * v, 1), "null:cuda"), (Labels{"multiply -> reduce"}));
@@ -62,8 +64,8 @@ TEST(Holes, ColumnsTakeWhatMakesTheirElements) {
 }
 
 TEST(Holes, RowOperationsTakeWhatStandsAround) {
-    const Tensor x = input({2, 4, 16, 32}), mask = input({16, 32}), w = input({32}),
-                 up = input({2, 4, 16, 32});
+    const Tensor x = card_input({2, 4, 16, 32}), mask = card_input({16, 32}), w = card_input({32}),
+                 up = card_input({2, 4, 16, 32});
     for (const char* device : {"cpu", "null:cuda"}) {
         EXPECT_EQ(labels(softmax(x * 0.125 + mask), device), (Labels{"multiply add -> softmax"}));
         EXPECT_EQ(labels(silu(rms_norm(x, w, 1e-6)) * up, device), (Labels{"rms_norm -> silu multiply"}));
@@ -77,7 +79,7 @@ TEST(Holes, RowOperationsTakeWhatStandsAround) {
     EXPECT_EQ(labels(softmax((x * 2.0).astype(DType::bf16)), "null:cuda"),
               (Labels{"multiply cast", "softmax"}));
     EXPECT_EQ(labels(softmax(x.astype(DType::bf16)), "null:cuda"), (Labels{"cast", "softmax"}));
-    EXPECT_EQ(labels(softmax(input({8, 32}, DType::bf16).astype(DType::f32)), "null:cuda"),
+    EXPECT_EQ(labels(softmax(card_input({8, 32}, DType::bf16).astype(DType::f32)), "null:cuda"),
               (Labels{"cast -> softmax"}));
     // A residual sum that is read again, and one that is a result.
     const Tensor h = x + up;
@@ -96,10 +98,10 @@ TEST(Holes, SymbolicSizes) {
     const auto device = find_device("null:cuda");
     const Dim rows(Symbol{0, 512});
     const Tensor x(graph::make_placeholder(DType::bf16, Shape{rows, 96}, device)),
-        v = input({96}, DType::bf16);
+        v = card_input({96}, DType::bf16);
     const Tensor t = softmax(x * v);
     ASSERT_EQ(labels(t, "null:cuda"), (Labels{"multiply -> softmax"}));
-    const graph::Schedule s = schedule_of(t, "null:cuda");
+    const graph::Schedule s = hole_schedule_of(t, "null:cuda");
     const auto& work = std::get<graph::Sized<kernels::RowSpec>>(s.steps[0].work);
     for (const std::int64_t m : {1, 7, 512}) {
         const std::int64_t symbols[] = {m};
@@ -114,20 +116,20 @@ TEST(Holes, SymbolicSizes) {
 
 // A row that no thread block keeps is read three times, and a program in front of it runs as often.
 TEST(Holes, TheDecisionIsByCost) {
-    const Tensor x = input({4096, 20000});
+    const Tensor x = card_input({4096, 20000});
     const auto heavy = [](const Tensor& t) {
         Tensor y = t;
         for (int i = 0; i < 8; ++i) y = tanh(sin(y) + y);
         return y;
     };
     EXPECT_EQ(labels(softmax(x * 0.5), "null:cuda"), (Labels{"multiply -> softmax"}));
-    const graph::Schedule apart = schedule_of(softmax(heavy(x)), "null:cuda");
+    const graph::Schedule apart = hole_schedule_of(softmax(heavy(x)), "null:cuda");
     ASSERT_EQ(apart.steps.size(), 2u);
     EXPECT_NE(apart.steps[1].note.find("stays apart: "), std::string::npos) << apart.steps[1].note;
     EXPECT_NE(apart.steps[1].note.find("run 3 times"), std::string::npos) << apart.steps[1].note;
     // A row that is kept is computed once.
-    EXPECT_EQ(schedule_of(softmax(heavy(input({4096, 4096}))), "null:cuda").steps.size(), 1u);
-    const std::string note = graph::notes_text(schedule_of(softmax(x * 0.5), "null:cuda"));
+    EXPECT_EQ(hole_schedule_of(softmax(heavy(card_input({4096, 4096}))), "null:cuda").steps.size(), 1u);
+    const std::string note = graph::notes_text(hole_schedule_of(softmax(x * 0.5), "null:cuda"));
     EXPECT_NE(note.find("multiply -> softmax: "), std::string::npos) << note;
     EXPECT_NE(note.find("us in one step"), std::string::npos) << note;
 }

@@ -16,7 +16,7 @@ namespace {
 
 using graph::Schedule;
 
-Tensor input(const Shape& shape) { return Tensor::empty(DType::f32, shape, find_device("null")); }
+Tensor null_input(const Shape& shape) { return Tensor::empty(DType::f32, shape, find_device("null")); }
 
 Schedule lowered(const std::vector<Tensor>& results) {
     std::vector<graph::NodePtr> outputs;
@@ -30,25 +30,25 @@ Tensor chain(Tensor x, int steps) {
 }
 
 TEST(Lanes, ChainsThatDoNotMeetRunSideBySide) {
-    const Schedule s = lowered({chain(input({8, 8}), 4) + chain(input({8, 8}), 4)});
+    const Schedule s = lowered({chain(null_input({8, 8}), 4) + chain(null_input({8, 8}), 4)});
     EXPECT_EQ(s.lanes, 2) << to_text(s);
     EXPECT_NE(to_text(s).find(" lane 1"), std::string::npos) << to_text(s);
     EXPECT_EQ(s.steps.back().behind.size(), 1u) << to_text(s);
 }
 
-TEST(Lanes, OneChainStaysInOne) { EXPECT_EQ(lowered({chain(input({8, 8}), 12)}).lanes, 1); }
+TEST(Lanes, OneChainStaysInOne) { EXPECT_EQ(lowered({chain(null_input({8, 8}), 12)}).lanes, 1); }
 
 TEST(Lanes, ShortBranchesAreNotWorthIt) {
-    EXPECT_EQ(lowered({chain(chain(input({8, 8}), 8) + chain(input({8, 8}), 1), 8)}).lanes, 1);
+    EXPECT_EQ(lowered({chain(chain(null_input({8, 8}), 8) + chain(null_input({8, 8}), 1), 8)}).lanes, 1);
 }
 
 TEST(Lanes, WhatFillsTheDeviceStaysInOne) {
-    EXPECT_EQ(lowered({chain(input({1500, 1500}), 4) + chain(input({1500, 1500}), 4)}).lanes, 1);
+    EXPECT_EQ(lowered({chain(null_input({1500, 1500}), 4) + chain(null_input({1500, 1500}), 4)}).lanes, 1);
 }
 
 TEST(Lanes, NeverMoreThanThereAre) {
     std::vector<Tensor> ends;
-    for (int i = 0; i < 20; ++i) ends.push_back(chain(input({8, 8}), 3));
+    for (int i = 0; i < 20; ++i) ends.push_back(chain(null_input({8, 8}), 3));
     const Schedule s = lowered(ends);
     EXPECT_EQ(s.lanes, kMaxLanes);
     for (const graph::Step& step : s.steps) EXPECT_LT(step.lane, kMaxLanes);
@@ -94,7 +94,7 @@ TEST(Lanes, StepsThatShareAValueKeepTheirOrder) {
     for (unsigned seed = 0; seed < 400; ++seed) {
         std::mt19937 rng(seed);
         std::vector<Tensor> values;
-        for (int i = 0; i < 4; ++i) values.push_back(input({8, 8}));
+        for (int i = 0; i < 4; ++i) values.push_back(null_input({8, 8}));
         for (unsigned n = 6 + rng() % 40; n > 0; --n) {
             // Late values are taken more often than early ones, so that there are chains.
             const auto pick = [&] {
@@ -149,7 +149,7 @@ TEST(Lanes, WorkspacesAreOneALane) {
         for (int i = 0; i < 4; ++i) x = x - sum(x, 1, true);
         return x;
     };
-    const Schedule s = lowered({sums(input({2, 9000})) + sums(input({2, 9000}))});
+    const Schedule s = lowered({sums(null_input({2, 9000})) + sums(null_input({2, 9000}))});
     ASSERT_EQ(s.lanes, 2) << to_text(s);
     std::vector<std::set<std::size_t>> places(2);
     for (const graph::Step& step : s.steps)

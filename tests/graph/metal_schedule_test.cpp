@@ -24,7 +24,7 @@ namespace invar {
 namespace {
 
 namespace fs = std::filesystem;
-const fs::path kModels = fs::path(INVAR_SOURCE_DIR) / "tests" / "data" / "models";
+const fs::path kModelFolders = fs::path(INVAR_SOURCE_DIR) / "tests" / "data" / "models";
 
 std::size_t count_of(const std::string& word, const std::string& text) {
     std::size_t count = 0;
@@ -34,7 +34,7 @@ std::size_t count_of(const std::string& word, const std::string& text) {
 
 TEST(MetalSchedule, DecodeSteps) {
     for (const char* name : {"llama", "gpt2", "mistral", "qwen2", "qwen3"}) {
-        const auto model = Model::load(kModels / name, {.device = "null:metal", .dtype = DType::bf16});
+        const auto model = Model::load(kModelFolders / name, {.device = "null:metal", .dtype = DType::bf16});
         const Session session(model, {.capacity = 64});
         compare_with_golden(std::string("schedules/metal-decode-") + name + ".txt",
                             session.decode_schedule());
@@ -64,7 +64,7 @@ TEST(MetalSchedule, DispatchesOfAToken) {
 
 // Every source that models in every type ask for.
 std::vector<const Module*> sources_of_models() {
-    for (const auto& folder : fs::directory_iterator(kModels)) {
+    for (const auto& folder : fs::directory_iterator(kModelFolders)) {
         if (!folder.is_directory()) continue;
         for (const DType type : {DType::f32, DType::f16, DType::bf16}) {
             const auto model = Model::load(folder.path(), {.device = "null:metal", .dtype = type});

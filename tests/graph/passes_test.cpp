@@ -29,14 +29,14 @@ Labels labels_of(const std::vector<Tensor>& outputs, bool simplify = true) {
 }
 Labels labels_of(const Tensor& t, bool simplify = true) { return labels_of(std::vector{t}, simplify); }
 
-Tensor input(const Shape& shape, DType dtype = DType::f32) {
+Tensor counted_input(const Shape& shape, DType dtype = DType::f32) {
     std::vector<float> v(static_cast<std::size_t>(shape.elements().value()));
     for (std::size_t i = 0; i < v.size(); ++i) v[i] = static_cast<float>(i % 7) - 3.0f;
     return Tensor::of(v, shape).astype(dtype).eval();
 }
 
 TEST(Simplify, ViewsOfViewsFuse) {
-    const Tensor x = input({8, 8}), t = exp(x);
+    const Tensor x = counted_input({8, 8}), t = exp(x);
     EXPECT_EQ(labels_of(t + t.transpose().transpose()), (Labels{"exp add"}));
     EXPECT_EQ(labels_of(t + t.transpose().transpose(), false), (Labels{"exp", "add"}));
     EXPECT_EQ(labels_of(t + t.reshape({4, 16}).reshape({8, 8})), (Labels{"exp add"}));
@@ -44,7 +44,7 @@ TEST(Simplify, ViewsOfViewsFuse) {
 }
 
 TEST(Simplify, OperatorsThatUndoThemselves) {
-    const Tensor x = input({64});
+    const Tensor x = counted_input({64});
     EXPECT_EQ(labels_of(exp(-(-x))), (Labels{"exp"}));
     EXPECT_EQ(labels_of(exp(-(-(-x)))), (Labels{"negative exp"}));
     EXPECT_EQ(labels_of(relu(relu(relu(x)))), (Labels{"relu"}));
@@ -52,11 +52,11 @@ TEST(Simplify, OperatorsThatUndoThemselves) {
 }
 
 TEST(Simplify, CastsThereAndBackWhereTheyAreExact) {
-    const Tensor half = input({64}, DType::f16), full = input({64});
+    const Tensor half = counted_input({64}, DType::f16), full = counted_input({64});
     EXPECT_EQ(labels_of(exp(half.astype(DType::f32).astype(DType::f16))), (Labels{"exp"}));
     EXPECT_EQ(labels_of(exp(full.astype(DType::f16).astype(DType::f32))).size(), 2u);
     EXPECT_EQ(labels_of(exp(half.astype(DType::bf16).astype(DType::f16))).size(), 3u);
-    const Tensor ints = input({64}, DType::i32);
+    const Tensor ints = counted_input({64}, DType::i32);
     EXPECT_EQ(labels_of(-ints.astype(DType::i64).astype(DType::i32)), (Labels{"negative"}));
     EXPECT_EQ(labels_of(-ints.astype(DType::f32).astype(DType::i32)), (Labels{"cast cast negative"}));
     EXPECT_EQ(labels_of(-ints.astype(DType::f64).astype(DType::i32)), (Labels{"negative"}));
@@ -75,7 +75,7 @@ TEST(Simplify, CastsThroughFloatsSaturate) {
 }
 
 TEST(Simplify, OperandsThatChangeNothing) {
-    const Tensor x = input({64}), i = input({64}, DType::i32);
+    const Tensor x = counted_input({64}), i = counted_input({64}, DType::i32);
     EXPECT_EQ(labels_of(exp(x * 1.0)), (Labels{"exp"}));
     EXPECT_EQ(labels_of(exp(1.0 * x)), (Labels{"exp"}));
     EXPECT_EQ(labels_of(exp(x / 1.0)), (Labels{"exp"}));
@@ -90,12 +90,12 @@ TEST(Simplify, OperandsThatChangeNothing) {
     EXPECT_EQ((x * 1.0 + 0.5).to_vector<float>()[0], -2.5f);
     EXPECT_EQ((x * 3.0 + 0.5).to_vector<float>()[0], -8.5f);
     // Other operands that have a larger shape or another type stay.
-    EXPECT_EQ(labels_of(exp(input({1, 8}) * Tensor::full({4, 8}, 1))).size(), 1u);
-    EXPECT_EQ(exp(input({1, 8}) * Tensor::full({4, 8}, 1)).shape(), (Shape{4, 8}));
+    EXPECT_EQ(labels_of(exp(counted_input({1, 8}) * Tensor::full({4, 8}, 1))).size(), 1u);
+    EXPECT_EQ(exp(counted_input({1, 8}) * Tensor::full({4, 8}, 1)).shape(), (Shape{4, 8}));
 }
 
 TEST(Simplify, OutputsStayTensorsOfTheirOwn) {
-    const Tensor x = input({8, 8}), y = -(-x), z = x.transpose().transpose() * 1.0;
+    const Tensor x = counted_input({8, 8}), y = -(-x), z = x.transpose().transpose() * 1.0;
     EXPECT_EQ(labels_of(std::vector{y, z}).size(), 2u);
     const Tensor a = relu(relu(x)), b = relu(x);
     eval(std::vector{y, z, a, b});
@@ -105,7 +105,7 @@ TEST(Simplify, OutputsStayTensorsOfTheirOwn) {
 }
 
 TEST(Common, EqualNodesAreComputedOnce) {
-    const Tensor x = input({16, 16});
+    const Tensor x = counted_input({16, 16});
     EXPECT_EQ(labels_of(softmax(x) + softmax(x).transpose()), (Labels{"softmax", "add"}));
     EXPECT_EQ(labels_of(matmul(x, x) - matmul(x, x).transpose()).size(), 2u);
     EXPECT_EQ(labels_of(softmax(x) + softmax(x).transpose(), false).size(), 3u);
@@ -115,7 +115,7 @@ TEST(Common, EqualNodesAreComputedOnce) {
 }
 
 TEST(Common, EqualOutputsAreTensorsOfTheirOwn) {
-    const Tensor x = input({16, 16}), a = softmax(x), b = softmax(x);
+    const Tensor x = counted_input({16, 16}), a = softmax(x), b = softmax(x);
     eval(std::vector{a, b});
     EXPECT_EQ(a.to_vector<float>(), b.to_vector<float>());
     EXPECT_NEAR(sum(b, 1).to_vector<float>()[3], 1.0f, 1e-5f);
@@ -128,7 +128,7 @@ TEST(Common, RandomNumbersAreNotMerged) {
 }
 
 TEST(Passes, SayWhatTheyDid) {
-    const Tensor x = input({8, 8});
+    const Tensor x = counted_input({8, 8});
     const graph::GraphView g = graph::collect({(exp(-(-x)) * 1.0 + softmax(x) * softmax(x)).node()});
     const graph::Rewritten simple = graph::simplify(g), merged = graph::merge_common(simple.graph, &simple);
     EXPECT_EQ(graph::to_text("simplify", simple),

@@ -129,25 +129,26 @@ TEST(Cost, AttentionBoundIsThatOfTheLastTokens) {
     }
 }
 
-graph::Schedule schedule_of(const Tensor& t) {
+graph::Schedule schedule_to_cost(const Tensor& t) {
     return graph::lower(graph::collect({t.node()}), *find_device("cpu"), {.fuse = true, .donations = {}});
 }
 
-Tensor input(const Shape& shape, DType dtype = DType::f32) {
+Tensor half_input(const Shape& shape, DType dtype = DType::f32) {
     return Tensor::of(std::vector<float>(static_cast<std::size_t>(shape.elements().value()), 0.5f), shape)
         .astype(dtype)
         .eval();
 }
 
 TEST(Cost, PointwiseStepsCountWhatIsRepeatedOnce) {
-    const graph::Schedule s = schedule_of(input({6, 5}) + input({5}));
+    const graph::Schedule s = schedule_to_cost(half_input({6, 5}) + half_input({5}));
     ASSERT_EQ(s.steps.size(), 1u);
     expect_cost(step_cost(s.steps[0], {}), (30 + 5 + 30) * 4, 30);
-    const graph::Schedule t = schedule_of(input({7, 3}, DType::bf16).transpose() * input({3, 7}, DType::f32));
+    const graph::Schedule t =
+        schedule_to_cost(half_input({7, 3}, DType::bf16).transpose() * half_input({3, 7}, DType::f32));
     ASSERT_EQ(t.steps.size(), 1u);
     EXPECT_EQ(step_cost(t.steps[0], {}).bytes, 21 * (2 + 4 + 4));
     EXPECT_GE(step_cost(t.steps[0], {}).flops, 21);
-    const graph::Schedule empty = schedule_of(input({0, 5}) + input({5}));
+    const graph::Schedule empty = schedule_to_cost(half_input({0, 5}) + half_input({5}));
     for (const graph::Step& step : empty.steps) expect_cost(step_cost(step, {}), 0, 0);
 }
 
@@ -155,7 +156,7 @@ TEST(Cost, SymbolsHaveTheValuesOfTheRun) {
     const auto device = find_device("cpu");
     const Symbol n{0, 50};
     const graph::NodePtr x = graph::make_placeholder(DType::f32, {n, 4}, find_device());
-    const Tensor y = linear(exp(Tensor(x)), input({6, 4}));
+    const Tensor y = linear(exp(Tensor(x)), half_input({6, 4}));
     const graph::Schedule s = graph::lower(graph::collect({y.node()}), *device);
     ASSERT_EQ(s.steps.size(), 2u);
     for (const std::int64_t length : {0, 1, 7, 50}) {

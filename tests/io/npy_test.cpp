@@ -28,11 +28,11 @@ std::string text_of(std::span<const std::byte> s) {
     return {reinterpret_cast<const char*>(s.data()), s.size()};
 }
 
-NpyArray parse(std::string_view bytes) { return parse_npy(bytes_of(bytes), "a.npy"); }
+NpyArray parse_array(std::string_view bytes) { return parse_npy(bytes_of(bytes), "a.npy"); }
 
 void expect_refused(std::string_view bytes, std::initializer_list<std::string> texts) {
-    expect_error<FormatError>([&] { parse(bytes); }, {"a.npy: "});
-    expect_error<FormatError>([&] { parse(bytes); }, texts);
+    expect_error<FormatError>([&] { parse_array(bytes); }, {"a.npy: "});
+    expect_error<FormatError>([&] { parse_array(bytes); }, texts);
 }
 
 // A file with this dict, not padded.
@@ -58,7 +58,7 @@ TEST(Npy, ReadsWhatNumpyWrites) {
     for (const NumpyFile& f : kNumpyFiles) {
         SCOPED_TRACE(std::string(f.name));
         const auto path = folder.write(std::string(f.name), std::string(f.file));
-        for (const NpyArray& a : {parse(f.file), read_npy(path)}) {
+        for (const NpyArray& a : {parse_array(f.file), read_npy(path)}) {
             EXPECT_EQ(a.dtype, f.dtype);
             EXPECT_EQ(a.shape, f.shape);
             EXPECT_EQ(text_of(a.data), f.data);
@@ -87,7 +87,7 @@ TEST(Npy, WritesTheBytesThatNumpyWrites) {
 TEST(Npy, RefusesEveryTruncationAndAnyByteMore) {
     for (const NumpyFile& f : kNumpyFiles) {
         for (std::size_t n = 0; n < f.file.size(); ++n)
-            EXPECT_THROW(parse(f.file.substr(0, n)), FormatError) << f.name << ", " << n << " bytes";
+            EXPECT_THROW(parse_array(f.file.substr(0, n)), FormatError) << f.name << ", " << n << " bytes";
         expect_refused(std::string(f.file) + '\0', {"1 bytes follow the array", "save each in its own"});
     }
 }
@@ -95,7 +95,7 @@ TEST(Npy, RefusesEveryTruncationAndAnyByteMore) {
 TEST(Npy, ReadsOtherSpellings) {
     const auto is = [](const std::string& file, DType dtype, const std::vector<std::int64_t>& shape,
                        const std::string& data) {
-        const NpyArray a = parse(file);
+        const NpyArray a = parse_array(file);
         EXPECT_EQ(a.dtype, dtype);
         EXPECT_EQ(a.shape, shape);
         EXPECT_EQ(text_of(a.data), data);
@@ -279,7 +279,7 @@ TEST(Npy, ConvertsLargeFortranArrays) {
             }
         }
     }
-    const NpyArray array = parse(npy(dict("'<u4'", "(37, 65, 41)", "True"), data));
+    const NpyArray array = parse_array(npy(dict("'<u4'", "(37, 65, 41)", "True"), data));
     std::size_t wrong = 0;
     for (std::uint32_t a = 0, n = 0; a < kA; ++a) {
         for (std::uint32_t b = 0; b < kB; ++b) {

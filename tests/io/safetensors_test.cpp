@@ -18,14 +18,14 @@ using test::safetensors_bytes;
 using test::TempFolder;
 using test::u64_bytes;
 
-SafetensorsHeader parse(const std::string& bytes) {
+SafetensorsHeader parse_header(const std::string& bytes) {
     return parse_safetensors(std::as_bytes(std::span(bytes.data(), bytes.size())), "m.safetensors");
 }
 
 // The header is refused with these words, and always with the file's name.
-void expect_refused(const std::string& bytes, std::initializer_list<std::string> texts) {
-    expect_error<FormatError>([&] { parse(bytes); }, {"m.safetensors: "});
-    expect_error<FormatError>([&] { parse(bytes); }, texts);
+void expect_header_refused(const std::string& bytes, std::initializer_list<std::string> texts) {
+    expect_error<FormatError>([&] { parse_header(bytes); }, {"m.safetensors: "});
+    expect_error<FormatError>([&] { parse_header(bytes); }, texts);
 }
 
 std::string entry(const std::string& name, const std::string& dtype, const std::string& shape,
@@ -35,7 +35,7 @@ std::string entry(const std::string& name, const std::string& dtype, const std::
 }
 
 TEST(Safetensors, ReadsTensorsInTheOrderOfTheirBytes) {
-    const auto h = parse(safetensors_bytes(
+    const auto h = parse_header(safetensors_bytes(
         "{\"__metadata__\":{\"format\":\"pt\"}," + entry("b", "BF16", "[2,3]", 8, 20) + "," +
             entry("a", "F32", "[2]", 0, 8) + "," + entry("scalar", "U8", "[]", 20, 21) + "," +
             entry("empty", "I64", "[0,5]", 8, 8) + "}",
@@ -60,48 +60,48 @@ TEST(Safetensors, EveryDtypeHasAName) {
 }
 
 TEST(Safetensors, RefusesTruncatedFiles) {
-    expect_refused("", {"0 bytes are too few"});
-    expect_refused("1234567", {"7 bytes are too few"});
-    expect_refused(u64_bytes(100) + "{}", {"header ends at byte 108 of a 10-byte file", "cut off"});
+    expect_header_refused("", {"0 bytes are too few"});
+    expect_header_refused("1234567", {"7 bytes are too few"});
+    expect_header_refused(u64_bytes(100) + "{}", {"header ends at byte 108 of a 10-byte file", "cut off"});
     const std::string whole =
         safetensors_bytes("{" + entry("h.0.attn", "F32", "[4]", 0, 16) + "}", std::string(16, 0));
-    EXPECT_EQ(parse(whole).tensors.size(), 1u);
+    EXPECT_EQ(parse_header(whole).tensors.size(), 1u);
     const std::string cut = whole.substr(0, whole.size() - 5);
-    expect_refused(cut, {"tensor 'h.0.attn' ends at byte " + std::to_string(whole.size()) + " of a " +
-                         std::to_string(cut.size()) + "-byte file"});
+    expect_header_refused(cut, {"tensor 'h.0.attn' ends at byte " + std::to_string(whole.size()) + " of a " +
+                                std::to_string(cut.size()) + "-byte file"});
     for (std::size_t n = 0; n < whole.size(); ++n) {
-        EXPECT_THROW(parse(whole.substr(0, n)), FormatError) << n << " bytes";
+        EXPECT_THROW(parse_header(whole.substr(0, n)), FormatError) << n << " bytes";
     }
 }
 
 TEST(Safetensors, RefusesOversizedHeaders) {
-    expect_refused(u64_bytes(kMaxSafetensorsHeader + 1) + "{}", {"over the limit of 100000000"});
-    expect_refused(u64_bytes(~std::uint64_t{0}) + "{}", {"header length 18446744073709551615"});
-    expect_refused(u64_bytes(1) + "{", {"too small"});
-    expect_refused(u64_bytes(0), {"too small"});
+    expect_header_refused(u64_bytes(kMaxSafetensorsHeader + 1) + "{}", {"over the limit of 100000000"});
+    expect_header_refused(u64_bytes(~std::uint64_t{0}) + "{}", {"header length 18446744073709551615"});
+    expect_header_refused(u64_bytes(1) + "{", {"too small"});
+    expect_header_refused(u64_bytes(0), {"too small"});
 }
 
 TEST(Safetensors, RefusesOverlapsAndHoles) {
-    expect_refused(
+    expect_header_refused(
         safetensors_bytes("{" + entry("a", "F32", "[2]", 0, 8) + "," + entry("b", "F32", "[2]", 4, 12) + "}",
                           std::string(12, 0)),
         {"tensors 'a' and 'b' overlap"});
-    expect_refused(
+    expect_header_refused(
         safetensors_bytes("{" + entry("a", "F32", "[2]", 0, 8) + "," + entry("b", "F32", "[2]", 0, 8) + "}",
                           std::string(8, 0)),
         {"tensors 'a' and 'b' overlap"});
-    expect_refused(
+    expect_header_refused(
         safetensors_bytes("{" + entry("a", "F32", "[1]", 0, 4) + "," + entry("b", "F32", "[1]", 8, 12) + "}",
                           std::string(12, 0)),
         {"before tensor 'b', belong to no tensor"});
-    expect_refused(safetensors_bytes("{" + entry("a", "F32", "[1]", 4, 8) + "}", std::string(8, 0)),
-                   {"before tensor 'a', belong to no tensor"});
-    expect_refused(safetensors_bytes("{" + entry("a", "F32", "[1]", 0, 4) + "}", std::string(5, 0)),
-                   {"at the end of the file, belong to no tensor"});
+    expect_header_refused(safetensors_bytes("{" + entry("a", "F32", "[1]", 4, 8) + "}", std::string(8, 0)),
+                          {"before tensor 'a', belong to no tensor"});
+    expect_header_refused(safetensors_bytes("{" + entry("a", "F32", "[1]", 0, 4) + "}", std::string(5, 0)),
+                          {"at the end of the file, belong to no tensor"});
 }
 
 TEST(Safetensors, RefusesMisalignedTensors) {
-    expect_refused(
+    expect_header_refused(
         safetensors_bytes("{" + entry("a", "U8", "[2]", 0, 2) + "," + entry("b", "F32", "[1]", 2, 6) + "}",
                           std::string(6, 0)),
         {"tensor 'b' is misaligned", "offset 2", "4 bytes of F32"});
@@ -113,54 +113,61 @@ TEST(Safetensors, RefusesOverflows) {
                                      begin + "," + end + "]}}",
                                  std::string(4, 0));
     };
-    expect_refused(one("[4294967296,4294967296]", "0", "0"), {"whose size overflows"});
-    expect_refused(one("[4611686018427387905]", "0", "4"), {"whose size overflows"});
-    expect_refused(one("[9223372036854775808]", "0", "4"), {"more than a size can be"});
-    expect_refused(one("[18446744073709551617]", "0", "4"), {"not a list of sizes"});
-    expect_refused(one("[-1]", "0", "4"), {"not a list of sizes", "-1"});
-    expect_refused(one("[1.0]", "0", "4"), {"not a list of sizes"});
-    expect_refused(one("[1]", "0", "18446744073709551616"), {"not two byte positions"});
-    expect_refused(one("[1]", "18446744073709551612", "18446744073709551615"), {"has 3 bytes"});
-    expect_refused(one("[4611686018427387903]", "0", "18446744073709551612"), {"ends at byte 2^64 or more"});
-    expect_refused(one("[1]", "-4", "0"), {"not two byte positions"});
-    expect_refused(one("[1,1,1,1,1,1,1,1,1]", "0", "4"), {"more than 8 dimensions"});
+    expect_header_refused(one("[4294967296,4294967296]", "0", "0"), {"whose size overflows"});
+    expect_header_refused(one("[4611686018427387905]", "0", "4"), {"whose size overflows"});
+    expect_header_refused(one("[9223372036854775808]", "0", "4"), {"more than a size can be"});
+    expect_header_refused(one("[18446744073709551617]", "0", "4"), {"not a list of sizes"});
+    expect_header_refused(one("[-1]", "0", "4"), {"not a list of sizes", "-1"});
+    expect_header_refused(one("[1.0]", "0", "4"), {"not a list of sizes"});
+    expect_header_refused(one("[1]", "0", "18446744073709551616"), {"not two byte positions"});
+    expect_header_refused(one("[1]", "18446744073709551612", "18446744073709551615"), {"has 3 bytes"});
+    expect_header_refused(one("[4611686018427387903]", "0", "18446744073709551612"),
+                          {"ends at byte 2^64 or more"});
+    expect_header_refused(one("[1]", "-4", "0"), {"not two byte positions"});
+    expect_header_refused(one("[1,1,1,1,1,1,1,1,1]", "0", "4"), {"more than 8 dimensions"});
 }
 
 TEST(Safetensors, RefusesSizesThatDoNotMatch) {
-    expect_refused(safetensors_bytes("{" + entry("a", "F16", "[2,3]", 0, 24) + "}", std::string(24, 0)),
-                   {"has 24 bytes, but F16[2, 3] needs 12"});
-    expect_refused(safetensors_bytes("{" + entry("a", "F32", "[1]", 4, 0) + "}", std::string(4, 0)),
-                   {"before its begin at 4"});
+    expect_header_refused(
+        safetensors_bytes("{" + entry("a", "F16", "[2,3]", 0, 24) + "}", std::string(24, 0)),
+        {"has 24 bytes, but F16[2, 3] needs 12"});
+    expect_header_refused(safetensors_bytes("{" + entry("a", "F32", "[1]", 4, 0) + "}", std::string(4, 0)),
+                          {"before its begin at 4"});
 }
 
 TEST(Safetensors, RefusesUnknownDtypesAndNamesTheKnown) {
-    expect_refused(safetensors_bytes("{" + entry("a", "F8_E4M3", "[4]", 0, 4) + "}", std::string(4, 0)),
-                   {"unknown dtype 'F8_E4M3'", "BOOL", "BF16", "F64"});
+    expect_header_refused(
+        safetensors_bytes("{" + entry("a", "F8_E4M3", "[4]", 0, 4) + "}", std::string(4, 0)),
+        {"unknown dtype 'F8_E4M3'", "BOOL", "BF16", "F64"});
 }
 
 TEST(Safetensors, RefusesOtherThings) {
     const auto header = [](const std::string& json) { return safetensors_bytes(json, ""); };
-    expect_refused(header("[]      "), {"does not begin with '{'"});
-    expect_refused(header("{} {}"), {"line 1 column 4"});
-    expect_refused(header("{\"a\":"), {"safetensors header: line 1 column"});
-    expect_refused(header("{\"a\":1}"), {"tensor 'a' must be an object"});
-    expect_refused(header("{\"a\":{}}"), {"tensor 'a' has no dtype"});
-    expect_refused(header("{\"a\":{\"dtype\":\"F32\",\"shape\":[0]}}"), {"has no data_offsets"});
-    expect_refused(header("{\"a\":{\"dtype\":5}}"), {"dtype that is not a string"});
-    expect_refused(header("{\"a\":{\"dtype\":\"F32\",\"dtype\":\"F32\"}}"), {"two fields named dtype"});
-    expect_refused(header("{\"a\":{\"shape\":[[1]]}}"), {"not a list of sizes"});
-    expect_refused(header("{\"a\":{\"shape\":{}}}"), {"not a list of sizes"});
-    expect_refused(header("{\"a\":{\"data_offsets\":[0]}}"), {"fewer than two"});
-    expect_refused(header("{\"a\":{\"data_offsets\":[0,0,0]}}"), {"more than two"});
-    expect_refused(header("{\"a\":{\"colour\":1}}"), {"unknown field 'colour'"});
-    expect_refused(header("{\"__metadata__\":[]}"), {"__metadata__ must be an object of strings"});
-    expect_refused(header("{\"__metadata__\":{\"a\":1}}"), {"__metadata__ must be an object of strings"});
-    expect_refused(header("{\"__metadata__\":{\"a\":{}}}"), {"__metadata__ must be an object of strings"});
-    expect_refused(header("{" + entry("a", "F32", "[0]", 0, 0) + "," + entry("a", "F32", "[0]", 0, 0) + "}"),
-                   {"tensor 'a' occurs twice"});
-    expect_refused(header("{\"\xff\":1}"), {"safetensors header: line 1 column"});
-    expect_refused(header("{\"a\":" + std::string(100000, '[')), {"tensor 'a' must be an object"});
-    EXPECT_TRUE(parse(header("{\"__metadata__\":null}")).tensors.empty());
+    expect_header_refused(header("[]      "), {"does not begin with '{'"});
+    expect_header_refused(header("{} {}"), {"line 1 column 4"});
+    expect_header_refused(header("{\"a\":"), {"safetensors header: line 1 column"});
+    expect_header_refused(header("{\"a\":1}"), {"tensor 'a' must be an object"});
+    expect_header_refused(header("{\"a\":{}}"), {"tensor 'a' has no dtype"});
+    expect_header_refused(header("{\"a\":{\"dtype\":\"F32\",\"shape\":[0]}}"), {"has no data_offsets"});
+    expect_header_refused(header("{\"a\":{\"dtype\":5}}"), {"dtype that is not a string"});
+    expect_header_refused(header("{\"a\":{\"dtype\":\"F32\",\"dtype\":\"F32\"}}"),
+                          {"two fields named dtype"});
+    expect_header_refused(header("{\"a\":{\"shape\":[[1]]}}"), {"not a list of sizes"});
+    expect_header_refused(header("{\"a\":{\"shape\":{}}}"), {"not a list of sizes"});
+    expect_header_refused(header("{\"a\":{\"data_offsets\":[0]}}"), {"fewer than two"});
+    expect_header_refused(header("{\"a\":{\"data_offsets\":[0,0,0]}}"), {"more than two"});
+    expect_header_refused(header("{\"a\":{\"colour\":1}}"), {"unknown field 'colour'"});
+    expect_header_refused(header("{\"__metadata__\":[]}"), {"__metadata__ must be an object of strings"});
+    expect_header_refused(header("{\"__metadata__\":{\"a\":1}}"),
+                          {"__metadata__ must be an object of strings"});
+    expect_header_refused(header("{\"__metadata__\":{\"a\":{}}}"),
+                          {"__metadata__ must be an object of strings"});
+    expect_header_refused(
+        header("{" + entry("a", "F32", "[0]", 0, 0) + "," + entry("a", "F32", "[0]", 0, 0) + "}"),
+        {"tensor 'a' occurs twice"});
+    expect_header_refused(header("{\"\xff\":1}"), {"safetensors header: line 1 column"});
+    expect_header_refused(header("{\"a\":" + std::string(100000, '[')), {"tensor 'a' must be an object"});
+    EXPECT_TRUE(parse_header(header("{\"__metadata__\":null}")).tensors.empty());
 }
 
 TEST(SafetensorsFile, ViewsPointIntoTheMap) {

@@ -14,7 +14,7 @@ namespace {
 
 using namespace testing;
 
-struct Problem {
+struct AttentionProblem {
     DType cache = DType::f32, q = DType::f32, y = DType::f32, kv = DType::f32;
     std::int64_t heads = 4, kv_heads = 2, head_dim = 16;
     std::vector<std::int64_t> lengths = {50};  // of the sequences
@@ -29,7 +29,7 @@ struct Problem {
 // that reading what no token wrote is seen.
 class World {
 public:
-    explicit World(const Problem& problem)
+    explicit World(const AttentionProblem& problem)
         : s(problem), k_(s.cache, 0), v_(s.cache, 0), table_(DType::i32, 0), mask_(DType::i32, 0) {
         std::mt19937 random(static_cast<std::uint32_t>(s.head_dim * 31 + s.heads));
         const std::int64_t longest = *std::max_element(s.lengths.begin(), s.lengths.end());
@@ -215,7 +215,7 @@ public:
         }
     }
 
-    Problem s;
+    AttentionProblem s;
     std::int64_t rows = 0, columns = 0, blocks = 0, total = 0, mask_columns = 0;
     std::vector<std::int32_t> sequence, slot;
     Array q{DType::f32, 0}, k{DType::f32, 0}, v{DType::f32, 0};
@@ -239,7 +239,7 @@ private:
 TEST(Attention, HeadSizesAndTypes) {
     for (const std::int64_t dim : {1, 8, 12, 16, 17, 48, 64, 80, 96, 128, 256})
         for (const DType cache : {DType::f32, DType::f16, DType::bf16}) {
-            Problem s;
+            AttentionProblem s;
             s.cache = cache;
             s.q = dim % 3 == 0 ? DType::bf16 : DType::f32;
             s.y = dim % 5 == 0 ? DType::f16 : DType::f32;
@@ -257,7 +257,7 @@ TEST(Attention, TunedShapes) {
     for (const std::int64_t dim : {64, 128})
         for (const auto& [heads, kv_heads] :
              {std::pair{1, 1}, {4, 2}, {3, 1}, {4, 1}, {5, 1}, {8, 1}, {10, 1}}) {
-            Problem s;
+            AttentionProblem s;
             s.cache = s.q = s.kv = s.y = round % 2 ? DType::f16 : DType::bf16;
             s.head_dim = dim;
             s.heads = heads;
@@ -283,7 +283,7 @@ TEST(Attention, PromptsOfEveryTypeWithMasksAndWindows) {
     int round = 0;
     for (const std::int64_t dim : {32, 64, 96, 128})
         for (const DType cache : {DType::f32, DType::f16, DType::bf16}) {
-            Problem s;
+            AttentionProblem s;
             s.cache = cache;
             s.q = round % 2 ? DType::f16 : DType::f32;
             s.y = round % 4 == 3 ? DType::bf16 : DType::f32;
@@ -309,7 +309,7 @@ TEST(Attention, DecodeDoesWhatTheOperatorsDo) {
     for (const std::int64_t length : lengths)
         for (const auto& [heads, kv_heads, dim] :
              {std::tuple{4, 1, 128}, {8, 2, 64}, {3, 3, 64}, {8, 1, 128}}) {
-            Problem s;
+            AttentionProblem s;
             s.cache = s.q = s.kv = s.y = ++round % 3 ? DType::bf16 : DType::f16;
             s.heads = heads;
             s.kv_heads = kv_heads;
@@ -373,7 +373,7 @@ TEST(Attention, DecodeDoesWhatTheOperatorsDo) {
 
 TEST(Attention, TunedShapesOverManySplits) {
     for (const auto& [window, dim] : {std::pair{0, 64}, {0, 128}, {700, 64}}) {
-        Problem s;
+        AttentionProblem s;
         s.cache = s.q = s.kv = s.y = DType::bf16;
         s.head_dim = dim;
         s.heads = 2;
@@ -393,7 +393,7 @@ TEST(Attention, TunedShapesOverManySplits) {
 TEST(Attention, TunedShapesKeepTokensApart) {
     // Infinite and NaN values of a token reach neither earlier tokens of its sequence nor others; nor does padding.
     for (const std::int64_t n : {0, 1}) {
-        Problem s;
+        AttentionProblem s;
         s.cache = s.q = s.kv = s.y = DType::bf16;
         s.head_dim = 64;
         s.lengths = {100, 20};
@@ -423,7 +423,7 @@ TEST(Attention, TunedShapesKeepTokensApart) {
 TEST(Attention, GroupsOfHeads) {
     for (const auto& [heads, kv_heads] :
          {std::pair{1, 1}, {3, 1}, {7, 7}, {14, 2}, {9, 3}, {33, 1}, {40, 1}, {130, 2}}) {
-        Problem s;
+        AttentionProblem s;
         s.heads = heads;
         s.kv_heads = kv_heads;
         s.head_dim = 24;
@@ -435,7 +435,7 @@ TEST(Attention, GroupsOfHeads) {
 
 TEST(Attention, LongSequencesAcrossSplits) {
     for (const std::int64_t length : {255, 256, 257, 600}) {
-        Problem s;
+        AttentionProblem s;
         s.lengths = {length, 31, 290};
         s.cache = DType::bf16;
         s.head_dim = 32;
@@ -446,7 +446,7 @@ TEST(Attention, LongSequencesAcrossSplits) {
 
 TEST(Attention, Windows) {
     for (const std::int64_t window : {1, 2, 7, 16, 33, 300}) {
-        Problem s;
+        AttentionProblem s;
         s.window = window;
         s.lengths = {70, 550};
         World w(s);
@@ -455,7 +455,7 @@ TEST(Attention, Windows) {
 }
 
 TEST(Attention, MasksAndSoftcap) {
-    Problem s;
+    AttentionProblem s;
     s.mask = true;
     s.lengths = {60, 290};
     World w(s);
@@ -466,7 +466,7 @@ TEST(Attention, MasksAndSoftcap) {
     for (std::int64_t i = 0; i < 30 * s.heads * s.head_dim; ++i) rest.set(i, 0);
     w.check(rest);
     for (const float cap : {5.0f, 50.0f}) {
-        Problem c;
+        AttentionProblem c;
         c.softcap = cap;
         World x(c);
         x.check(x.in_chunks(0));
@@ -477,7 +477,7 @@ TEST(Attention, ChunksGiveTheSameBits) {
     for (const bool mask : {false, true})
         for (const std::int64_t window : {0, 40})
             for (const auto& [heads, kv_heads] : {std::pair{4, 2}, {5, 5}, {6, 1}}) {
-                Problem s;
+                AttentionProblem s;
                 s.mask = mask;
                 s.window = window;
                 s.heads = heads;
@@ -508,7 +508,7 @@ TEST(Attention, ChunksGiveTheSameBits) {
 
 TEST(Attention, SpecialValuesStayWithTheirTokens) {
     // Values of later tokens that are infinite or NaN must not reach earlier tokens of the same tile.
-    Problem s;
+    AttentionProblem s;
     s.lengths = {40};
     World w(s);
     const Array clean = w.in_chunks(0);
@@ -545,7 +545,7 @@ TEST(Attention, WorkspaceOfPowersOfTwoServesEveryLength) {
 
 TEST(Attention, ScoresOfMinusInfinityAddNothing) {
     // A whole split of them, and all that a token sees.
-    Problem s;
+    AttentionProblem s;
     s.lengths = {640};
     World w(s);
     for (std::int64_t i = 0; i < 300 * w.kv_token(); ++i) w.k.set(i, -INFINITY);
@@ -558,7 +558,7 @@ TEST(Attention, ScoresOfMinusInfinityAddNothing) {
 
 TEST(Attention, TargetsAndThreads) {
     for (const DType cache : {DType::f32, DType::f16, DType::bf16}) {
-        Problem s;
+        AttentionProblem s;
         s.cache = cache;
         s.head_dim = 64;
         s.lengths = {300, 20};
@@ -584,7 +584,7 @@ TEST(Attention, TargetsAndThreads) {
 }
 
 TEST(Attention, Padding) {
-    Problem s;
+    AttentionProblem s;
     s.lengths = {20};
     World w(s), padded(s);
     const Array y = w.in_chunks(0);
@@ -599,7 +599,7 @@ TEST(Attention, Padding) {
 }
 
 TEST(Attention, RefusesBadTokensAndTables) {
-    Problem s;
+    AttentionProblem s;
     s.lengths = {20, 10};
     World w(s);
     Array y = w.result();
@@ -636,7 +636,7 @@ TEST(Attention, RefusesBadTokensAndTables) {
 }
 
 TEST(Attention, RefusesWrongSpecificationsAndBuffers) {
-    Problem s;
+    AttentionProblem s;
     World w(s);
     const auto refused = [&](auto change) {
         AttentionSpec a = w.spec(3);

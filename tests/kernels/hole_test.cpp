@@ -34,11 +34,11 @@ std::string epilogue_text(DType y, DType u, DType z) {
 }
 
 // Operands over outer x inner rows of n.
-struct Operands {
+struct HoleOperands {
     std::int64_t outer, inner, n, m_row;
     Array a, m, c;
-    Operands(DType ta, DType tm, std::int64_t outer_rows, std::int64_t inner_rows, std::int64_t length,
-             std::int64_t gap)
+    HoleOperands(DType ta, DType tm, std::int64_t outer_rows, std::int64_t inner_rows, std::int64_t length,
+                 std::int64_t gap)
         : outer(outer_rows),
           inner(inner_rows),
           n(length),
@@ -67,7 +67,7 @@ struct Operands {
     }
 };
 
-std::vector<double> row_reference(const RowSpec& s, const Operands& o, const Array& weight,
+std::vector<double> row_reference(const RowSpec& s, const HoleOperands& o, const Array& weight,
                                   std::int64_t row) {
     std::vector<double> x(static_cast<std::size_t>(s.n)), y = x;
     double top = -INFINITY, sum = 0, squares = 0, exps = 0, deviations = 0;
@@ -103,7 +103,7 @@ void check_row(RowOp op, DType x, DType y, std::int64_t n, std::int64_t gap, boo
     s.n = s.x_row = s.y_row = n;
     s.eps = 1e-3f;
     s.has_weight = op == RowOp::rms_norm || op == RowOp::layer_norm;
-    const Operands o(x, y == DType::f32 ? DType::bf16 : DType::f32, 2, 3, n, gap);
+    const HoleOperands o(x, y == DType::f32 ? DType::bf16 : DType::f32, 2, 3, n, gap);
     s.prologue = o.prologue(x);
     ASSERT_NE(s.prologue.hole, nullptr);
     Array weight(DType::f32, n), u(DType::f16, s.rows * n), z(y, s.rows * n);
@@ -114,7 +114,7 @@ void check_row(RowOp op, DType x, DType y, std::int64_t n, std::int64_t gap, boo
         EXPECT_THROW(plan_row(device(), s), Unsupported);
         return;
     }
-    Operands used = o;
+    HoleOperands used = o;
     std::vector<Array*> arrays = {&used.a, &used.m, &used.c};
     if (behind) arrays.push_back(&u);
     arrays.push_back(&z);
@@ -152,7 +152,7 @@ void check_sum(Reduction op, DType x, DType y, std::int64_t outer, std::int64_t 
     s.y = y;
     s.outer = outer * 3;
     s.n = n;
-    const Operands o(x, DType::f32, outer, 3, n, n % 2);
+    const HoleOperands o(x, DType::f32, outer, 3, n, n % 2);
     s.prologue = o.prologue(x);
     Array u(DType::f16, s.outer), z(y, s.outer);
     u.randomize(5);
@@ -166,7 +166,7 @@ void check_sum(Reduction op, DType x, DType y, std::int64_t outer, std::int64_t 
         EXPECT_THROW(plan_reduce(device(), s), Unsupported);
         return;
     }
-    Operands used = o;
+    HoleOperands used = o;
     std::vector<Array*> arrays = {&used.a, &used.m, &used.c};
     if (behind) arrays.push_back(&u);
     arrays.push_back(&z);
@@ -204,13 +204,13 @@ void check_columns(Reduction op, DType x, std::int64_t outer, std::int64_t n, st
     s.n = n * 3;
     s.inner = inner;
     // Of the rows of m some are aligned and others are not.
-    const Operands o(x, DType::f32, outer * n, 3, inner, inner == 512 ? 1 : inner % 2);
+    const HoleOperands o(x, DType::f32, outer * n, 3, inner, inner == 512 ? 1 : inner % 2);
     s.prologue = o.prologue(x);
     if (prologue_passes(device(), s) == 0) {
         EXPECT_THROW(plan_reduce(device(), s), Unsupported);
         return;
     }
-    Operands used = o;
+    HoleOperands used = o;
     Array z(x, outer * inner);
     run(plan_reduce(device(), s), {&used.a, &used.m, &used.c, &z});
     for (std::int64_t r = 0; r < outer; ++r)
@@ -314,7 +314,7 @@ TEST(Hole, WrongSpecificationsAreNamed) {
     RowSpec s;
     s.rows = 6;
     s.n = s.x_row = s.y_row = 8;
-    const Operands o(DType::f32, DType::f32, 2, 3, 8, 0);
+    const HoleOperands o(DType::f32, DType::f32, 2, 3, 8, 0);
     s.prologue = o.prologue(DType::f32);
     if (prologue_passes(device(), s) == 0) GTEST_SKIP() << "no prologue here";
     const auto plan = [&](const RowSpec& wrong) { return [&] { plan_row(device(), wrong); }; };
@@ -330,7 +330,7 @@ TEST(Hole, WrongSpecificationsAreNamed) {
     wrong = s;
     wrong.prologue.strides[1][0] = -1;
     expect_contains(message_of<InvalidArgument>(plan(wrong)), {"-1", "at least 0"});
-    Operands few(DType::f32, DType::f32, 2, 3, 8, 0);
+    HoleOperands few(DType::f32, DType::f32, 2, 3, 8, 0);
     Array y(DType::f32, 48), shorter(DType::f32, 40);
     EXPECT_ANY_THROW(run(plan_row(device(), s), {&shorter, &few.m, &few.c, &y}));
 }

@@ -176,7 +176,7 @@ constexpr Variant kVariants[] = {Variant::few, Variant::many, Variant::columns, 
                                  Variant::bf16_tile};
 
 // One run for each vector unit that Highway finds here; the x86 variants by intrinsics do not depend on it.
-class Matmul : public testing::TestWithParam<std::int64_t> {
+class Matmul : public ::testing::TestWithParam<std::int64_t> {
 protected:
     void SetUp() override {
         hwy::SetSupportedTargetsForTest(GetParam());
@@ -395,7 +395,7 @@ std::vector<std::int64_t> targets() {
     for (std::int64_t t = hwy::SupportedTargets() & HWY_TARGETS; t != 0; t &= t - 1) result.push_back(t & -t);
     return result;
 }
-INSTANTIATE_TEST_SUITE_P(Units, Matmul, testing::ValuesIn(targets()),
+INSTANTIATE_TEST_SUITE_P(Units, Matmul, ::testing::ValuesIn(targets()),
                          [](const auto& info) { return std::string(hwy::TargetName(info.param)); });
 
 TEST(MatmulPlan, WidensEveryHalf) {

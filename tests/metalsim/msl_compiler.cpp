@@ -13,6 +13,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
+#include <iomanip>
 #include <sstream>
 #include <vector>
 
@@ -188,16 +189,38 @@ std::vector<std::string> command(std::initializer_list<std::string> more) {
     return words;
 }
 
-// The linker of LLVM where there is one: in a third less time than GNU's, a good part of what a source takes.
-const std::vector<std::string>& linker() {
-    static const std::vector<std::string> flags = [] {
-        const Temporary log(".version");
-        return succeeded(start({"ld.lld", "--version"}, log.path()))
-                   ? std::vector<std::string>{"-fuse-ld=lld"}
-                   : std::vector<std::string>{};
-    }();
-    return flags;
-}
+// The linker as clang starts it, asked for once: clang that compiles and links is two processes more a source, each of which
+// loads all of LLVM. Without C++'s own library, which nothing here uses and which takes longer to read than the rest to link.
+class Linker {
+public:
+    Linker() {
+        const Temporary log(".link");
+        std::ofstream(object_.path()).flush();  // clang looks whether it is there
+        const bool said = succeeded(
+            start({compiler(), "-###", "-shared", "-nostdlib++", object_.path(), "-lm", "-o", shared_.path()},
+                  log.path()));
+        // The last line that begins with a space; its words are in quotes, with \ before quotes and itself.
+        const std::string text = read_whole_file(log.path());
+        if (const std::size_t at = text.rfind("\n \""); said && at != std::string::npos) {
+            std::istringstream line(text.substr(at));
+            for (std::string word; line >> std::quoted(word);) words_.push_back(word);
+        }
+        if (words_.empty())
+            throw CompileFailed("metal source: clang does not say how it links\n" + text, text);
+    }
+    std::vector<std::string> command(const fs::path& object, const fs::path& shared) const {
+        std::vector<std::string> words = words_;
+        for (std::string& word : words) {
+            if (word == object_.path()) word = object;
+            if (word == shared_.path()) word = shared;
+        }
+        return words;
+    }
+
+private:
+    const Temporary object_{".o"}, shared_{".so"};
+    std::vector<std::string> words_;
+};
 
 // What a pass has beside the flags of all. Counting: every access becomes a call (include/msl_count.h).
 std::vector<std::string> flags_of(Pass pass) {
@@ -326,25 +349,27 @@ fs::path compiled_msl(const std::string& source, const MslOptions& options) {
     const fs::path kept = Temporary::folder() /
                           (hash_of(surroundings() + whole + (options.counts_memory ? "counts" : "")) + ".so");
     if (fs::exists(kept)) return kept;
-    const Temporary run(".cpp"), check(".cpp"), run_log(".log"), check_log(".log"), object(".so");
+    const Temporary run(".cpp"), check(".cpp"), run_log(".log"), check_log(".log"), object(".o"),
+        shared(".so");
     std::ofstream(run.path()) << whole;
     std::ofstream(check.path()) << begin << translation.text;
     const pid_t checker = start(
         command(Pass::check,
                 {"-fsyntax-only", "-include-pch", standard_library(Pass::check), "-x", "c++", check.path()}),
         check_log.path());
-    std::vector<std::string> building =
-        command(pass, {"-shared", "-o", object.path(), "-include-pch", standard_library(pass), "-x", "c++",
-                       run.path(), "-lm"});
-    building.insert(building.end(), linker().begin(), linker().end());
-    const pid_t builder = start(building, run_log.path());
+    const pid_t builder = start(command(pass, {"-c", "-o", object.path(), "-include-pch",
+                                               standard_library(pass), "-x", "c++", run.path()}),
+                                run_log.path());
     const bool checks = succeeded(checker), builds = succeeded(builder);
     if (!checks)
         if (const std::string log = without_struct_copies(read_whole_file(check_log.path())); !log.empty())
             refuse("clang refuses it with address spaces", log, source);
     if (!builds) refuse("clang refuses it", read_whole_file(run_log.path()), source);
+    static const Linker linker;
+    if (!succeeded(start(linker.command(object.path(), shared.path()), run_log.path())))
+        refuse("its object cannot be linked", read_whole_file(run_log.path()), source);
     // By another name first: processes that run side by side compile the same sources.
-    fs::rename(object.path(), kept);
+    fs::rename(shared.path(), kept);
     return kept;
 }
 

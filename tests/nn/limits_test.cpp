@@ -20,7 +20,7 @@ namespace {
 
 namespace fs = std::filesystem;
 const fs::path kRoot = INVAR_SOURCE_DIR;
-const fs::path kLlama = kRoot / "tests" / "data" / "models" / "llama";
+const fs::path kLlamaFolder = kRoot / "tests" / "data" / "models" / "llama";
 
 // Anonymous memory of this process in bytes.
 std::uint64_t anonymous_memory() {
@@ -55,7 +55,7 @@ TEST(Memory, AnEightBillionShapeIsUsedInPlace) {
 }
 
 std::vector<std::int32_t> some_tokens() {
-    const auto model = Model::load(kLlama, {.dtype = DType::f32});
+    const auto model = Model::load(kLlamaFolder, {.dtype = DType::f32});
     Session session(model, {.capacity = 32});
     const std::vector<std::int32_t> prompt[] = {{1, 2, 3}};
     const SamplingOptions greedy[] = {{}};
@@ -102,13 +102,13 @@ TEST(Faults, AShortReadNamesTheFile) {
     const FaultsOff off;
     set_faults("short_read@1");
     try {
-        Model::load(kLlama);
+        Model::load(kLlamaFolder);
         FAIL() << "loaded";
     } catch (const IoError& e) {
         EXPECT_NE(std::string(e.what()).find("llama"), std::string::npos) << e.what();
     }
     set_faults("");
-    EXPECT_NO_THROW(Model::load(kLlama));
+    EXPECT_NO_THROW(Model::load(kLlamaFolder));
 }
 
 }  // namespace

@@ -19,9 +19,9 @@ namespace invar {
 namespace {
 
 namespace fs = std::filesystem;
-const fs::path kData = fs::path(INVAR_SOURCE_DIR) / "tests" / "data" / "models";
+const fs::path kModelData = fs::path(INVAR_SOURCE_DIR) / "tests" / "data" / "models";
 
-std::shared_ptr<Model> llama() { return Model::load(kData / "llama", {.dtype = DType::f32}); }
+std::shared_ptr<Model> llama_model() { return Model::load(kModelData / "llama", {.dtype = DType::f32}); }
 
 std::vector<std::vector<std::int32_t>> generate(const std::shared_ptr<Model>& model,
                                                 const std::vector<std::vector<std::int32_t>>& prompts,
@@ -37,7 +37,7 @@ std::vector<std::vector<std::int32_t>> generate(const std::shared_ptr<Model>& mo
 }
 
 TEST(Session, TheSameSeedGivesTheSameText) {
-    const auto model = llama();
+    const auto model = llama_model();
     SamplingOptions o{.temperature = 1.0f,
                       .top_k = 40,
                       .top_p = 0.95f,
@@ -51,7 +51,7 @@ TEST(Session, TheSameSeedGivesTheSameText) {
 }
 
 TEST(Session, ABatchGivesEachSequenceItsOwnAnswer) {
-    const auto model = llama();
+    const auto model = llama_model();
     const std::vector<std::vector<std::int32_t>> prompts = {{1, 2, 3, 4, 5, 6, 7}, {9}, {20, 30, 40, 50}};
     const std::vector<SamplingOptions> sampling = {
         {}, {.temperature = 0.8f, .seed = 3}, {.temperature = 1.2f, .top_k = 20, .seed = 4}};
@@ -61,14 +61,14 @@ TEST(Session, ABatchGivesEachSequenceItsOwnAnswer) {
 }
 
 TEST(Session, TopKOfOneIsGreedy) {
-    const auto model = llama();
+    const auto model = llama_model();
     EXPECT_EQ(generate(model, {{5, 6}}, {SamplingOptions{.temperature = 1.5f, .top_k = 1, .seed = 11}}, 15),
               generate(model, {{5, 6}}, {SamplingOptions{}}, 15));
 }
 
 TEST(Session, ADecodeStepAllocatesNothing) {
     for (const char* name : {"llama", "gpt2", "qwen3", "mistral"}) {
-        const auto model = Model::load(kData / name, {.dtype = DType::bf16});
+        const auto model = Model::load(kModelData / name, {.dtype = DType::bf16});
         Session session(model, {.sequences = 2, .capacity = 64});
         const std::vector<std::int32_t> prompts[] = {{1, 2, 3}, {4, 5}};
         const SamplingOptions sampling[] = {
@@ -88,7 +88,7 @@ TEST(Session, ADecodeStepAllocatesNothing) {
 }
 
 TEST(Session, StepsALayerOfALlama) {
-    const auto model = llama();
+    const auto model = llama_model();
     Session session(model, {.capacity = 64});
     const std::string text = session.decode_schedule();
     std::size_t steps = 0;
@@ -103,7 +103,7 @@ TEST(Session, StepsALayerOfALlama) {
 }
 
 TEST(Session, WrongRequestsAreRefused) {
-    const auto model = llama();
+    const auto model = llama_model();
     EXPECT_THROW(Session(model, {.capacity = model->info().context + 1}), InvalidArgument);
     EXPECT_THROW(Session(model, {.sequences = 0}), InvalidArgument);
     EXPECT_THROW(Session(model, {.prefill_chunk = -1}), InvalidArgument);
@@ -139,11 +139,11 @@ TEST(Load, FoldersThatDoNotFitAreRefused) {
     const auto with = [&](const char* key, const nlohmann::json& value) {
         fs::remove_all(bad);
         fs::create_directories(bad);
-        std::ifstream in(kData / "llama" / "config.json");
+        std::ifstream in(kModelData / "llama" / "config.json");
         nlohmann::json config = nlohmann::json::parse(in);
         config[key] = value;
         std::ofstream(bad / "config.json") << config;
-        fs::create_symlink(kData / "llama" / "model.safetensors", bad / "model.safetensors");
+        fs::create_symlink(kModelData / "llama" / "model.safetensors", bad / "model.safetensors");
         try {
             Model::load(bad);
         } catch (const Error& e) {
@@ -163,9 +163,9 @@ TEST(Load, FoldersThatDoNotFitAreRefused) {
     EXPECT_TRUE(with("num_attention_heads", 0).starts_with("format"));
     fs::remove_all(bad);
     EXPECT_THROW(Model::load(bad), IoError);
-    EXPECT_THROW(Model::load(kData / "llama", {.device = "tpu"}), NoDevice);
-    EXPECT_THROW(Model::load(kData / "llama", {.dtype = DType::i8}), InvalidArgument);
-    EXPECT_THROW(Model::load(kData / "llama", {.max_context = 1 << 30}), InvalidArgument);
+    EXPECT_THROW(Model::load(kModelData / "llama", {.device = "tpu"}), NoDevice);
+    EXPECT_THROW(Model::load(kModelData / "llama", {.dtype = DType::i8}), InvalidArgument);
+    EXPECT_THROW(Model::load(kModelData / "llama", {.max_context = 1 << 30}), InvalidArgument);
     EXPECT_THROW(Model::random("llama-9000b"), InvalidArgument);
 }
 
@@ -174,7 +174,7 @@ TEST(Load, WeightsOfAWrongTypeAreRefused) {
     const fs::path bad = fs::path(testing::TempDir()) / "invar-int-model";
     fs::remove_all(bad);
     fs::create_directories(bad);
-    fs::copy_file(kData / "llama" / "config.json", bad / "config.json");
+    fs::copy_file(kModelData / "llama" / "config.json", bad / "config.json");
     const std::vector<std::int32_t> ints(160 * 48, 1);
     const io::TensorView view{"model.embed_tokens.weight",
                               DType::i32,

@@ -11,7 +11,7 @@ namespace {
 
 using test::Bits;
 
-std::string refusal(const std::string& text) {
+std::string grid_refusal(const std::string& text) {
     try {
         (void)assemble(text);
     } catch (const FormatError& e) {
@@ -19,8 +19,9 @@ std::string refusal(const std::string& text) {
     }
     return "";
 }
-void expect_refused(const std::string& body, const std::string& why) {
-    const std::string got = refusal(".program p\n.param a: f32*\n.param u: u32*\n.param n: u32\n" + body);
+void expect_grid_refused(const std::string& body, const std::string& why) {
+    const std::string got =
+        grid_refusal(".program p\n.param a: f32*\n.param u: u32*\n.param n: u32\n" + body);
     EXPECT_NE(got.find(why), std::string::npos) << body << "\n-> " << (got.empty() ? "accepted" : got);
 }
 
@@ -140,20 +141,22 @@ TEST(Grid, LabelsBecomeLoopsAndBranches) {
 }
 
 TEST(Grid, BranchesThatNoLoopOrIfCanBeAreRefused) {
-    expect_refused("BRA nowhere", "line 5, column 1: there is no label 'nowhere'");
-    expect_refused("x: MOV.u32 t, 1\nx: MOV.u32 t, 2", "line 6, column 1: a second label 'x'");
-    expect_refused("SET.eq.u32 p, n, 1\n@p BRA in\ntop: MOV.u32 t, 1\nin: MOV.u32 t, 2\n@p BRA top",
-                   "line 6, column 1: the branch to 'in' cannot become IF or LOOP: it goes into the middle "
-                   "of the loop of "
-                   "line 7");
-    expect_refused("SET.eq.u32 p, n, 1\n@p BRA b\nMOV.u32 t, 1\n@p BRA c\nb: MOV.u32 t, 2\nc: MOV.u32 t, 3",
-                   "cannot become IF or LOOP: what it spans does not nest");
-    expect_refused("SET.eq.u32 p, n, 1\no: MOV.u32 t, 0\ni: MOV.u32 t, 1\n@p BRA o\n@p BRA i",
-                   "cannot become IF or LOOP");
-    expect_refused("SET.eq.u32 p, n, 1\nIF p\n@p BRA far\nENDIF\nfar: MOV.u32 t, 1",
-                   "cannot become IF or LOOP");
-    expect_refused("SET.eq.u32 p, n, 1\nLOOP\n@p BRA far\nENDLOOP\nMOV.u32 t, 1\nfar: MOV.u32 t, 1",
-                   "it leaves the loop of line 6 for another place than the one that follows it");
+    expect_grid_refused("BRA nowhere", "line 5, column 1: there is no label 'nowhere'");
+    expect_grid_refused("x: MOV.u32 t, 1\nx: MOV.u32 t, 2", "line 6, column 1: a second label 'x'");
+    expect_grid_refused(
+        "SET.eq.u32 p, n, 1\n@p BRA in\ntop: MOV.u32 t, 1\nin: MOV.u32 t, 2\n@p BRA top",
+        "line 6, column 1: the branch to 'in' cannot become IF or LOOP: it goes into the middle "
+        "of the loop of "
+        "line 7");
+    expect_grid_refused(
+        "SET.eq.u32 p, n, 1\n@p BRA b\nMOV.u32 t, 1\n@p BRA c\nb: MOV.u32 t, 2\nc: MOV.u32 t, 3",
+        "cannot become IF or LOOP: what it spans does not nest");
+    expect_grid_refused("SET.eq.u32 p, n, 1\no: MOV.u32 t, 0\ni: MOV.u32 t, 1\n@p BRA o\n@p BRA i",
+                        "cannot become IF or LOOP");
+    expect_grid_refused("SET.eq.u32 p, n, 1\nIF p\n@p BRA far\nENDIF\nfar: MOV.u32 t, 1",
+                        "cannot become IF or LOOP");
+    expect_grid_refused("SET.eq.u32 p, n, 1\nLOOP\n@p BRA far\nENDLOOP\nMOV.u32 t, 1\nfar: MOV.u32 t, 1",
+                        "it leaves the loop of line 6 for another place than the one that follows it");
 }
 
 // Text can only name a register as a condition, so nothing else may hold one.
@@ -175,31 +178,35 @@ TEST(Grid, ConditionsAreRegisters) {
 }
 
 TEST(Grid, WhatIsWrongIsNamed) {
-    expect_refused("IF n\nENDIF", "line 5");
-    expect_refused("SET.eq.u32 p, n, 1\nIF p\nMOV.u32 t, 1", "an IF without ENDIF");
-    expect_refused("LOOP\nBREAK", "a LOOP without ENDLOOP");
-    expect_refused("BAR.SYNC\nBREAK", "BREAK: stands in no LOOP");
-    expect_refused("ENDIF", "ELSE or ENDIF without IF");
-    expect_refused("SET.eq.u32 p, n, 1\nIF p\nELSE\nELSE\nENDIF", "ELSE: no IF is open here");
-    expect_refused("SET.eq.u32 p, n, 1\nIF p\nMOV.u32 t, 1\nENDIF\nMOV.u32 s, t", "'t' has not been written");
-    expect_refused("MOV.u32 t, 1\nLOOP\nMOV.f32 t, 1\nBREAK\nENDLOOP",
-                   "'t' is u32 outside this IF or LOOP and cannot become f32");
-    expect_refused("@q EXIT", "the condition 'q' has not been written");
-    expect_refused("MOV.u32 q, 1\n@q EXIT", "the condition 'q' is no pred");
-    expect_refused("BAR.SYNC.f32", "BAR.SYNC takes no type");
-    expect_refused("RED.add.warp t, n", "RED.add.warp needs a type");
-    expect_refused("RED.add.grid.f32 t, n", "unknown instruction 'RED.add.grid'");
-    expect_refused("MOV.f32 t, lane", "a lane's place may only be read by MOV");
-    expect_refused("BAR.SYNC\nMOV.u32 i, thread.w", "'thread");
-    expect_refused("LDS.f32 t, [a + 0]", "'a' is no shared array");
-    expect_refused("ATOM.add.f32 t, [a + 0], 1", "ATOM.add does not work on f32");
-    EXPECT_NE(refusal(".program p\n.shared s: f32[8]\nLDS.f32 t, [s + 8]").find("'s' has 8 elements"),
+    expect_grid_refused("IF n\nENDIF", "line 5");
+    expect_grid_refused("SET.eq.u32 p, n, 1\nIF p\nMOV.u32 t, 1", "an IF without ENDIF");
+    expect_grid_refused("LOOP\nBREAK", "a LOOP without ENDLOOP");
+    expect_grid_refused("BAR.SYNC\nBREAK", "BREAK: stands in no LOOP");
+    expect_grid_refused("ENDIF", "ELSE or ENDIF without IF");
+    expect_grid_refused("SET.eq.u32 p, n, 1\nIF p\nELSE\nELSE\nENDIF", "ELSE: no IF is open here");
+    expect_grid_refused("SET.eq.u32 p, n, 1\nIF p\nMOV.u32 t, 1\nENDIF\nMOV.u32 s, t",
+                        "'t' has not been written");
+    expect_grid_refused("MOV.u32 t, 1\nLOOP\nMOV.f32 t, 1\nBREAK\nENDLOOP",
+                        "'t' is u32 outside this IF or LOOP and cannot become f32");
+    expect_grid_refused("@q EXIT", "the condition 'q' has not been written");
+    expect_grid_refused("MOV.u32 q, 1\n@q EXIT", "the condition 'q' is no pred");
+    expect_grid_refused("BAR.SYNC.f32", "BAR.SYNC takes no type");
+    expect_grid_refused("RED.add.warp t, n", "RED.add.warp needs a type");
+    expect_grid_refused("RED.add.grid.f32 t, n", "unknown instruction 'RED.add.grid'");
+    expect_grid_refused("MOV.f32 t, lane", "a lane's place may only be read by MOV");
+    expect_grid_refused("BAR.SYNC\nMOV.u32 i, thread.w", "'thread");
+    expect_grid_refused("LDS.f32 t, [a + 0]", "'a' is no shared array");
+    expect_grid_refused("ATOM.add.f32 t, [a + 0], 1", "ATOM.add does not work on f32");
+    EXPECT_NE(grid_refusal(".program p\n.shared s: f32[8]\nLDS.f32 t, [s + 8]").find("'s' has 8 elements"),
               std::string::npos);
-    EXPECT_NE(refusal(".program p\n.shared s: f32[8193]").find("32256 are there"), std::string::npos);
-    EXPECT_NE(refusal(".program p\n.shared s: f32[0]").find("a whole number from 1 on"), std::string::npos);
-    EXPECT_NE(refusal(".program p\n.block 33, 32").find("more than 1024 lanes"), std::string::npos);
-    EXPECT_NE(refusal(".program p\n.param lane: f32*\nBAR.SYNC").find("reserved name"), std::string::npos);
-    EXPECT_NE(refusal(".program p\n.param a: f32* strided\nBAR.SYNC").find("strided"), std::string::npos);
+    EXPECT_NE(grid_refusal(".program p\n.shared s: f32[8193]").find("32256 are there"), std::string::npos);
+    EXPECT_NE(grid_refusal(".program p\n.shared s: f32[0]").find("a whole number from 1 on"),
+              std::string::npos);
+    EXPECT_NE(grid_refusal(".program p\n.block 33, 32").find("more than 1024 lanes"), std::string::npos);
+    EXPECT_NE(grid_refusal(".program p\n.param lane: f32*\nBAR.SYNC").find("reserved name"),
+              std::string::npos);
+    EXPECT_NE(grid_refusal(".program p\n.param a: f32* strided\nBAR.SYNC").find("strided"),
+              std::string::npos);
 }
 
 TEST(Grid, LanesMustMeetTogether) {
@@ -207,27 +214,27 @@ TEST(Grid, LanesMustMeetTogether) {
     for (const char* meet :
          {"BAR.SYNC", "RED.add.warp.u32 s, i", "RED.max.block.u32 s, i", "SHFL.xor.u32 s, i, 1"}) {
         const std::string m = std::string(meet) + "\n";
-        expect_refused(own + "IF p\n" + m + "ENDIF", "but IF of line 7 may part them");
-        expect_refused(own + "LOOP\n" + m + "@p BREAK\nENDLOOP", "but BREAK of line 9 may part them");
-        expect_refused(own + "@p EXIT\n" + m, "but EXIT of line 7 may part them");
-        expect_refused(own + "LOOP\n" + m + "@p EXIT\nENDLOOP", "may part them");
+        expect_grid_refused(own + "IF p\n" + m + "ENDIF", "but IF of line 7 may part them");
+        expect_grid_refused(own + "LOOP\n" + m + "@p BREAK\nENDLOOP", "but BREAK of line 9 may part them");
+        expect_grid_refused(own + "@p EXIT\n" + m, "but EXIT of line 7 may part them");
+        expect_grid_refused(own + "LOOP\n" + m + "@p EXIT\nENDLOOP", "may part them");
         // A loop that all leave together, and one that is over.
-        EXPECT_EQ(
-            refusal(".program p\n.param n: u32\n" + own +
-                    "MOV.u32 k, 0\nLOOP\nADD.u32 k, k, 1\nSET.ge.u32 d, k, n\n@d BREAK\n" + m + "ENDLOOP"),
-            "");
-        EXPECT_EQ(refusal(".program p\n.param n: u32\n" + own + "LOOP\n@p BREAK\nENDLOOP\n" + m), "");
+        EXPECT_EQ(grid_refusal(".program p\n.param n: u32\n" + own +
+                               "MOV.u32 k, 0\nLOOP\nADD.u32 k, k, 1\nSET.ge.u32 d, k, n\n@d BREAK\n" + m +
+                               "ENDLOOP"),
+                  "");
+        EXPECT_EQ(grid_refusal(".program p\n.param n: u32\n" + own + "LOOP\n@p BREAK\nENDLOOP\n" + m), "");
         // What lanes computed apart differs; what a block has reduced does not.
-        expect_refused(own + "MOV.u32 k, 0\n@p MOV.u32 k, 1\nSET.eq.u32 q, k, 1\nIF q\n" + m + "ENDIF",
-                       "may part them");
-        EXPECT_EQ(refusal(".program p\n.param n: u32\n" + own +
-                          "RED.add.block.u32 k, i\nSET.eq.u32 q, k, 1\nIF q\n" + m + "ENDIF"),
+        expect_grid_refused(own + "MOV.u32 k, 0\n@p MOV.u32 k, 1\nSET.eq.u32 q, k, 1\nIF q\n" + m + "ENDIF",
+                            "may part them");
+        EXPECT_EQ(grid_refusal(".program p\n.param n: u32\n" + own +
+                               "RED.add.block.u32 k, i\nSET.eq.u32 q, k, 1\nIF q\n" + m + "ENDIF"),
                   "");
         // A uniform address of what nothing writes.
-        EXPECT_EQ(refusal(".program p\n.param c: u32*\n.param n: u32\n" + own +
-                          "LDG.u32 k, [c + 0]\nSET.eq.u32 q, k, 1\nIF q\n" + m + "ENDIF"),
+        EXPECT_EQ(grid_refusal(".program p\n.param c: u32*\n.param n: u32\n" + own +
+                               "LDG.u32 k, [c + 0]\nSET.eq.u32 q, k, 1\nIF q\n" + m + "ENDIF"),
                   "");
-        expect_refused(
+        expect_grid_refused(
             own + "LDG.u32 k, [u + 0]\nSTG.u32 [u + 1], k\nSET.eq.u32 q, k, 1\nIF q\n" + m + "ENDIF",
             "may part them");
     }

@@ -14,7 +14,7 @@ namespace {
 using test::Bits;
 using test::TileCase;
 
-std::string refusal(const std::string& text) {
+std::string tile_refusal(const std::string& text) {
     try {
         (void)assemble(text);
     } catch (const FormatError& e) {
@@ -23,7 +23,7 @@ std::string refusal(const std::string& text) {
     return "";
 }
 
-constexpr const char* kHead =
+constexpr const char* kTileHead =
     ".program p\n.param a: f16*\n.param f: f32*\n.param u: u32*\n.param n: u32\n.param w: i32\n"
     ".shared flat: f16[256]\n.shared ta: f16[16, 32]\n.shared tb: f16[32, 16]\n.shared tn: f16[16, 32]\n"
     ".shared odd: f16[16, 8]\n.shared short: f16[8, 16]\n.shared floats: f32[16, 16]\n.shared halves: "
@@ -31,8 +31,8 @@ constexpr const char* kHead =
     ".acc c: f32[16, 16]\n.acc d: f32[16, 16]\n.block 64\nMOV.u32 lane0, thread.x\n";
 
 // Of a program with the head, whose body begins on line 19.
-void expect_refused(const std::string& body, const std::string& why) {
-    const std::string got = refusal(std::string(kHead) + body);
+void expect_tile_refused(const std::string& body, const std::string& why) {
+    const std::string got = tile_refusal(std::string(kTileHead) + body);
     EXPECT_NE(got.find(why), std::string::npos) << body << "\n-> " << (got.empty() ? "accepted" : got);
 }
 
@@ -216,60 +216,63 @@ TEST(GridTile, RegionsOutsideAreTheLaunchsError) {
 }
 
 TEST(GridTile, RefusalsSayWhere) {
-    expect_refused("COPY.TILE.f16 a, [a + 0], 1, 1, 1",
-                   "line 19, column 15: 'a' is no tile; '.shared NAME: type[ROWS, COLUMNS]' makes one");
-    expect_refused("COPY.TILE.f16 flat, [a + 0], 1, 1, 1",
-                   "line 19, column 15: 'flat' has no rows and columns; declare it as [ROWS, COLUMNS]");
-    expect_refused("COPY.TILE.f16 floats, [a + 0], 1, 1, 1",
-                   "line 19, column 15: 'floats' holds f32, the instruction names f16");
-    expect_refused("COPY.TILE.f32 floats, [a + 0], 1, 1, 1",
-                   "line 19, column 24: 'a' holds f16, the instruction names f32");
-    expect_refused("COPY.TILE.f16 ta, [tb + 0], 1, 1, 1", "line 19, column 20: 'tb' is no parameter");
-    expect_refused("COPY.TILE.f16 ta, [a + 0], 1, 1",
-                   "line 19, column 32: expected ',' before operand 3 of 3");
-    expect_refused("COPY.TILE.f16 ta, [a + 0], 1, 1, 1.5", "line 19, column 34: '1.5' as i64");
-    expect_refused("COPY.TILE.pred ta, [a + 0], 1, 1, 1",
-                   "line 19, column 1: COPY.TILE does not work on pred");
-    expect_refused("COPY.TILE.f16 ta, [a + 0], w, 1, 1",
-                   "line 19, COPY.TILE: operand 1 is i32, needs i64 or u32");
-    expect_refused("MMA.f16 ta, ta, tb",
-                   "line 19, column 9: 'ta' is no accumulator; '.acc NAME: f32[ROWS, COLUMNS]' makes one");
-    expect_refused("MMA.f16 c, c, tb", "line 19, column 12: 'c' is no tile");
-    expect_refused("MMA.f32 c, ta, tb", "line 19, column 12: 'ta' holds f16, the instruction names f32");
-    expect_refused("MMA.f64 c, ta, tb", "line 19, column 1: MMA does not work on f64");
-    expect_refused("MMA c, ta, tb", "line 19, column 1: MMA needs a type, as in MMA.f32");
-    expect_refused("MMA.f16 c, ta", "line 19, column 14: expected ',' before the tile or accumulator");
-    expect_refused("MMA.zero.f32 c", "line 19, column 1: MMA.zero takes no type");
-    expect_refused("MMA.zero nothing", "line 19, column 10: 'nothing' is no accumulator");
-    expect_refused("MOV.u32 c, 1", "line 19, column 9: 'c' is a parameter, it cannot be written");
-    expect_refused("MMA.f16 c, ta, tn", "line 19, MMA: 'ta' (16, 32) times 'tn' (16, 32) is no 'c' (16, 16)");
-    expect_refused("MMA.nt.f16 c, ta, tb",
-                   "line 19, MMA.nt: 'ta' (16, 32) times 'tb' (32, 16) transposed is no 'c' (16, 16)");
-    expect_refused("MMA.f16 c, odd, short", "line 19, MMA: it sums over 8 products, needs a multiple of 16");
-    expect_refused("MMA.f16 c, ta, tb\nMMA.bf16 c, halves, halves",
-                   "line 20, MMA: 'c' sums products of f16, an accumulator has those of one type");
+    expect_tile_refused("COPY.TILE.f16 a, [a + 0], 1, 1, 1",
+                        "line 19, column 15: 'a' is no tile; '.shared NAME: type[ROWS, COLUMNS]' makes one");
+    expect_tile_refused("COPY.TILE.f16 flat, [a + 0], 1, 1, 1",
+                        "line 19, column 15: 'flat' has no rows and columns; declare it as [ROWS, COLUMNS]");
+    expect_tile_refused("COPY.TILE.f16 floats, [a + 0], 1, 1, 1",
+                        "line 19, column 15: 'floats' holds f32, the instruction names f16");
+    expect_tile_refused("COPY.TILE.f32 floats, [a + 0], 1, 1, 1",
+                        "line 19, column 24: 'a' holds f16, the instruction names f32");
+    expect_tile_refused("COPY.TILE.f16 ta, [tb + 0], 1, 1, 1", "line 19, column 20: 'tb' is no parameter");
+    expect_tile_refused("COPY.TILE.f16 ta, [a + 0], 1, 1",
+                        "line 19, column 32: expected ',' before operand 3 of 3");
+    expect_tile_refused("COPY.TILE.f16 ta, [a + 0], 1, 1, 1.5", "line 19, column 34: '1.5' as i64");
+    expect_tile_refused("COPY.TILE.pred ta, [a + 0], 1, 1, 1",
+                        "line 19, column 1: COPY.TILE does not work on pred");
+    expect_tile_refused("COPY.TILE.f16 ta, [a + 0], w, 1, 1",
+                        "line 19, COPY.TILE: operand 1 is i32, needs i64 or u32");
+    expect_tile_refused(
+        "MMA.f16 ta, ta, tb",
+        "line 19, column 9: 'ta' is no accumulator; '.acc NAME: f32[ROWS, COLUMNS]' makes one");
+    expect_tile_refused("MMA.f16 c, c, tb", "line 19, column 12: 'c' is no tile");
+    expect_tile_refused("MMA.f32 c, ta, tb", "line 19, column 12: 'ta' holds f16, the instruction names f32");
+    expect_tile_refused("MMA.f64 c, ta, tb", "line 19, column 1: MMA does not work on f64");
+    expect_tile_refused("MMA c, ta, tb", "line 19, column 1: MMA needs a type, as in MMA.f32");
+    expect_tile_refused("MMA.f16 c, ta", "line 19, column 14: expected ',' before the tile or accumulator");
+    expect_tile_refused("MMA.zero.f32 c", "line 19, column 1: MMA.zero takes no type");
+    expect_tile_refused("MMA.zero nothing", "line 19, column 10: 'nothing' is no accumulator");
+    expect_tile_refused("MOV.u32 c, 1", "line 19, column 9: 'c' is a parameter, it cannot be written");
+    expect_tile_refused("MMA.f16 c, ta, tn",
+                        "line 19, MMA: 'ta' (16, 32) times 'tn' (16, 32) is no 'c' (16, 16)");
+    expect_tile_refused("MMA.nt.f16 c, ta, tb",
+                        "line 19, MMA.nt: 'ta' (16, 32) times 'tb' (32, 16) transposed is no 'c' (16, 16)");
+    expect_tile_refused("MMA.f16 c, odd, short",
+                        "line 19, MMA: it sums over 8 products, needs a multiple of 16");
+    expect_tile_refused("MMA.f16 c, ta, tb\nMMA.bf16 c, halves, halves",
+                        "line 20, MMA: 'c' sums products of f16, an accumulator has those of one type");
     // All lanes, with the same numbers.
-    expect_refused("COPY.TILE.f16 ta, [a + lane0], 1, 1, 1",
-                   "line 19, COPY.TILE: its address may differ between the lanes of a block");
-    expect_refused("COPY.TILE.f16 ta, [a + gid], 1, 1, 1", "its address may differ");
-    expect_refused("COPY.TILE.f16 ta, [a + 0], lane0, 1, 1", "line 19, COPY.TILE: its pitch may differ");
-    expect_refused("COPY.TILE.f16 ta, [a + 0], 1, lane0, 1",
-                   "line 19, COPY.TILE: its number of rows may differ");
-    expect_refused("MMA.store.f32 [f + 0], c, 1, 1, lane0",
-                   "line 19, MMA.store: its number of columns may differ");
+    expect_tile_refused("COPY.TILE.f16 ta, [a + lane0], 1, 1, 1",
+                        "line 19, COPY.TILE: its address may differ between the lanes of a block");
+    expect_tile_refused("COPY.TILE.f16 ta, [a + gid], 1, 1, 1", "its address may differ");
+    expect_tile_refused("COPY.TILE.f16 ta, [a + 0], lane0, 1, 1", "line 19, COPY.TILE: its pitch may differ");
+    expect_tile_refused("COPY.TILE.f16 ta, [a + 0], 1, lane0, 1",
+                        "line 19, COPY.TILE: its number of rows may differ");
+    expect_tile_refused("MMA.store.f32 [f + 0], c, 1, 1, lane0",
+                        "line 19, MMA.store: its number of columns may differ");
     for (const char* one : {"COPY.TILE.f16 ta, [a + 0], 1, 1, 1", "MMA.f16 c, ta, tb", "MMA.nt.f16 c, ta, tn",
                             "MMA.zero c", "MMA.store.f32 [f + 0], c, 1, 1, 1"}) {
-        EXPECT_EQ(refusal(std::string(kHead) + one), "") << one;
-        expect_refused("SET.eq.u32 p, lane0, 1\nIF p\n" + std::string(one) + "\nENDIF",
-                       "all lanes of a block must come here together, but IF of line 20 may part them");
-        expect_refused("SET.eq.u32 p, lane0, 1\n@p EXIT\n" + std::string(one),
-                       "but EXIT of line 20 may part them");
+        EXPECT_EQ(tile_refusal(std::string(kTileHead) + one), "") << one;
+        expect_tile_refused("SET.eq.u32 p, lane0, 1\nIF p\n" + std::string(one) + "\nENDIF",
+                            "all lanes of a block must come here together, but IF of line 20 may part them");
+        expect_tile_refused("SET.eq.u32 p, lane0, 1\n@p EXIT\n" + std::string(one),
+                            "but EXIT of line 20 may part them");
     }
 }
 
 TEST(GridTile, DeclarationsAreChecked) {
     const auto of = [](const std::string& directives) {
-        return refusal(".program p\n.param a: f32*\n" + directives + "\nMMA.zero c\n");
+        return tile_refusal(".program p\n.param a: f32*\n" + directives + "\nMMA.zero c\n");
     };
     const auto contains = [&](const std::string& directives, const std::string& why) {
         EXPECT_NE(of(directives).find(why), std::string::npos) << directives << "\n-> " << of(directives);
@@ -303,7 +306,7 @@ TEST(GridTile, DeclarationsAreChecked) {
 // What no text can say and bytes can.
 TEST(GridTile, ProgramsFromElsewhereAreVerified) {
     const Program good =
-        assemble(std::string(kHead) + "COPY.TILE.f16 ta, [a + 0], 32, 16, 32\nMMA.f16 c, ta, tb\n");
+        assemble(std::string(kTileHead) + "COPY.TILE.f16 ta, [a + 0], 32, 16, 32\nMMA.f16 c, ta, tb\n");
     const std::size_t copy = good.instructions.size() - 2, product = copy + 1;
     const auto refused = [](const Program& p) {
         try {
@@ -380,7 +383,7 @@ TEST(LaneReduction, IsATreeOfNeighbours) {
         assemble(head + "SET.lt.f32 p, x, y\n@p RED.add.lane.f32 x, x, y, x, x\nSTG.f32 [a + 0], x"), buffers,
         {}, {1, 1, 1}, {1, 1, 1});
     EXPECT_EQ(buffers[0][0], value_bits(DType::f32, 5));
-    const auto why = [&](const std::string& body) { return refusal(head + body); };
+    const auto why = [&](const std::string& body) { return tile_refusal(head + body); };
     EXPECT_EQ(why("RED.add.lane.f32 s, x"),
               "program: line 6, column 22: RED over a lane's values takes 2 to 8 of them, got 1");
     EXPECT_EQ(why("RED.add.lane.f32 s, x, x, x, x, x, x, x, x, x"),

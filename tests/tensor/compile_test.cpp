@@ -20,7 +20,7 @@
 namespace invar {
 namespace {
 
-Tensor counting(const Shape& shape) {
+Tensor small_numbers(const Shape& shape) {
     std::vector<float> v(static_cast<std::size_t>(shape.elements().value()));
     for (std::size_t i = 0; i < v.size(); ++i) v[i] = static_cast<float>(i % 17) - 8.0f;
     return Tensor::of(v, shape);
@@ -28,21 +28,21 @@ Tensor counting(const Shape& shape) {
 
 TEST(Compile, OneScheduleForEveryLength) {
     const auto device = find_device();
-    const Tensor w = counting({6, 4}), b = counting({6});
+    const Tensor w = small_numbers({6, 4}), b = small_numbers({6});
     const auto f = [&](const Tensor& x) { return silu(linear(x * 0.25, w, b)) + softmax(linear(x, w), -1); };
     const Symbol n{0, 50};
     const InputSpec specs[] = {{DType::f32, {n, 4}}};
     const CompiledFunction g =
         compile([&](std::span<const Tensor> in) { return std::vector<Tensor>{f(in[0])}; }, specs, device);
     for (const std::int64_t length : {1, 7, 50, 3, 0}) {
-        const Tensor x = counting({length, 4});
+        const Tensor x = small_numbers({length, 4});
         const Tensor in[] = {x};
         const std::vector<Tensor> got = g(in);
         EXPECT_EQ(got[0].shape(), (Shape{length, 6}));
         EXPECT_EQ(got[0].to_vector<float>(), f(x).to_vector<float>()) << length;
     }
-    const Tensor too_long[] = {counting({51, 4})}, other[] = {counting({3, 5})},
-                 type[] = {counting({3, 4}).astype(DType::f16).eval()};
+    const Tensor too_long[] = {small_numbers({51, 4})}, other[] = {small_numbers({3, 5})},
+                 type[] = {small_numbers({3, 4}).astype(DType::f16).eval()};
     EXPECT_THROW(g(too_long), InvalidArgument);
     EXPECT_THROW(g(other), InvalidArgument);
     EXPECT_THROW(g(type), InvalidArgument);
@@ -60,7 +60,7 @@ TEST(Compile, SymbolicSlicesAndReshapes) {
             return std::vector<Tensor>{in[0].slice(0, n - Dim(1), n) * 2.0, heads + 1.0, in[0]};
         },
         specs, device);
-    const Tensor x = counting({5, 6});
+    const Tensor x = small_numbers({5, 6});
     const Tensor in[] = {x};
     const auto out = g(in);
     EXPECT_EQ(out[0].to_vector<float>(), (x.slice(0, 4, 5) * 2.0).to_vector<float>());
@@ -123,14 +123,14 @@ TEST(Compile, DonationsThatCannotBeWrittenInPlace) {
 
 TEST(Compile, ReplayAllocatesNothing) {
     const auto device = find_device();
-    const Tensor w = counting({32, 32});
+    const Tensor w = small_numbers({32, 32});
     const InputSpec specs[] = {{DType::f32, {2, 32}}};
     const CompiledFunction f = compile(
         [&](std::span<const Tensor> in) {
             return std::vector<Tensor>{rms_norm(in[0] + gelu(linear(in[0], w)), {}, 1e-5)};
         },
         specs, device);
-    const Tensor in[] = {counting({2, 32})}, out[] = {Tensor::empty(DType::f32, {2, 32}, device)};
+    const Tensor in[] = {small_numbers({2, 32})}, out[] = {Tensor::empty(DType::f32, {2, 32}, device)};
     for (int i = 0; i < 3; ++i) f.run(in, out);
     f.synchronize();
     const auto before = test::heap_allocations();
@@ -146,7 +146,7 @@ TEST(Compile, ReplayAllocatesNothing) {
 
 TEST(Compile, RepeatedEagerCodeReusesItsSchedule) {
     const auto executor = graph::Executor::of(*find_device());
-    const Tensor x = counting({8});
+    const Tensor x = small_numbers({8});
     (exp(x) * 3.0 + 4.0).eval();
     const auto before = executor->statistics();
     const std::vector<float> a = (exp(x) * 3.0 + 4.0).to_vector<float>();
@@ -167,13 +167,13 @@ TEST(Compile, RepeatedEagerCodeReusesItsSchedule) {
 TEST(Compile, RepeatedEagerCodeIsReplayed) {
     const auto device = find_device();
     const auto executor = graph::Executor::of(*device);
-    const Tensor w = counting({8, 8});
+    const Tensor w = small_numbers({8, 8});
     const auto chain = [&](const Tensor& x, double scale) {
         Tensor y = x;
         for (int i = 0; i < 6; ++i) y = softmax(y.transpose() + w) * scale;
         return y.eval();
     };
-    const Tensor inputs[] = {counting({8, 8}), (counting({8, 8}) * 0.5).eval()};
+    const Tensor inputs[] = {small_numbers({8, 8}), (small_numbers({8, 8}) * 0.5).eval()};
     std::vector<std::vector<float>> want;
     {
         const test::LeftOut guard("capture");
@@ -222,7 +222,8 @@ TEST(Compile, BranchesSideBySide) {
     }
     EXPECT_EQ(plain.to_text().find(" lane "), std::string::npos);
     std::vector<Tensor> inputs;
-    for (int i = 0; i < 5; ++i) inputs.push_back((counting({24, 24}) * (0.01 * (i + 1)) - 0.02 * i).eval());
+    for (int i = 0; i < 5; ++i)
+        inputs.push_back((small_numbers({24, 24}) * (0.01 * (i + 1)) - 0.02 * i).eval());
     const auto outputs = [&] {
         return std::vector<Tensor>{Tensor::empty(DType::f32, {120, 24}, device),
                                    Tensor::empty(DType::f32, {24, 24}, device)};
@@ -304,7 +305,7 @@ TEST(Compile, ReplaysAreOfTheSameMemoryAlone) {
 
 // A run that fails leaves nothing prepared for its numbers: the next one with the old numbers is right.
 TEST(Compile, NumbersOfAFailedRunAreNotKept) {
-    const Tensor x = counting({4, 8});
+    const Tensor x = small_numbers({4, 8});
     const auto run = [&](double scale, std::int32_t index) {
         return sum(gather(x * scale, Tensor::of(std::vector<std::int32_t>{index}, {1})) + scale, 1)
             .to_vector<float>();
@@ -323,7 +324,7 @@ TEST(State, StaleUseThrows) {
         return Tensor::of(v, shape);
     };
     const KvTokens tokens{ints({0, 1}, {1, 2}), ints({0}, {1}), ints({0}, {1}), {}};
-    const Tensor k = counting({1, 1, 8});
+    const Tensor k = small_numbers({1, 1, 8});
     const State next = kv_append(std::move(s), k, k, tokens);
     // NOLINTBEGIN(bugprone-use-after-move,clang-analyzer-cplusplus.Move): the use is what is tested
     EXPECT_THROW(attention(k, s, tokens), InvalidArgument);
@@ -334,7 +335,7 @@ TEST(State, StaleUseThrows) {
 }
 
 TEST(Threads, SharedTensorsAndOneGraphFromTwoThreads) {
-    const Tensor x = counting({64, 64}).eval();
+    const Tensor x = small_numbers({64, 64}).eval();
     for (int round = 0; round < 20; ++round) {
         const Tensor shared = exp(x * 0.01) + 1.0;
         std::vector<float> results[2];
@@ -359,7 +360,7 @@ TEST(Compile, WorkspacesOfEveryLength) {
         const CompiledFunction g =
             compile([&](std::span<const Tensor> in) { return f(in[0]); }, specs, device);
         for (const std::int64_t length : {33000, 1, 32769, 2049, 32768, 16385, 33000}) {
-            const Tensor x = counting({length, columns});
+            const Tensor x = small_numbers({length, columns});
             const Tensor in[] = {x};
             const std::vector<Tensor> got = g(in), want = f(x);
             for (std::size_t i = 0; i < want.size(); ++i)
@@ -373,7 +374,7 @@ TEST(Compile, WorkspacesOfEveryLength) {
 TEST(Compile, AFunctionMayGoWhileItRuns) {
     const auto device = find_device();
     const InputSpec specs[] = {{DType::f32, {1000, 1000}}};
-    const Tensor x = counting({1000, 1000});
+    const Tensor x = small_numbers({1000, 1000});
     const Tensor in[] = {x};
     const auto f = [](std::span<const Tensor> one) {
         return std::vector<Tensor>{sum(softmax(one[0] * 0.5) * 2.0 - cumsum(one[0], 1), 1)};
@@ -395,12 +396,12 @@ TEST(Compile, AFunctionMayGoWhileItRuns) {
 TEST(Errors, ImpossibleRequestsAreTypedAndTheProcessGoesOn) {
     EXPECT_THROW(find_device("cuda:7"), NoDevice);
     EXPECT_THROW(Tensor::empty(DType::f64, {std::int64_t{1} << 61, 4}, find_device()), InvalidArgument);
-    EXPECT_EQ((counting({2}) + 1.0).to_vector<float>(), (std::vector<float>{-7, -6}));
+    EXPECT_EQ((small_numbers({2}) + 1.0).to_vector<float>(), (std::vector<float>{-7, -6}));
 }
 
 // Wherever in a schedule a launch fails, one call throws and the next is right.
 TEST(Errors, AFailedLaunchIsThrownOnce) {
-    const Tensor x = counting({2, 3});
+    const Tensor x = small_numbers({2, 3});
     for (const char* fault : {"launch@1", "launch@2", "lost@1"}) {
         const Tensor y = softmax(sum(x + 1.0, 1) * 2.0);  // three launches
         set_faults(fault);

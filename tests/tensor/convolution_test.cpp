@@ -13,7 +13,7 @@
 namespace invar {
 namespace {
 
-Tensor numbers(const Shape& shape, unsigned seed) {
+Tensor normal_numbers(const Shape& shape, unsigned seed) {
     std::mt19937 rng(seed);
     std::normal_distribution<float> normal;
     std::vector<float> v(static_cast<std::size_t>(shape.elements().value()));
@@ -86,14 +86,15 @@ TEST(Convolution, EveryWayOfLowering) {
         {{1, 2, 3, 3}, {2, 2, 3, 3}, {{1, 1}, {2, 2}, {1, 1}, 1}},
     };
     for (const Case& c : cases) {
-        const Tensor x = numbers(c.x, 1), w = numbers(c.w, 2);
+        const Tensor x = normal_numbers(c.x, 1), w = normal_numbers(c.w, 2);
         SCOPED_TRACE(to_string(c.x) + to_string(c.w));
         expect_near(conv2d(x, w, {}, c.o), convolution(x, w, c.o), 0);
     }
 }
 
 TEST(Convolution, TypesBiasAndViews) {
-    const Tensor x = numbers({2, 4, 6, 7}, 1), w = numbers({6, 4, 3, 3}, 2), b = numbers({6}, 3);
+    const Tensor x = normal_numbers({2, 4, 6, 7}, 1), w = normal_numbers({6, 4, 3, 3}, 2),
+                 b = normal_numbers({6}, 3);
     const Conv2dOptions o{{1, 2}, {1, 0}, {1, 1}, 1};
     for (const DType t : {DType::f16, DType::bf16}) {
         const Tensor xt = x.astype(t), wt = w.astype(t), y = conv2d(xt, wt, {}, o);
@@ -111,14 +112,14 @@ TEST(Convolution, TypesBiasAndViews) {
 }
 
 TEST(Convolution, OneAxis) {
-    const Tensor x = numbers({2, 4, 19}, 1), w = numbers({6, 2, 4}, 2);
+    const Tensor x = normal_numbers({2, 4, 19}, 1), w = normal_numbers({6, 2, 4}, 2);
     const Tensor y = conv1d(x, w, {}, {2, 3, 2, 2});
     EXPECT_EQ(y.shape(), (Shape{2, 6, 10}));
     expect_near(y, convolution(x.expand_dims(2), w.expand_dims(2), {{1, 2}, {0, 3}, {1, 2}, 2}), 0);
 }
 
 TEST(Convolution, UnfoldTimesWeightsIsConvolution) {
-    const Tensor x = numbers({2, 3, 6, 5}, 1), w = numbers({4, 3, 3, 2}, 2);
+    const Tensor x = normal_numbers({2, 3, 6, 5}, 1), w = normal_numbers({4, 3, 3, 2}, 2);
     const Conv2dOptions o{{2, 1}, {1, 1}, {1, 2}, 1};
     const Tensor columns = unfold(x, {3, 2}, o);
     EXPECT_EQ(columns.shape()[1], Dim(18));
@@ -126,7 +127,7 @@ TEST(Convolution, UnfoldTimesWeightsIsConvolution) {
 }
 
 TEST(Convolution, Pools) {
-    const Tensor x = numbers({2, 3, 7, 8}, 4);
+    const Tensor x = normal_numbers({2, 3, 7, 8}, 4);
     const std::vector<float> v = x.to_vector<float>();
     for (const PoolOptions& o : {PoolOptions{}, PoolOptions{{3, 2}, {2, 1}, {1, 1}, true},
                                  PoolOptions{{3, 2}, {1, 3}, {2, 0}, false}}) {
@@ -159,7 +160,7 @@ TEST(Convolution, Pools) {
 }
 
 TEST(Convolution, SymbolicBatchAndLength) {
-    const Tensor w = numbers({4, 3, 5}, 2).eval();
+    const Tensor w = normal_numbers({4, 3, 5}, 2).eval();
     for (const bool batch : {true, false}) {
         const Dim s(Symbol{0, 40});
         const Shape shape = batch ? Shape{s, 3, 20} : Shape{2, 3, s};
@@ -169,7 +170,7 @@ TEST(Convolution, SymbolicBatchAndLength) {
             },
             std::vector<InputSpec>{{DType::f32, shape}}, w.device());
         for (const std::int64_t n : {7, 40, 3}) {
-            const Tensor x = numbers(batch ? Shape{n, 3, 20} : Shape{2, 3, n}, 5);
+            const Tensor x = normal_numbers(batch ? Shape{n, 3, 20} : Shape{2, 3, n}, 5);
             const Tensor y = f(std::vector<Tensor>{x})[0];
             expect_near(
                 y, convolution(x.expand_dims(2), w.expand_dims(2), {{1, 1}, {0, batch ? 0 : 1}, {1, 1}, 1}),
@@ -179,13 +180,13 @@ TEST(Convolution, SymbolicBatchAndLength) {
 }
 
 TEST(Convolution, Errors) {
-    const Tensor x = numbers({1, 4, 5, 5}, 1), w = numbers({6, 4, 3, 3}, 2);
-    EXPECT_THROW(conv2d(x, numbers({6, 3, 3, 3}, 1)), InvalidArgument);
+    const Tensor x = normal_numbers({1, 4, 5, 5}, 1), w = normal_numbers({6, 4, 3, 3}, 2);
+    EXPECT_THROW(conv2d(x, normal_numbers({6, 3, 3, 3}, 1)), InvalidArgument);
     EXPECT_THROW(conv2d(x, w, {}, {{1, 1}, {0, 0}, {1, 1}, 3}), InvalidArgument);
     EXPECT_THROW(conv2d(x, w, {}, {{0, 1}, {0, 0}, {1, 1}, 1}), InvalidArgument);
     EXPECT_THROW(conv2d(x, w, {}, {{1, 1}, {0, 0}, {3, 1}, 1}), InvalidArgument);
     EXPECT_THROW(conv2d(x, w, {}, {{1, 1}, {INT64_MAX, 0}, {1, 1}, 1}), InvalidArgument);
-    EXPECT_THROW(conv2d(x, w, numbers({5}, 1)), InvalidArgument);
+    EXPECT_THROW(conv2d(x, w, normal_numbers({5}, 1)), InvalidArgument);
     EXPECT_THROW(conv2d(x.astype(DType::f64), w.astype(DType::f64)), InvalidArgument);
     EXPECT_THROW(conv1d(x, w), InvalidArgument);
     EXPECT_THROW(max_pool2d(x, {{2, 2}, {0, 0}, {2, 0}}), InvalidArgument);

@@ -45,7 +45,7 @@ struct Array {
 
 Tensor tensor_of(const Array& a) { return Tensor::of(a.data, Shape(std::span<const std::int64_t>(a.shape))); }
 
-Array counting(std::vector<std::int64_t> shape) {
+Array counting_array(std::vector<std::int64_t> shape) {
     float next = 0;
     return Array::make(std::move(shape), [&](const auto&) { return next++; });
 }
@@ -57,7 +57,7 @@ void same(const Tensor& t, const Array& a) {
 }
 
 TEST(Views, SliceTakesEitherStep) {
-    const Array a = counting({5, 7});
+    const Array a = counting_array({5, 7});
     const Tensor t = tensor_of(a);
     same(t.slice(1, 1, 6, 2), Array::make({5, 3}, [&](const auto& i) { return a.at({i[0], 1 + 2 * i[1]}); }));
     same(t.slice(0, 4, -1, -1), Array::make({5, 7}, [&](const auto& i) { return a.at({4 - i[0], i[1]}); }));
@@ -91,13 +91,13 @@ TEST(Views, NestedCats) {
                     cut(t.slice(axis, second, t.dim(axis)), depth - 1)},
                    axis);
     };
-    const Array a = counting({4, 5, 6});
+    const Array a = counting_array({4, 5, 6});
     const Tensor t = tensor_of(a);
     for (int round = 0; round < 100; ++round) same(cut(t, static_cast<int>(pick(1, 3))), a);
 }
 
 TEST(Views, NoDataMoves) {
-    const Tensor t = tensor_of(counting({4, 6})).eval();
+    const Tensor t = tensor_of(counting_array({4, 6})).eval();
     EXPECT_EQ(t.transpose().strides(), (std::vector<std::int64_t>{1, 6}));
     EXPECT_EQ(t.slice(1, 5, -1, -2).strides(), (std::vector<std::int64_t>{6, -2}));
     EXPECT_EQ(t.broadcast_to({3, 4, 6}).strides(), (std::vector<std::int64_t>{0, 6, 1}));
@@ -112,7 +112,7 @@ TEST(Views, RandomChains) {
     for (int round = 0; round < 400; ++round) {
         std::vector<std::int64_t> shape;
         for (std::int64_t r = pick(1, 4); r > 0; --r) shape.push_back(pick(1, 5));
-        Array a = counting(shape);
+        Array a = counting_array(shape);
         Tensor t = tensor_of(a);
         for (std::int64_t steps = pick(1, 6); steps > 0; --steps) {
             const auto rank = static_cast<int>(a.shape.size());
@@ -190,7 +190,7 @@ TEST(Views, RandomChains) {
 }
 
 TEST(Views, CatOfFusedAndUnequalPieces) {
-    const Array a = counting({3, 2}), b = counting({3, 4});
+    const Array a = counting_array({3, 2}), b = counting_array({3, 4});
     const Tensor x = tensor_of(a), y = tensor_of(b);
     const Tensor joined = cat({x * 2.0, y, x + 1.0, Tensor::full({3, 1}, 9.0)}, 1);
     same(joined, Array::make({3, 9}, [&](const auto& i) {
