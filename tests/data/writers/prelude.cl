@@ -124,9 +124,22 @@ PRIVATE T TAN_##T(T a) { return M(tan)(a); }                                    
 PRIVATE T TANH_##T(T a) { return M(tanh)(a); }                                                        \
 PRIVATE T ERF_##T(T a) { return M(erf)(a); }                                                          \
 PRIVATE T SIGMOID_##T(T a) { const T e = M(exp)(-M(fabs)(a)); return (a < 0 ? e : (T)1) / ((T)1 + e); }   \
-PRIVATE T RELU_##T(T a) { return a > (T)0 || a != a ? a : (T)0; }
+PRIVATE T RELU_##T(T a) { return a > (T)0 || a != a ? a : (T)0; }                                     \
+PRIVATE T GELU_##T(T a) { const T u = MAX_##T(a, (T)-16) * (T)0.5; return M(fma)(u, ERF_##T(a * (T)0.70710678118654752), u); }
 
 FLOAT_FUNCTIONS(f32, MATH_f32)
+
+// Functions at the precision of 16-bit storage: those of f32, unless the language has cheaper ones.
+#define EXP_f16 EXP_f32
+#define SQRT_f16 SQRT_f32
+#define TANH_f16 TANH_f32
+#define SIGMOID_f16 SIGMOID_f32
+#define GELU_f16 GELU_f32
+#define EXP_bf16 EXP_f16
+#define SQRT_bf16 SQRT_f16
+#define TANH_bf16 TANH_f16
+#define SIGMOID_bf16 SIGMOID_f16
+#define GELU_bf16 GELU_f32
 FLOAT_FUNCTIONS(f64, MATH_f64)
 
 #define ABS_f32(x) as_float(as_uint(x) & 0x7fffffffu)

@@ -131,9 +131,22 @@ PRIVATE T TAN_##T(T a) { return M(tan)(a); }                                    
 PRIVATE T TANH_##T(T a) { return M(tanh)(a); }                                                        \
 PRIVATE T ERF_##T(T a) { return M(erf)(a); }                                                          \
 PRIVATE T SIGMOID_##T(T a) { const T e = M(exp)(-M(fabs)(a)); return (a < 0 ? e : (T)1) / ((T)1 + e); }   \
-PRIVATE T RELU_##T(T a) { return a > (T)0 || a != a ? a : (T)0; }
+PRIVATE T RELU_##T(T a) { return a > (T)0 || a != a ? a : (T)0; }                                     \
+PRIVATE T GELU_##T(T a) { const T u = MAX_##T(a, (T)-16) * (T)0.5; return M(fma)(u, ERF_##T(a * (T)0.70710678118654752), u); }
 
 FLOAT_FUNCTIONS(f32, MATH_f32)
+
+// Functions at the precision of 16-bit storage: those of f32, unless the language has cheaper ones.
+#define EXP_f16 EXP_f32
+#define SQRT_f16 SQRT_f32
+#define TANH_f16 TANH_f32
+#define SIGMOID_f16 SIGMOID_f32
+#define GELU_f16 GELU_f32
+#define EXP_bf16 EXP_f16
+#define SQRT_bf16 SQRT_f16
+#define TANH_bf16 TANH_f16
+#define SIGMOID_bf16 SIGMOID_f16
+#define GELU_bf16 GELU_f32
 FLOAT_FUNCTIONS(f64, MATH_f64)
 #define ABS_f32(x) __uint_as_float(__float_as_uint(x) & 0x7fffffffu)
 #define ERF_f32(x) near_erf(x)
@@ -143,10 +156,68 @@ PRIVATE f32 cuda_sigmoid(f32 x) {
     return __fmaf_rn(__fmaf_rn(-d, q, n), r, q);
 }
 #define SIGMOID_f32(x) cuda_sigmoid(x)
+#define GELU_f32(x) cuda_gelu(x)
+PRIVATE f32 cuda_gelu(f32 x) {
+    const f32 u = MAX_f32(x, -16.0f) * 0.5f;
+    return fmaf(u, near_erf(x * 0.70710678118654752f), u);
+}
 PRIVATE void copy2(void* to, const void* from) { *(u16*)to = *(const u16*)from; }
 PRIVATE void copy4(void* to, const void* from) { *(u32*)to = *(const u32*)from; }
 PRIVATE void copy8(void* to, const void* from) { *(uint2*)to = *(const uint2*)from; }
 PRIVATE void copy16(void* to, const void* from) { *(uint4*)to = *(const uint4*)from; }
+
+PRIVATE f32 near_min(f32 x, f32 y) { f32 r; asm("min.NaN.f32 %0, %1, %2;" : "=f"(r) : "f"(x), "f"(y)); return r; }
+PRIVATE f32 near_sqrt(f32 x) { f32 r; asm("sqrt.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(x)); return r; }
+PRIVATE f32 near_sqrt_wide(f32 x) { f32 r; asm("sqrt.approx.f32 %0, %1;" : "=f"(r) : "f"(x)); return r; }
+PRIVATE f32 near_exp(f32 x) { return near_exp2(x * 1.4426950408889634f); }
+PRIVATE f32 near_sigmoid(f32 x) { return near_reciprocal(1 + near_exp2(x * -1.4426950408889634f)); }
+PRIVATE f32 near_tanh16(f32 x) {
+    const f32 t = near_min(fabsf(x), 5.625f), s = t * t;
+    f32 p = 0x1.991ca4p-10f, q = 0x1.f126d8p-15f;
+    p = fmaf(p, s, 0x1.d92fdcp-4f);
+    q = fmaf(q, s, 0x1.24e4dap-6f);
+    p = fmaf(p, s, 0x1.ffff60p-1f);
+    q = fmaf(q, s, 0x1.cb985cp-2f);
+    q = fmaf(q, s, 1.0f);
+    return copysignf(p * t * near_reciprocal(q), x);
+}
+PRIVATE f32 near_gelu_f16(f32 x) {
+    const f32 t = near_min(fabsf(x), 6.0f);
+    f32 q = -0x1.5d7388p-12f;
+    q = fmaf(q, t, 0x1.860050p-8f);
+    q = fmaf(q, t, -0x1.8e8d3ep-5f);
+    q = fmaf(q, t, -0x1.dab0a6p-2f);
+    q = fmaf(q, t, -0x1.26412cp+0f);
+    q = fmaf(q, t, -0x1.0006b8p+0f);
+    return fmaf(-t, near_exp2(q), fmaxf(x, 0.0f));
+}
+PRIVATE f32 near_gelu_bf16(f32 x) {
+    const f32 t = near_min(fabsf(x), 13.2f);
+    f32 q = 0x1.d2a6bep-26f;
+    q = fmaf(q, t, -0x1.d0b998p-20f);
+    q = fmaf(q, t, 0x1.8edfaap-15f);
+    q = fmaf(q, t, -0x1.85cc9ap-11f);
+    q = fmaf(q, t, 0x1.e6083ep-8f);
+    q = fmaf(q, t, -0x1.a01c60p-5f);
+    q = fmaf(q, t, -0x1.d9e5c0p-2f);
+    q = fmaf(q, t, -0x1.262730p+0f);
+    q = fmaf(q, t, -0x1.000c0cp+0f);
+    return fmaf(-t, near_exp2(q), fmaxf(x, 0.0f));
+}
+#undef EXP_f16
+#undef SQRT_f16
+#undef SQRT_bf16
+#undef TANH_f16
+#undef SIGMOID_f16
+#undef GELU_f16
+#undef GELU_bf16
+#define EXP_f16(x) near_exp(x)
+#define SQRT_f16(x) near_sqrt(x)
+#define SQRT_bf16(x) near_sqrt_wide(x)
+#define TANH_f16(x) near_tanh16(x)
+#define SIGMOID_f16(x) near_sigmoid(x)
+#define GELU_f16(x) near_gelu_f16(x)
+#define GELU_bf16(x) near_gelu_bf16(x)
 
 struct DeviceFault { u32 claimed, kind; i64 values[4]; char text[216]; };
 struct FaultBox { u32 claimed, pad; DeviceFault* record; };
