@@ -29,6 +29,10 @@ TEST(MetalModel, ATokenIsOneCommandBufferNearTheFloorOfMemory) {
     const auto weights = static_cast<double>(info.weight_bytes);
     EXPECT_LT(static_cast<double>(metalsim::counters().bytes_allocated), 0.02 * weights)
         << "weights are used where they lie";
+    // Neither by the host, which would need a buffer of its own for them, nor by the device.
+    EXPECT_GE(static_cast<double>(metalsim::counters().bytes_wrapped), weights);
+    EXPECT_EQ(metalsim::counters().dispatches, 0u);
+    EXPECT_EQ(metalsim::counters().blits, 0u);
 
     Session session(model, {.capacity = 128});
     const std::vector<std::int32_t> prompt[] = {{1, 2, 3, 4, 5, 6, 7, 8}};

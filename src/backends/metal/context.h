@@ -48,11 +48,15 @@ struct Features {
     bool unified = false;               // one memory for host and device
     bool residency_sets = false;        // from macOS 15
     bool binary_archives = false;       // from macOS 11
+    // Of the language. No kernel here asks for the last two: bf16 is widened by shifts, which every version of it takes.
+    bool simdgroup_matrix = false;  // from Apple7
+    bool bfloat = false;            // from Apple6 and Metal 3.1, which came with macOS 14
+    bool tensors = false;           // tensor operations, from Metal 4
     // A command buffer is committed when it holds that many dispatches, or when they write that many bytes: small enough
     // that the device starts soon, large enough that a token of a model is one command buffer.
     int commit_dispatches = 0;
     std::uint64_t commit_bytes = 0;
-    std::string description;  // "Metal 3, Apple9"
+    std::string description;  // "Metal 3, Apple9, simdgroup_matrix, bfloat"
 };
 Features features_of(MTL::Device& device);
 
