@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # Everything that runs on the software Metal device, lanes and dispatches in forward, reverse and shuffled order, with random graphs and
-# random grid programs of other seeds under each order: for a night. A line for each run goes to stdout, its whole output to
+# random grid programs of other seeds under each order, and every source through its compiler: for a night. A line for each run goes to stdout, its whole output to
 # BUILD/every_schedule/. Goes on behind a failure, and ends with 1 where there was one.
 set -u
 usage() {
@@ -84,6 +84,11 @@ under() {
 
 started=$(date +%s)
 orders="forward reverse"
+# Every source, whatever the order: through both passes of the compiler.
+if [ -z "$only" ]; then
+    INVAR_METALSIM_SCHEDULE=none
+    run sources env INVAR_METAL_SOURCES_ONE_IN=1 "$build/bin/test_graph" --gtest_filter='MetalSource.*Compile*'
+fi
 n=0
 while [ $n -lt "$shuffles" ]; do
     orders="$orders shuffled:$((seed + n))"
