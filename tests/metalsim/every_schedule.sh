@@ -14,16 +14,17 @@ usage: tests/metalsim/every_schedule.sh BUILD [option...]
   --graphs N     random graphs under each order (default 300)
   --programs N   random grid programs under each order (default 2000)
   --selection    what ctest runs as metal.* instead of the whole suites: minutes an order, not hours
+  --quick        less than that: random graphs, the kernels and the tokens that ctest runs forward too
   --only ORDER   one order alone: forward, reverse or shuffled:N
 TEXT
 }
 if [ $# -eq 0 ] || [ "$1" = --help ]; then usage; exit 0; fi
 build=$(cd "$1" && pwd) || exit 1
 shift
-seed=1 shuffles=6 graphs=300 programs=2000 selection="" only=""
+seed=1 shuffles=6 graphs=300 programs=2000 part=whole only=""
 while [ $# -gt 0 ]; do
     case $1 in
-        --selection) selection=1; shift; continue ;;
+        --selection | --quick) part=${1#--}; shift; continue ;;
         --seed | --shuffles | --graphs | --programs | --only) [ $# -gt 1 ] || { usage >&2; exit 2; } ;;
         *) usage >&2; exit 2 ;;
     esac
@@ -55,7 +56,7 @@ run() {
         failed=1
     fi
     # gtest's last words, or ctest's.
-    counts=$(grep -E '^\[  (PASSED|SKIPPED|FAILED)|tests passed|tests failed' "$log" | sed 's/^\[ *\([A-Z]*\) *\]/\1/' | tr -s '\n ' ' ')
+    counts=$(grep -E '^\[  (PASSED|SKIPPED|FAILED)|tests passed|tests failed|^Kept for' "$log" | sed 's/^\[ *\([A-Z]*\) *\]/\1/' | tr -s '\n ' ' ')
     echo "$INVAR_METALSIM_SCHEDULE, $name: $result in $(($(date +%s) - begun)) s: $counts"
     if [ $result = FAILED ]; then tail -n 40 "$log"; fi
 }
@@ -70,13 +71,16 @@ under() {
     suite metal_model '*'
     suite program '*metal*:-Languages/*'
     run grids env INVAR_DEVICE=metal "$build/bin/test_backends" --gtest_filter='Devices/RandomGridsOnDevice*metal*'
-    if [ -n "$selection" ]; then
-        run selection ctest --test-dir "$build" --no-tests=error -R '^metal[.][a-z]+$'
-        suite backends '*etal*:-Devices/RandomGridsOnDevice*'
-    else
-        suite backends '*etal*:-Devices/RandomGridsOnDevice*'
-        for name in graph kernels nn tensor; do suite $name '*'; done
-    fi
+    suite backends '*etal*:-Devices/RandomGridsOnDevice*'
+    case $part in
+        whole) for name in graph kernels nn tensor; do suite $name '*'; done ;;
+        selection) run selection ctest --test-dir "$build" --no-tests=error -R '^metal[.][a-z]+$' ;;
+        quick)
+            suite graph 'RandomGraphs.*:Fusion.*'
+            suite kernels 'Product.EdgeShapes:Reduce.SeveralChunks:Row.InPlace:Attention.GroupsOfHeads:Attention.Windows:Sampler.Greedy*:Random.*:Gather.*'
+            suite nn '*GreedyTokens*'
+            ;;
+    esac
     # Operators dealt out at random between the cpu and Metal. Left out: what compares the bits of one device with themselves.
     run routed env INVAR_DEVICE=cpu INVAR_ROUTE="random:$begin:metal" "$build/bin/test_tensor" \
         --gtest_filter='*:-Compile.OneScheduleForEveryLength'
@@ -88,6 +92,9 @@ orders="forward reverse"
 if [ -z "$only" ]; then
     INVAR_METALSIM_SCHEDULE=none
     run sources env INVAR_METAL_SOURCES_ONE_IN=1 "$build/bin/test_graph" --gtest_filter='MetalSource.*Compile*'
+    # What is found says nothing here; that every tile can be measured and one is kept does.
+    run tune env INVAR_CACHE_DIR="$logs/tune" "$build/bin/invar" bench kernels --small --tune --device metal
+    rm -rf "$logs/tune"
 fi
 n=0
 while [ $n -lt "$shuffles" ]; do
