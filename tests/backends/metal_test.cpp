@@ -364,6 +364,9 @@ TEST_F(MetalBackend, AFailedCommandBufferPoisonsItsStreamAlone) {
     metalsim::fail_command_buffer(1, Failure::device_removed);
     stream->fill(a->ref(), 1);
     message(ErrorKind::kDeviceLost, [&] { stream->synchronize(); });
+    EXPECT_NE(message(ErrorKind::kDeviceLost, [&] { device->allocate_raw(100); }).find("has been removed"),
+              std::string::npos)
+        << "want of room would have caches emptied in vain";
     metalsim::reset();
     metalsim::collect_validation_errors(true);
 }

@@ -56,7 +56,7 @@ run() {
         failed=1
     fi
     # gtest's last words, or ctest's.
-    counts=$(grep -E '^\[  (PASSED|SKIPPED|FAILED)|tests passed|tests failed|^Kept for' "$log" | sed 's/^\[ *\([A-Z]*\) *\]/\1/' | tr -s '\n ' ' ')
+    counts=$(grep -E '^\[ +(PASSED|SKIPPED|FAILED) +\] [0-9]+ test|tests passed|tests failed|^Kept for' "$log" | sed 's/^\[ *\([A-Z]*\) *\]/\1/' | tr -s '\n ' ' ')
     echo "$INVAR_METALSIM_SCHEDULE, $name: $result in $(($(date +%s) - begun)) s: $counts"
     if [ $result = FAILED ]; then tail -n 40 "$log"; fi
 }

@@ -131,6 +131,7 @@ NS::SharedPtr<MTL::Buffer> Context::new_buffer(std::size_t bytes) {
     auto buffer = NS::TransferPtr(device_->newBuffer(std::max<std::size_t>(bytes, 16), options));
     if (!buffer) {
         give(bytes);
+        check_present();
         throw no_room("Metal has", memory_free());
     }
     make_resident(*buffer.get());
@@ -141,11 +142,19 @@ NS::SharedPtr<MTL::Buffer> Context::new_buffer(std::size_t bytes) {
 NS::SharedPtr<MTL::Buffer> Context::new_staging(std::size_t bytes) {
     auto buffer =
         NS::TransferPtr(device_->newBuffer(std::max<std::size_t>(bytes, 16), MTL::ResourceStorageModeShared));
-    if (!buffer)
+    if (!buffer) {
+        check_present();
         throw OutOfMemory(
             name_ + ": Metal has no room for " + std::to_string(bytes) + " bytes between host and device",
             bytes, 0);
+    }
     return buffer;
+}
+
+void Context::check_present() const {
+    if (removed_)
+        throw DeviceLost(name_ + ": the device has been removed from the system; use another, or the cpu",
+                         true);
 }
 
 NS::SharedPtr<MTL::Buffer> Context::wrap_pages(std::byte* pages, std::size_t bytes,
@@ -214,8 +223,8 @@ std::exception_ptr Context::error(const NS::Error* error, const std::string& wor
         remedy(code);
     switch (code) {
         case MTL::CommandBufferErrorOutOfMemory: return std::make_exception_ptr(OutOfMemory(message, 0, 0));
-        case MTL::CommandBufferErrorAccessRevoked:
-        case MTL::CommandBufferErrorDeviceRemoved: return std::make_exception_ptr(DeviceLost(message, true));
+        case MTL::CommandBufferErrorDeviceRemoved: removed_ = true; [[fallthrough]];
+        case MTL::CommandBufferErrorAccessRevoked: return std::make_exception_ptr(DeviceLost(message, true));
         default: return std::make_exception_ptr(LaunchFailed(message));
     }
 }

@@ -112,6 +112,8 @@ public:
 
 private:
     void warn_if_full(std::uint64_t used);
+    // Metal gives no reason where it gives no memory: throws DeviceLost where a command buffer has said it before.
+    void check_present() const;
 
     NS::SharedPtr<MTL::Device> device_;
     std::string name_;
@@ -119,6 +121,7 @@ private:
     std::uint64_t memory_total_ = 0;
     bool labels_ = false;
     std::atomic<bool> warned_{false};
+    mutable std::atomic<bool> removed_{false};
     std::atomic<std::uint64_t> private_end_;
     mutable std::mutex progress_mutex_;
     std::mutex residency_mutex_;
