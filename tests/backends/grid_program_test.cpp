@@ -4,12 +4,15 @@
 // the examples, every collective and atomic at every type, and accesses outside their buffers. With no device: what the
 // writer makes compiles for the CUDA architectures that count.
 #include <algorithm>
+#include <filesystem>
+#include <fstream>
 #include <sstream>
 
 #include <gtest/gtest.h>
 
 #include "backends/cuda/driver.h"
 #include "backends/grid_device.h"
+#include "backends/program_matrix.h"
 #include "program/examples.h"
 #include "program/grid_writer.h"
 #include "program/writer.h"
@@ -146,6 +149,33 @@ TEST_P(RandomGridsOnDevice, GiveTheInterpretersBits) {
             ASSERT_EQ(d, "") << "seed " << number << ", smallest that fails:\n" << shrunk(c);
             ++ran;
         }
+    }
+}
+
+// For Apple's compiler: INVAR_METAL_SOURCES names a folder for them (tests/graph/metal_source_test.cpp writes the kernels of families).
+TEST(MetalWriter, ProgramsAreWrittenWhereAFolderIsNamed) {
+    const std::string folder = env_string("INVAR_METAL_SOURCES");
+    if (folder.empty()) GTEST_SKIP() << "INVAR_METAL_SOURCES names no folder";
+    std::filesystem::create_directories(folder);
+    int number = 0;
+    const auto write = [&](const std::string& text) {
+        std::ofstream out(std::filesystem::path(folder) / ("program" + std::to_string(number++) + ".metal"));
+        out << "// programs\n" << write_source(assemble_module(text), Language::metal);
+        ASSERT_TRUE(out.good());
+    };
+    for (const MatrixProgram& program : matrix_programs(12, false)) write(program.text);
+    write(matrix_text(true));
+    std::string text;
+    int programs = 0;
+    for (std::uint64_t seed = 1; programs < 250; ++seed) {
+        const std::string own = grid_text(random_grid_case(seed).lines, "random" + std::to_string(seed));
+        try {
+            if (uses_wide_atomics(assemble(own))) continue;
+        } catch (const FormatError&) {
+            continue;
+        }
+        text += own;
+        if (++programs % 25 == 0) write(std::exchange(text, {}));
     }
 }
 

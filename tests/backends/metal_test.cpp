@@ -99,6 +99,7 @@ protected:
     std::shared_ptr<Device> device;
     std::unique_ptr<Stream> stream;
     std::shared_ptr<LoadedModule> kernel_module;
+    std::vector<std::unique_ptr<Buffer>> kept;
 };
 
 TEST_F(MetalBackend, BarriersStandOnlyWhereLaunchesConflict) {
@@ -363,6 +364,9 @@ TEST_F(MetalBackend, AFailedCommandBufferPoisonsItsStreamAlone) {
     metalsim::fail_command_buffer(1, Failure::device_removed);
     stream->fill(a->ref(), 1);
     message(ErrorKind::kDeviceLost, [&] { stream->synchronize(); });
+    EXPECT_NE(message(ErrorKind::kDeviceLost, [&] { device->allocate_raw(100); }).find("has been removed"),
+              std::string::npos)
+        << "want of room would have caches emptied in vain";
     metalsim::reset();
     metalsim::collect_validation_errors(true);
 }
@@ -527,6 +531,87 @@ TEST_F(MetalBackend, GpusThatTheKernelsDoNotServeAreNotListed) {
     EXPECT_NE(old->unavailable_reason().find("no GPU of the family Apple7"), std::string::npos)
         << old->unavailable_reason();
     EXPECT_TRUE(old->devices().empty());
+}
+
+TEST_F(MetalBackend, FeaturesOfEachFamily) {
+    for (const int family : {7, 8, 9, 10})
+        for (const bool metal4 : {false, true}) {
+            metalsim::DeviceOptions options;
+            options.family = family;
+            options.metal4 = metal4;
+            options.residency_sets = family > 7;  // also as an older system has it
+            open(options);
+            const DeviceProperties p = device->properties();
+            EXPECT_EQ(p.driver, std::string(metal4 ? "Metal 4" : "Metal 3") + ", Apple" +
+                                    std::to_string(family) + ", simdgroup_matrix, bfloat" +
+                                    (metal4 ? ", tensor operations" : ""));
+            EXPECT_EQ(p.warp_width, 32);
+            EXPECT_EQ(p.max_block_threads, 1024);
+            EXPECT_EQ(p.shared_memory_bytes, 32768u);
+            const auto a = buffer(64), b = buffer(64);
+            stream->fill(a->ref(), 0);
+            add_one(*stream, b->ref(), a->ref(), 64);
+            EXPECT_EQ(read(*stream, b->ref()), std::vector<std::uint32_t>(64, 1)) << family;
+        }
+}
+
+TEST_F(MetalBackend, AWorkingSetThatIsNearlyFullIsSaidOnce) {
+    metalsim::DeviceOptions options;
+    options.working_set = std::uint64_t{10} << 20;
+    open(options);
+    const auto said = [&](std::size_t bytes) {
+        testing::internal::CaptureStderr();
+        kept.push_back(device->allocate_raw(bytes));
+        return testing::internal::GetCapturedStderr();
+    };
+    EXPECT_EQ(said(8 << 20), "");
+    const std::string text = said(3 << 19);
+    EXPECT_NE(text.find("warning"), std::string::npos) << text;
+    EXPECT_NE(text.find("10485760"), std::string::npos) << text;
+    EXPECT_EQ(said(1 << 10), "") << "once";
+    kept.clear();
+}
+
+// ---- what Apple's tools see ----
+
+TEST_F(MetalBackend, KernelsAreNamedForApplesToolsWhereThatIsAskedFor) {
+    const auto work = [&] {
+        const auto a = buffer(16), b = buffer(16);
+        stream->fill(a->ref(), 0);
+        add_one(*stream, b->ref(), a->ref(), 16);
+        stream->launch(kernel_module->kernel("nothing"), {}, {}, {});
+        stream->synchronize();
+        return metalsim::take_signposts();
+    };
+    EXPECT_TRUE(work().empty());
+    ::setenv("INVAR_METAL_LABELS", "1", 1);
+    open({});
+    EXPECT_EQ(work(), (std::vector<std::string>{"add_one", "nothing"}));
+    ::unsetenv("INVAR_METAL_LABELS");
+}
+
+// The only test here that captures: a process captures once.
+TEST_F(MetalBackend, TheFirstStreamIsCapturedWhereAFileIsNamed) {
+    ::setenv("INVAR_METAL_CAPTURE", "/nowhere/work.gputrace", 1);
+    metalsim::DeviceOptions options;
+    options.captures = true;
+    open(options);
+    auto other = device->make_stream();
+    const auto a = buffer(16), b = buffer(16);
+    for (Stream* on : {stream.get(), other.get()}) {
+        on->fill(a->ref(), 0);
+        add_one(*on, b->ref(), a->ref(), 16);
+        on->synchronize();
+    }
+    other.reset();
+    ASSERT_EQ(metalsim::captures().size(), 1u);
+    EXPECT_EQ(metalsim::captures()[0].file, "/nowhere/work.gputrace");
+    EXPECT_FALSE(metalsim::captures()[0].ended) << "another stream's end is not its own";
+    EXPECT_EQ(metalsim::take_signposts(), (std::vector<std::string>{"add_one", "add_one"}));
+    stream.reset();
+    EXPECT_TRUE(metalsim::captures()[0].ended);
+    EXPECT_EQ(metalsim::captures()[0].command_buffers, 2u) << "of the device, whose streams both worked";
+    ::unsetenv("INVAR_METAL_CAPTURE");
 }
 
 // ---- Metal Performance Shaders ----

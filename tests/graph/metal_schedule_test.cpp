@@ -1,24 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a Metal device is given, looked at without one: golden schedules of decode steps as "null:metal" takes them, with the
-// number of dispatches a token, and the compilation of every source that the models ask for by the software Metal device.
-#include <invar/error.h>
+// number of dispatches a token.
 #include <invar/model.h>
 
 #include <filesystem>
-#include <fstream>
-#include <mutex>
 
 #include <gtest/gtest.h>
 
-#include "base/env.h"
-#include "base/thread_pool.h"
 #include "device/device.h"
 #include "device/services.h"
-#include "kernels/source.h"
 #include "support/golden.h"
-#if defined(INVAR_HAS_METALSIM)
-#include "metalsim/needs_metalsim.h"
-#endif
 
 namespace invar {
 namespace {
@@ -61,58 +52,6 @@ TEST(MetalSchedule, DispatchesOfAToken) {
     EXPECT_GT(dispatches, 16u);
     EXPECT_LE(dispatches, 14u * 16 + 9);
 }
-
-// Every source that models in every type ask for.
-std::vector<const Module*> sources_of_models() {
-    for (const auto& folder : fs::directory_iterator(kModelFolders)) {
-        if (!folder.is_directory()) continue;
-        for (const DType type : {DType::f32, DType::f16, DType::bf16}) {
-            const auto model = Model::load(folder.path(), {.device = "null:metal", .dtype = type});
-            const std::int64_t long_one = std::min<std::int64_t>(model->info().context, 512);
-            const Session one(model, {.capacity = 64}),
-                several(model, {.sequences = 3, .capacity = long_one}),
-                many(model, {.sequences = 24, .capacity = 64});
-        }
-    }
-    // Heads of a size that models in use have.
-    const auto large =
-        Model::random("gpt2", {.device = "null:metal", .dtype = DType::f16, .max_context = 64});
-    const Session session(large);
-    return kernels::source_modules("metal");
-}
-
-// For Apple's compiler: INVAR_METAL_SOURCES names a folder for them.
-TEST(MetalSource, AreWrittenWhereAFolderIsNamed) {
-    const std::string folder = env_string("INVAR_METAL_SOURCES");
-    if (folder.empty()) GTEST_SKIP() << "INVAR_METAL_SOURCES names no folder";
-    fs::create_directories(folder);
-    int number = 0;
-    for (const Module* module : sources_of_models()) {
-        std::ofstream out(fs::path(folder) / (std::to_string(number++) + ".metal"));
-        out << "// " << module->name << "\n" << std::get<SourceText>(module->body).text;
-        ASSERT_TRUE(out.good());
-    }
-}
-
-#if defined(INVAR_HAS_METALSIM)
-TEST(MetalSource, EverySourceOfTheModelsCompiles) {
-    INVAR_NEEDS_METALSIM();
-    const std::vector<const Module*> modules = sources_of_models();
-    ASSERT_GT(modules.size(), 30u);
-    std::mutex mutex;
-    ThreadPool::shared().parallel_for(static_cast<std::int64_t>(modules.size()), [&](std::int64_t i) {
-        const Module& module = *modules[static_cast<std::size_t>(i)];
-        try {
-            const test::MslLibrary library(std::get<SourceText>(module.body).text);
-            const std::lock_guard lock(mutex);
-            EXPECT_FALSE(library.kernels().empty()) << module.name;
-        } catch (const CompileFailed& e) {
-            const std::lock_guard lock(mutex);
-            ADD_FAILURE() << module.name << "\n" << e.what();
-        }
-    });
-}
-#endif
 
 }  // namespace
 }  // namespace invar

@@ -76,6 +76,12 @@ class LayerCheck(unittest.TestCase):
         self.assert_refused({"src/backends/cpu/cpu.h": "", "src/backends/null/null.cpp": '#include "backends/cpu/cpu.h"\n'},
                             "registry")
 
+    def test_the_metal_backend_is_one_text(self):
+        for line in ("#ifdef __APPLE__", "  # if defined(METALSIM)", "#else"):
+            self.assert_refused({"src/backends/metal/stream.cpp": line + "\n"}, "src/backends/metal/stream.cpp:3:", "same text")
+        self.assert_accepted({"src/backends/metal/stream.cpp": "#include <vector>\n#pragma once\n",
+                              "src/backends/cuda/nvrtc.cpp": "#ifdef _WIN32\n#endif\n"})
+
     def test_third_party_headers_stay_in_their_folders(self):
         self.assert_refused({"src/graph/graph.cpp": "#include <nlohmann/json.hpp>\n"}, "nlohmann", "may use")
         self.assert_refused({"src/io/config.cpp": "#include <oniguruma.h>\n"}, "oniguruma")

@@ -28,6 +28,8 @@ struct DeviceOptions {
     int family = 9;              // Apple7 (M1) to Apple10 (M5)
     bool unified_memory = true;  // false: as a discrete card says
     bool residency_sets = true;  // false: as macOS 14 and older, where the class does not exist
+    bool metal4 = false;         // that it is said to be of that family: Metal 4's objects are not here
+    bool captures = false;       // as with MTL_CAPTURE_ENABLED=1
     std::uint64_t memory = std::uint64_t{64} << 30;  // allocations beyond it give nil
     std::uint64_t working_set = std::uint64_t{48} << 30;
     std::uint64_t max_buffer = std::uint64_t{32} << 30;
@@ -68,10 +70,21 @@ struct Counters {
     std::uint64_t bytes_loaded = 0, bytes_stored = 0, bytes_loaded_once = 0, bytes_stored_once = 0;
     std::uint64_t waits = 0;                             // calls that waited for a command buffer or an event
     std::uint64_t allocations = 0, bytes_allocated = 0;  // since the counters were reset
+    std::uint64_t bytes_wrapped = 0;                     // memory of the program that became buffers
     std::uint64_t libraries = 0, pipelines = 0;          // made
 };
 METALSIM_API Counters counters();
 METALSIM_API void reset_counters();
+
+// What encoders were told by insertDebugSignpost, in the order of the calls, since the last call.
+METALSIM_API std::vector<std::string> take_signposts();
+// Captures that were begun: nothing is written, and only which command buffers were committed in one is known.
+struct CaptureRecord {
+    std::string file;
+    std::uint64_t command_buffers = 0;
+    bool ended = false;
+};
+METALSIM_API std::vector<CaptureRecord> captures();
 
 // Reports dispatches of a concurrent encoder with no barrier between them that bind one buffer at one offset, where one of them may
 // write it (on in the beginning). Off for what writes different elements of one binding.

@@ -95,7 +95,9 @@ const std::string kHeaders = std::string(INVAR_SOURCE_DIR) + "/tests/metalsim/in
 
 // -fno-strict-aliasing: atomics of this standard library are plain accesses of another type than the buffer's; Metal's are
 // not. -ffp-contract=off: the standard library's own; sources say it with a pragma that clang does not know.
-// -tail-dup: the machine code has no word for calls that must not be doubled (msl_sync.h, msl_meet).
+// -fconvergent-functions: before it is put in its place, a call of a function that meets must not be doubled either, and clang learns
+// from the body alone which functions do not meet. -tail-dup, in three passes: the machine code has no word for calls that must not
+// be doubled (msl_sync.h, msl_meet).
 // Excess precision: half and bfloat are rounded after every operation. A literal without a suffix is a float in Metal.
 // Metal's attributes and pragmas are not clang's. Parameters and registers of written programs may be unused, and constants fold.
 const std::vector<std::string>& flags() {
@@ -107,8 +109,11 @@ const std::vector<std::string>& flags() {
                                           "-O1",
                                           "-fPIC",
                                           "-fsigned-char",
+                                          "-fconvergent-functions",
                                           "-mllvm",
                                           "-disable-tail-duplicate",
+                                          "-mllvm",
+                                          "-disable-early-taildup",
                                           "-mllvm",
                                           "-tail-dup-placement=false",
                                           "-fsanitize=alignment,bounds,shift,signed-integer-overflow,"

@@ -139,6 +139,30 @@ TEST_F(MslLibraryTest, LanesThatDoNotMeetAreReported) {
     EXPECT_EQ(error(barrier, 64), "") << "what was given up does no harm";
 }
 
+// Two conditions of one value with a meeting between them, of which a compiler that knows nothing of meetings makes two, so that
+// lanes would wait in each. In a function too, which is a call like any other until it is put in its place.
+TEST_F(MslLibraryTest, AMeetingBetweenEqualConditionsStaysOne) {
+    const std::string meetings[] = {"threadgroup_barrier(mem_flags::mem_threadgroup);", "swap(t, lane);",
+                                    "all = simd_sum(1u);"};
+    for (const std::string& meeting : meetings) {
+        const std::string source =
+            "static inline void swap(threadgroup uint* t, uint lane) {\n"
+            "    threadgroup_barrier(mem_flags::mem_threadgroup);\n    uint other = t[lane ^ 1];\n"
+            "    threadgroup_barrier(mem_flags::mem_threadgroup);\n    t[lane] = other;\n}\n"
+            "kernel void k(device uint* out [[buffer(0)]], uint lane [[thread_position_in_threadgroup]]) {\n"
+            "    threadgroup uint t[32];\n    t[lane] = lane;\n    uint all = 32;\n"
+            "    const bool odd = out[lane] % 2 != 0;\n    if (odd) out[lane] *= 3;\n    " +
+            meeting + "\n    if (odd) out[lane] += t[lane] * 0 + all;\n}\n";
+        for (const MslSchedule& schedule : kSchedules) {
+            std::vector<std::uint32_t> out(32);
+            for (std::uint32_t k = 0; k < 32; ++k) out[k] = k;
+            run(source, "k", {1}, {32}, {out.data()}, schedule);
+            for (std::uint32_t k = 0; k < 32; ++k)
+                ASSERT_EQ(out[k], k % 2 != 0 ? 3 * k + 32 : k) << meeting << k;
+        }
+    }
+}
+
 TEST_F(MslLibraryTest, MemoryOfAThreadgroupHoldsNothingInTheBeginning) {
     std::vector<std::uint32_t> out(4);
     run("kernel void k(device uint* out [[buffer(0)]], uint at [[thread_position_in_grid]]) {\n"

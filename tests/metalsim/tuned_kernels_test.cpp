@@ -13,12 +13,14 @@
 
 #include "device/registry.h"
 #include "kernels/attention/family.h"
+#include "kernels/hole.h"
 #include "kernels/kernel_call.h"
 #include "kernels/matmul/family.h"
 #include "kernels/metal_tuning.h"
 #include "kernels/reduce/family.h"
 #include "metalsim/apple_families.h"
 #include "metalsim/msl_test.h"
+#include "support/golden.h"
 
 namespace invar::test {
 namespace {
@@ -203,7 +205,28 @@ Work decode(std::string name, DType t, std::int64_t length, const Heads& h = {})
     return work;
 }
 
-Work row(std::string name, RowOp op, DType t, std::int64_t rows, std::int64_t n) {
+// x = a * b in front of a kernel, z = relu(y) * u behind it.
+HoleSpec hole_before(DType t) {
+    const std::string type(dtype_name(t));
+    HoleSpec s;
+    s.hole = Hole::make(".program region\n.param a: " + type + "*\n.param b: " + type +
+                            "*\n.param x: " + type + "*\nLDG." + type + " r0, [a + gid]\nLDG." + type +
+                            " r1, [b + gid]\nMUL.f32 r2, r0, r1\nSTG." + type + " [x + gid], r2\n",
+                        2, {{t}, {t}}, 1);
+    return s;
+}
+HoleSpec hole_behind(DType t) {
+    const std::string type(dtype_name(t));
+    HoleSpec s;
+    s.hole = Hole::make(".program region\n.param y: " + type + "*\n.param u: " + type +
+                            "*\n.param z: " + type + "*\nLDG." + type + " r0, [y + gid]\nLDG." + type +
+                            " r1, [u + gid]\nRELU.f32 r2, r0\nMUL.f32 r3, r2, r1\nSTG." + type +
+                            " [z + gid], r3\n",
+                        0, {{t}, {t}}, 1);
+    return s;
+}
+
+Work row(std::string name, RowOp op, DType t, std::int64_t rows, std::int64_t n, bool holes = false) {
     RowSpec s;
     s.op = op;
     s.x = s.y = s.weight = t;
@@ -211,18 +234,26 @@ Work row(std::string name, RowOp op, DType t, std::int64_t rows, std::int64_t n)
     s.n = s.x_row = s.y_row = n;
     s.eps = 1e-5f;
     s.has_weight = op == RowOp::rms_norm;
-    std::vector<DType> types = {t, t};
+    if (holes) {
+        s.prologue = hole_before(t);
+        s.epilogue = hole_behind(t);
+    }
+    std::vector<DType> types(holes ? 4 : 2, t);
     if (s.has_weight) types.push_back(t);
     return work_of(std::move(name), plan_row(*plans_for(), s), types);
 }
 
-Work sums(std::string name, Reduction op, DType t, std::int64_t rows, std::int64_t n) {
+Work sums(std::string name, Reduction op, DType t, std::int64_t rows, std::int64_t n, bool holes = false) {
     ReduceSpec s;
     s.op = op;
     s.x = s.y = t;
     s.outer = rows;
     s.n = n;
-    return work_of(std::move(name), plan_reduce(*plans_for(), s), {t, t});
+    if (holes) {
+        s.prologue = hole_before(t);
+        s.epilogue = hole_behind(t);
+    }
+    return work_of(std::move(name), plan_reduce(*plans_for(), s), std::vector<DType>(holes ? 4 : 2, t));
 }
 
 // One of every kernel and of what it is compiled differently for; sizes that end within a tile.
@@ -249,6 +280,12 @@ std::vector<Work> works() {
     all.push_back(sums("sums of short rows", Reduction::max, bf16, 9, 100));
     all.push_back(sums("sums of rows", Reduction::mean, f16, 3, 3000));
     all.push_back(sums("sums of chunks", Reduction::sum, f32, 2, 40000));
+    all.push_back(row("short rows between holes", RowOp::softmax, bf16, 6, 100, true));
+    all.push_back(row("rows between holes", RowOp::rms_norm, f16, 3, 1111, true));
+    all.push_back(row("long rows between holes", RowOp::layer_norm, f32, 2, 17001, true));
+    all.push_back(sums("sums of short rows between holes", Reduction::sum, bf16, 9, 100, true));
+    all.push_back(sums("sums of rows between holes", Reduction::max, f16, 3, 3000, true));
+    all.push_back(sums("sums of chunks between holes", Reduction::mean, f32, 2, 40000, true));
     return all;
 }
 
@@ -326,10 +363,14 @@ TEST_F(TunedKernels, EveryBarrierIsNeeded) {
     for (const auto& [barrier, noticed] : barriers) EXPECT_TRUE(noticed) << barrier;
 }
 
-// With the shapes of each generation; a family's row of the table of shapes is for it and those after it.
+// With the shapes of each generation; a family's row of the table of shapes is for it and those after it. The table that
+// comes of it says what of a family's limits each kernel takes, and how many of its threadgroups find room in 32 KiB.
 TEST_F(TunedKernels, StayWithinTheLimitsOfEveryFamily) {
     const auto device = plans_for();
     const MetalTuning before = metal_tuning(*device);
+    std::string table =
+        "family   work                              kernel         threads  of 1024  bytes  of 32768  fit  "
+        "buffers  by value\n";
     for (const MetalTuning& row : kMetalTuning) {
         set_metal_tuning(*device, row, false);
         for (const Work& work : works()) {
@@ -340,6 +381,16 @@ TEST_F(TunedKernels, StayWithinTheLimitsOfEveryFamily) {
                 const KernelNeeds needs =
                     needs_of(library.kernel(entry), config.block, {}, work.call.params_bytes);
                 EXPECT_EQ(why_not_every_family(needs), "");
+                char fit[12] = "any", line[200];
+                if (needs.static_memory > 0)
+                    std::snprintf(fit, sizeof fit, "%zu", (std::size_t{32} << 10) / needs.static_memory);
+                std::snprintf(line, sizeof line,
+                              "Apple%-3d %-33s %-14s %7d %7.1f%% %6zu %8.1f%% %4s %8u %9zu\n", row.generation,
+                              work.name.c_str(), entry, static_cast<int>(needs.threads),
+                              static_cast<double>(needs.threads) / 10.24, needs.static_memory,
+                              static_cast<double>(needs.static_memory) / 327.68, fit, needs.highest_index + 1,
+                              needs.inline_bytes);
+                table += line;
                 // All fold over whole SIMD-groups, but for those that take no part in any fold.
                 EXPECT_TRUE(needs.threads % 32 == 0 || std::string_view(entry) == "combine") << needs.threads;
             };
@@ -348,6 +399,7 @@ TEST_F(TunedKernels, StayWithinTheLimitsOfEveryFamily) {
         }
     }
     set_metal_tuning(*device, before, false);
+    compare_with_golden("metal-limits.txt", table);
 }
 
 // The five launches of a layer of a Llama model for one token: the bytes that must come from memory are those of weights, keys

@@ -131,6 +131,13 @@ inline std::uint64_t evaluate(Opcode o, DType t, DType source, std::uint64_t a, 
             case Opcode::SET_LE: return x <= y;
             case Opcode::SET_GT: return x > y;
             case Opcode::SET_GE: return x >= y;
+            case Opcode::GELU:  // f64 as it is defined, step by step
+                if (t == DType::f64) {
+                    const double half = std::fmax(x, -16.0) / 2;
+                    return from_double(
+                        t, std::isnan(x) ? x : std::fma(half, std::erf(x * 0.70710678118654752), half));
+                }
+                return from_double(t, function_of(o, x));
             default: return from_double(t, function_of(o, x));
         }
     }

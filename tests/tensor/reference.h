@@ -46,7 +46,8 @@ inline const std::map<std::string, Reference>& real_references() {
         {"sigmoid", [](double x, double, double) { return 1 / (1 + std::exp(-x)); }},
         {"relu", [](double x, double, double) { return nan_max(x, 0); }},
         {"silu", [](double x, double, double) { return x / (1 + std::exp(-x)); }},
-        {"gelu", [](double x, double, double) { return 0.5 * x * std::erfc(-x / std::sqrt(2.0)); }},
+        {"gelu", [](double x, double,
+                    double) { return x == -INFINITY ? 0.0 : 0.5 * x * std::erfc(-x / std::sqrt(2.0)); }},
         {"gelu_tanh",
          [](double x, double, double) {
              return 0.5 * x *

@@ -3,8 +3,8 @@
 """The layer check: keeps the floors of docs/architecture.md standing.
 
 Refused are: an include that climbs a floor, an include of a backend from outside it, a third-party header outside its
-folders, a public header that includes a private one, a file over 800 lines, a source file that does not open with the
-licence line and a paragraph saying what it is for. Standard library only; run by ctest and by `./dev lint`.
+folders, a public header that includes a private one, a condition of the preprocessor in the metal backend, a file over 800
+lines, a source file that does not open with the licence line and a paragraph saying what it is for. Standard library only; run by ctest and by `./dev lint`.
 
 usage: check_layers.py [TREE]   (default: the tree this file lies in); exit code 1 when something is refused.
 """
@@ -76,6 +76,9 @@ SLOW_WRAPPERS = {"src/io/json.h", "src/text/tokenizer_raw.h"}
 
 # The list of backends that are part of libinvar, and the one file that may name them.
 BUILTIN_BACKENDS = "src/backends/builtin.cpp"
+
+# What is tested on the software Metal device must be what runs on macOS: its sources are one text for both.
+ONE_TEXT = "src/backends/metal/"
 
 SOURCES = {".h", ".hpp", ".cpp", ".mm", ".k", ".cu", ".cl", ".metal", ".inc", ".def"}
 SCRIPTS = {".py", ".sh"}
@@ -171,6 +174,8 @@ def check_file(path, text, tree):
     elif path.startswith("src/") and floor_of(path)[0] is None:
         yield 1, "lies in a folder without a floor: see FLOORS in tools/lint/check_layers.py"
     for number, line in enumerate(lines, 1):
+        if path.startswith(ONE_TEXT) and re.match(r"\s*#\s*(if|elif|else)", line):
+            yield number, "has a condition of the preprocessor: macOS and the software Metal device compile the same text"
         match = INCLUDE.match(line)
         if match:
             for complaint in check_include(match.group(1), path, tree):

@@ -68,14 +68,21 @@ Features features_of(MTL::Device& device) {
     f.unified = device.hasUnifiedMemory();
     f.residency_sets = responds(&device, "newResidencySetWithDescriptor:error:");
     f.binary_archives = responds(&device, "newBinaryArchiveWithDescriptor:error:");
+    f.simdgroup_matrix = f.apple_family >= 7;
+    // Metal does not say which versions of the language its compiler takes: this method came with the same system.
+    f.bfloat = device.supportsFamily(MTL::GPUFamilyApple6) && responds(&device, "architecture");
+    f.tensors = device.supportsFamily(MTL::GPUFamilyMetal4);
     const std::string name = text_of(device.name());
     const bool large = name.find("Max") != std::string::npos || name.find("Ultra") != std::string::npos;
     // A layer of a Llama-type model is at most 14 dispatches, so 2048 hold a token of more than 100 layers. Decoding writes a few
     // MB a token; a prompt writes tens of MB a step, and goes off every few steps. Not measured: no such device was at hand.
     f.commit_dispatches = 2048;
     f.commit_bytes = std::uint64_t{large ? 256U : 96U} << 20;
-    f.description = device.supportsFamily(MTL::GPUFamilyMetal3) ? "Metal 3" : "Metal";
+    f.description = f.tensors ? "Metal 4" : device.supportsFamily(MTL::GPUFamilyMetal3) ? "Metal 3" : "Metal";
     if (f.apple_family > 0) f.description += ", Apple" + std::to_string(f.apple_family);
+    if (f.simdgroup_matrix) f.description += ", simdgroup_matrix";
+    if (f.bfloat) f.description += ", bfloat";
+    if (f.tensors) f.description += ", tensor operations";
     return f;
 }
 
@@ -124,6 +131,7 @@ NS::SharedPtr<MTL::Buffer> Context::new_buffer(std::size_t bytes) {
     auto buffer = NS::TransferPtr(device_->newBuffer(std::max<std::size_t>(bytes, 16), options));
     if (!buffer) {
         give(bytes);
+        check_present();
         throw no_room("Metal has", memory_free());
     }
     make_resident(*buffer.get());
@@ -134,11 +142,19 @@ NS::SharedPtr<MTL::Buffer> Context::new_buffer(std::size_t bytes) {
 NS::SharedPtr<MTL::Buffer> Context::new_staging(std::size_t bytes) {
     auto buffer =
         NS::TransferPtr(device_->newBuffer(std::max<std::size_t>(bytes, 16), MTL::ResourceStorageModeShared));
-    if (!buffer)
+    if (!buffer) {
+        check_present();
         throw OutOfMemory(
             name_ + ": Metal has no room for " + std::to_string(bytes) + " bytes between host and device",
             bytes, 0);
+    }
     return buffer;
+}
+
+void Context::check_present() const {
+    if (removed_)
+        throw DeviceLost(name_ + ": the device has been removed from the system; use another, or the cpu",
+                         true);
 }
 
 NS::SharedPtr<MTL::Buffer> Context::wrap_pages(std::byte* pages, std::size_t bytes,
@@ -207,8 +223,8 @@ std::exception_ptr Context::error(const NS::Error* error, const std::string& wor
         remedy(code);
     switch (code) {
         case MTL::CommandBufferErrorOutOfMemory: return std::make_exception_ptr(OutOfMemory(message, 0, 0));
-        case MTL::CommandBufferErrorAccessRevoked:
-        case MTL::CommandBufferErrorDeviceRemoved: return std::make_exception_ptr(DeviceLost(message, true));
+        case MTL::CommandBufferErrorDeviceRemoved: removed_ = true; [[fallthrough]];
+        case MTL::CommandBufferErrorAccessRevoked: return std::make_exception_ptr(DeviceLost(message, true));
         default: return std::make_exception_ptr(LaunchFailed(message));
     }
 }

@@ -48,11 +48,15 @@ struct Features {
     bool unified = false;               // one memory for host and device
     bool residency_sets = false;        // from macOS 15
     bool binary_archives = false;       // from macOS 11
+    // Of the language. No kernel here asks for the last two: bf16 is widened by shifts, which every version of it takes.
+    bool simdgroup_matrix = false;  // from Apple7
+    bool bfloat = false;            // from Apple6 and Metal 3.1, which came with macOS 14
+    bool tensors = false;           // tensor operations, from Metal 4
     // A command buffer is committed when it holds that many dispatches, or when they write that many bytes: small enough
     // that the device starts soon, large enough that a token of a model is one command buffer.
     int commit_dispatches = 0;
     std::uint64_t commit_bytes = 0;
-    std::string description;  // "Metal 3, Apple9"
+    std::string description;  // "Metal 3, Apple9, simdgroup_matrix, bfloat"
 };
 Features features_of(MTL::Device& device);
 
@@ -108,6 +112,8 @@ public:
 
 private:
     void warn_if_full(std::uint64_t used);
+    // Metal gives no reason where it gives no memory: throws DeviceLost where a command buffer has said it before.
+    void check_present() const;
 
     NS::SharedPtr<MTL::Device> device_;
     std::string name_;
@@ -115,6 +121,7 @@ private:
     std::uint64_t memory_total_ = 0;
     bool labels_ = false;
     std::atomic<bool> warned_{false};
+    mutable std::atomic<bool> removed_{false};
     std::atomic<std::uint64_t> private_end_;
     mutable std::mutex progress_mutex_;
     std::mutex residency_mutex_;

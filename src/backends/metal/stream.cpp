@@ -4,9 +4,7 @@
 // either writes it. Copies and fills are kernels too, so that the encoder goes on.
 #include <algorithm>
 #include <array>
-#include <chrono>
 #include <cstring>
-#include <ctime>
 #include <optional>
 #include <span>
 #include <vector>
@@ -33,11 +31,8 @@ constexpr std::size_t kMaxAccesses = 128;     // between two barriers that are c
 
 // Seconds of the clock in which Metal says when command buffers ran.
 double clock_seconds() {
-#ifdef __APPLE__
-    return static_cast<double>(clock_gettime_nsec_np(CLOCK_UPTIME_RAW)) * 1e-9;
-#else
-    return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-#endif
+    const Pool pool;
+    return NS::ProcessInfo::processInfo()->systemUptime();
 }
 
 // What a timed event knows: the command buffers committed since the timed event before it, or, where the stream had nothing to

@@ -108,6 +108,7 @@ Buffer* new_buffer_no_copy(Device* self, SEL, void* bytes, NS::UInteger length, 
     buffer->options = options;
     buffer->data = static_cast<std::byte*>(bytes);
     if (deallocator != nullptr) buffer->deallocator = std::make_unique<BlockRef>(deallocator);
+    add(&Counters::bytes_wrapped, length);
     return buffer;
 }
 

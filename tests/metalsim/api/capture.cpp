@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// MTLCaptureManager: enough to say that nothing can be captured here.
+// MTLCaptureManager: writes nothing, and keeps what it was asked to capture (captures() of control.h).
 #include "metalsim/api/objects.h"
 
 METALSIM_STRING(MTLCaptureErrorDomain, "MTLCaptureErrorDomain");
@@ -9,7 +9,8 @@ namespace {
 
 struct CaptureManager : Object {};
 struct CaptureDescriptor : Object {
-    Ref<objc_object> object, url;
+    Ref<objc_object> object;
+    Ref<Url> url;
     MTL::CaptureDestination destination = MTL::CaptureDestinationDeveloperTools;
 };
 
@@ -22,7 +23,7 @@ void install_capture_classes() {
         self->object = Ref(object);
     });
     method(d, "captureObject", [](CaptureDescriptor* self, SEL) { return self->object.get(); });
-    method(d, "setOutputURL:", [](CaptureDescriptor* self, SEL, objc_object* url) { self->url = Ref(url); });
+    method(d, "setOutputURL:", [](CaptureDescriptor* self, SEL, Url* url) { self->url = Ref(url); });
     method(d, "outputURL", [](CaptureDescriptor* self, SEL) { return self->url.get(); });
     method(d, "setDestination:", [](CaptureDescriptor* self, SEL, MTL::CaptureDestination destination) {
         self->destination = destination;
@@ -34,14 +35,26 @@ void install_capture_classes() {
         static auto* const manager = for_ever(make<CaptureManager>());
         return manager;
     });
-    method(c, "supportsDestination:", [](CaptureManager*, SEL, MTL::CaptureDestination) { return false; });
-    method(c, "isCapturing", [](CaptureManager*, SEL) { return false; });
-    method(c, "stopCapture", [](CaptureManager*, SEL) {});
-    method(c,
-           "startCaptureWithDescriptor:error:", [](CaptureManager*, SEL, objc_object*, objc_object** error) {
-               give_error(error, error_of(constant(MTLCaptureErrorDomain), MTL::CaptureErrorNotSupported,
-                                          "the software device captures nothing"));
-               return false;
+    method(c, "supportsDestination:", [](CaptureManager*, SEL, MTL::CaptureDestination destination) {
+        return device_options().captures && destination == MTL::CaptureDestinationGPUTraceDocument;
+    });
+    method(c, "isCapturing", [](CaptureManager*, SEL) { return capturing(); });
+    method(c, "stopCapture", [](CaptureManager*, SEL) { end_capture(); });
+    method(c, "startCaptureWithDescriptor:error:",
+           [](CaptureManager*, SEL, CaptureDescriptor* descriptor, objc_object** error) {
+               const auto refuse = [&](MTL::CaptureError code, const char* why) {
+                   give_error(error, error_of(constant(MTLCaptureErrorDomain), code, why));
+                   return false;
+               };
+               if (!device_options().captures)
+                   return refuse(MTL::CaptureErrorNotSupported, "captures are not enabled");
+               if (!descriptor->object.get() || !descriptor->url.get() ||
+                   descriptor->destination != MTL::CaptureDestinationGPUTraceDocument)
+                   return refuse(MTL::CaptureErrorInvalidDescriptor,
+                                 "a capture here is one of an object into a file");
+               if (!begin_capture(descriptor->url->path))
+                   return refuse(MTL::CaptureErrorAlreadyCapturing, "a capture runs already");
+               return true;
            });
 }
 

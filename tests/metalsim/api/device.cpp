@@ -15,7 +15,8 @@ bool supports(int family) {
     const int newest = device_options().family;
     if (family >= MTL::GPUFamilyApple1 && family <= MTL::GPUFamilyApple10)
         return family - MTL::GPUFamilyApple1 + 1 <= newest;
-    // Metal 3 and macOS' own set are there from M1 on; Metal 4's objects are not here.
+    // Metal 3 and macOS' own set are there from M1 on.
+    if (family == MTL::GPUFamilyMetal4) return device_options().metal4;
     return (family >= MTL::GPUFamilyCommon1 && family <= MTL::GPUFamilyCommon3) ||
            family == MTL::GPUFamilyMac1 || family == MTL::GPUFamilyMac2 || family == MTL::GPUFamilyMetal3;
 }

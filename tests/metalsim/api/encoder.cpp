@@ -213,7 +213,9 @@ void add_encoder_methods(Class c) {
     add_label<T>(c);
     method(c, "endEncoding", [](T* self, SEL s) { end_encoding(self, s); });
     method(c, "insertDebugSignpost:", [](T* self, SEL, objc_object* text) {
-        if (is_open(*self, "insertDebugSignpost")) self->pass().signposts.push_back(text_of(text));
+        if (!is_open(*self, "insertDebugSignpost")) return;
+        self->pass().signposts.push_back(text_of(text));
+        note_signpost(text_of(text));
     });
     method(c,
            "pushDebugGroup:", [](T* self, SEL, objc_object* text) { self->groups.push_back(text_of(text)); });

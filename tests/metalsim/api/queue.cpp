@@ -69,6 +69,7 @@ void commit(CommandBuffer* self, SEL) {
         !valid(self->encoder == nullptr,
                [&] { return "commit of " + named(*self) + " with an encoder that has not ended"; }))
         return;
+    note_commit();
     Engine::shared().commit(self);
 }
 

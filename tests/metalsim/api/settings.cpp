@@ -32,6 +32,9 @@ struct State {
     std::map<unsigned, std::string> libraries;
     std::map<unsigned, bool> allocations;
     bool removed = false, hazards = true;
+    std::vector<std::string> signposts;
+    std::vector<CaptureRecord> captures;
+    bool capturing = false;  // the last of them
 };
 State& state() {
     static auto* const state = new State;
@@ -85,6 +88,45 @@ bool take_allocation_failure() {
 bool device_removed() {
     const std::lock_guard lock(state().mutex);
     return state().removed;
+}
+
+void note_signpost(const std::string& text) {
+    const std::lock_guard lock(state().mutex);
+    state().signposts.push_back(text);
+}
+
+std::vector<std::string> take_signposts() {
+    const std::lock_guard lock(state().mutex);
+    return std::exchange(state().signposts, {});
+}
+
+bool begin_capture(const std::string& file) {
+    const std::lock_guard lock(state().mutex);
+    if (state().capturing) return false;
+    state().captures.push_back({file});
+    state().capturing = true;
+    return true;
+}
+
+void end_capture() {
+    const std::lock_guard lock(state().mutex);
+    if (state().capturing) state().captures.back().ended = true;
+    state().capturing = false;
+}
+
+bool capturing() {
+    const std::lock_guard lock(state().mutex);
+    return state().capturing;
+}
+
+void note_commit() {
+    const std::lock_guard lock(state().mutex);
+    if (state().capturing) ++state().captures.back().command_buffers;
+}
+
+std::vector<CaptureRecord> captures() {
+    const std::lock_guard lock(state().mutex);
+    return state().captures;
 }
 
 bool hazards_checked() {
@@ -174,6 +216,9 @@ void reset() {
     state().allocations.clear();
     state().removed = false;
     state().hazards = true;
+    state().signposts.clear();
+    state().captures.clear();
+    state().capturing = false;
 }
 
 }  // namespace metalsim

@@ -22,6 +22,13 @@ bool device_removed();
 // Whether devices answer to newResidencySetWithDescriptor:error:.
 void offer_residency_sets(bool offer);
 
+// Notes for take_signposts() and captures(). begin_capture: false where one runs already.
+void note_signpost(const std::string& text);
+bool begin_capture(const std::string& file);
+void end_capture();
+bool capturing();
+void note_commit();
+
 bool hazards_checked();
 // A number below the bound as the schedule has it: the first, the last, or any.
 std::size_t choose(std::size_t bound);

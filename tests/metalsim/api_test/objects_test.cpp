@@ -307,6 +307,52 @@ TEST_F(Api, NothingIsCaptured) {
     NS::Error* error = nullptr;
     EXPECT_FALSE(manager->startCapture(descriptor.get(), &error));
     EXPECT_NE(error, nullptr);
+    EXPECT_TRUE(captures().empty());
+}
+
+TEST_F(Api, CapturesKnowTheirCommandBuffers) {
+    DeviceOptions options;
+    options.captures = true;
+    set_device_options(options);
+    MTL::CaptureManager* const manager = MTL::CaptureManager::sharedCaptureManager();
+    EXPECT_TRUE(manager->supportsDestination(MTL::CaptureDestinationGPUTraceDocument));
+    EXPECT_FALSE(manager->supportsDestination(MTL::CaptureDestinationDeveloperTools));
+    const auto descriptor = NS::TransferPtr(MTL::CaptureDescriptor::alloc()->init());
+    NS::Error* error = nullptr;
+    EXPECT_FALSE(manager->startCapture(descriptor.get(), &error)) << "of nothing";
+    EXPECT_EQ(error->code(), static_cast<NS::Integer>(MTL::CaptureErrorInvalidDescriptor));
+    descriptor->setCaptureObject(device_.get());
+    descriptor->setDestination(MTL::CaptureDestinationGPUTraceDocument);
+    descriptor->setOutputURL(NS::URL::fileURLWithPath(MTLSTR("/nowhere/a.gputrace")));
+    ASSERT_TRUE(manager->startCapture(descriptor.get(), &error));
+    EXPECT_FALSE(manager->startCapture(descriptor.get(), &error)) << "a second one";
+    EXPECT_EQ(error->code(), static_cast<NS::Integer>(MTL::CaptureErrorAlreadyCapturing));
+    const Buffer a = buffer_of({1});
+    for (int i = 0; i < 3; ++i) {
+        if (i == 2) manager->stopCapture();
+        EXPECT_EQ(manager->isCapturing(), i != 2);
+        MTL::CommandBuffer* const work = command("increase", {&a}, 1);
+        work->commit();
+        work->waitUntilCompleted();
+    }
+    ASSERT_EQ(captures().size(), 1u);
+    EXPECT_EQ(captures()[0].file, "/nowhere/a.gputrace");
+    EXPECT_EQ(captures()[0].command_buffers, 2u);
+    EXPECT_TRUE(captures()[0].ended);
+}
+
+TEST_F(Api, SignpostsAreKept) {
+    const Buffer a = buffer_of({1});
+    MTL::CommandBuffer* const work = queue_->commandBuffer();
+    auto* const encoder = work->computeCommandEncoder();
+    encoder->insertDebugSignpost(MTLSTR("first"));
+    encode(encoder, "increase", {&a}, 1);
+    encoder->insertDebugSignpost(MTLSTR("second"));
+    encoder->endEncoding();
+    work->commit();
+    work->waitUntilCompleted();
+    EXPECT_EQ(take_signposts(), (std::vector<std::string>{"first", "second"}));
+    EXPECT_TRUE(take_signposts().empty());
 }
 
 }  // namespace

@@ -31,10 +31,12 @@ __attribute__((noinline, optnone, convergent, nomerge)) inline MslMeeting* msl_c
                                                                                        int line) {
     return MSL_RUNTIME.meet(__builtin_return_address(0), line, value, bytes);
 }
-__attribute__((always_inline)) inline void threadgroup_barrier(mem_flags, int line = __builtin_LINE()) {
+__attribute__((always_inline, nomerge)) inline void threadgroup_barrier(mem_flags,
+                                                                        int line = __builtin_LINE()) {
     msl_meet(line);
 }
-__attribute__((always_inline)) inline void simdgroup_barrier(mem_flags, int line = __builtin_LINE()) {
+__attribute__((always_inline, nomerge)) inline void simdgroup_barrier(mem_flags,
+                                                                      int line = __builtin_LINE()) {
     msl_collect(nullptr, 0, line);
 }
 inline void atomic_thread_fence(mem_flags, memory_order, thread_scope = thread_scope_device) {

@@ -5,6 +5,7 @@
 
 #include <Foundation/Foundation.hpp>
 #include <charconv>
+#include <chrono>
 #include <cstring>
 
 #include "metalsim/objc/validation.h"
@@ -231,6 +232,20 @@ void install_errors() {
     });
 }
 
+// The clock of the times that command buffers say.
+void install_process_info() {
+    const Class made = define<Object>("NSProcessInfo");
+    class_method(made, "processInfo", [](Class, SEL) {
+        static auto* const info = for_ever(make<Object>());
+        return info;
+    });
+    method(made, "operatingSystemVersionString",
+           [](Object*, SEL) { return string_of("Version 15.0 (software Metal device)"); });
+    method(made, "systemUptime", [](Object*, SEL) {
+        return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+    });
+}
+
 }  // namespace
 
 METALSIM_STRING(NSLocalizedDescriptionKey, "NSLocalizedDescription");
@@ -284,6 +299,7 @@ void install_foundation_classes() {
     install_dictionaries();
     install_urls();
     install_errors();
+    install_process_info();
 }
 
 }  // namespace metalsim
