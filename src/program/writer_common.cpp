@@ -2,6 +2,8 @@
 // Values and arithmetic in the common part of the C dialects; writer_prelude.h has the functions that it names.
 #include "program/writer_common.h"
 
+#include <bit>
+
 namespace invar {
 
 std::string written_bits(std::uint64_t value, const char* end) {
@@ -38,6 +40,17 @@ std::string written_store(DType t, const std::string& value) {
                                                : value;
 }
 
+namespace {
+// MIN or MAX by a number that is neither NaN nor zero: what the order of two zeros and of NaN asks for falls away.
+bool is_limit(const Instruction& i) {
+    if ((i.opcode != Opcode::MIN && i.opcode != Opcode::MAX) || i.type != DType::f32 ||
+        i.src[1].kind != Operand::Kind::immediate)
+        return false;
+    const float limit = std::bit_cast<float>(static_cast<std::uint32_t>(i.src[1].value));
+    return limit < 0 || limit > 0;
+}
+}  // namespace
+
 std::string written_expression(const Program& p, const Instruction& i,
                                FunctionRef<std::string(const Operand&, DType)> operand) {
     const std::string type(dtype_name(i.type));
@@ -63,7 +76,7 @@ std::string written_expression(const Program& p, const Instruction& i,
         }
         default: break;
     }
-    std::string text = std::string(info(i.opcode).name) + "_" + type + "(";
+    std::string text = std::string(info(i.opcode).name) + (is_limit(i) ? "_BY_" : "_") + type + "(";
     for (int n = 0; n < info(i.opcode).operands; ++n) text += (n ? ", " : "") + src(n);
     return text + ")";
 }

@@ -58,6 +58,8 @@ PRIVATE f32 LDG_f16(u16 x) { f32 r; asm("cvt.f32.f16 %0, %1;" : "=f"(r) : "h"(x)
 PRIVATE u16 STG_f16(f32 x) { u16 r; asm("cvt.rn.f16.f32 %0, %1;" : "=h"(r) : "f"(x)); return r; }
 PRIVATE f32 LDG_bf16(u16 x) { return __uint_as_float((u32)x << 16); }
 PRIVATE u16 STG_bf16(f32 x) { u16 r; asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(r) : "f"(x)); return r; }
+PRIVATE f32 nan_min(f32 x, f32 y) { f32 r; asm("min.NaN.f32 %0, %1, %2;" : "=f"(r) : "f"(x), "f"(y)); return r; }
+PRIVATE f32 nan_max(f32 x, f32 y) { f32 r; asm("max.NaN.f32 %0, %1, %2;" : "=f"(r) : "f"(x), "f"(y)); return r; }
 PRIVATE f32 near_exp2(f32 x) { f32 r; asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(x)); return r; }
 PRIVATE f32 near_reciprocal(f32 x) { f32 r; asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(x)); return r; }
 )";
@@ -107,6 +109,10 @@ PRIVATE f32 cuda_sigmoid(f32 x) {
     return __fmaf_rn(__fmaf_rn(-d, q, n), r, q);
 }
 #define SIGMOID_f32(x) cuda_sigmoid(x)
+#undef MIN_BY_f32
+#undef MAX_BY_f32
+#define MIN_BY_f32(x, limit) nan_min(x, limit)
+#define MAX_BY_f32(x, limit) nan_max(x, limit)
 #define GELU_f32(x) cuda_gelu(x)
 PRIVATE f32 cuda_gelu(f32 x) {
     const f32 u = MAX_f32(x, -16.0f) * 0.5f;
@@ -122,14 +128,15 @@ PRIVATE void copy16(void* to, const void* from) { *(uint4*)to = *(const uint4*)f
 // special function every eight clocks, so six to ten other instructions weigh as much as one of them. tanh is a rational function
 // (0.07 units of f16), gelu is max(x, 0) - |x| 2^q(|x|), where 2^q(t) is Phi(-t), so that nothing cancels (0.15 units of
 // f16 with five coefficients, 0.04 of bf16 with eight, whose results reach further down); both minimax by Lawson's iteration.
+// bf16 reaches as far down as f32: its exponentials keep what lies below the normal numbers, which a factor can bring back.
 inline constexpr const char* kCudaFunctions16 = R"(
-PRIVATE f32 near_min(f32 x, f32 y) { f32 r; asm("min.NaN.f32 %0, %1, %2;" : "=f"(r) : "f"(x), "f"(y)); return r; }
 PRIVATE f32 near_sqrt(f32 x) { f32 r; asm("sqrt.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(x)); return r; }
 PRIVATE f32 near_sqrt_wide(f32 x) { f32 r; asm("sqrt.approx.f32 %0, %1;" : "=f"(r) : "f"(x)); return r; }
 PRIVATE f32 near_exp(f32 x) { return near_exp2(x * 1.4426950408889634f); }
+PRIVATE f32 near_exp_wide(f32 x) { f32 r; asm("ex2.approx.f32 %0, %1;" : "=f"(r) : "f"(x * 1.4426950408889634f)); return r; }
 PRIVATE f32 near_sigmoid(f32 x) { return near_reciprocal(1 + near_exp2(x * -1.4426950408889634f)); }
 PRIVATE f32 near_tanh16(f32 x) {
-    const f32 t = near_min(fabsf(x), 5.625f), s = t * t;
+    const f32 t = nan_min(fabsf(x), 5.625f), s = t * t;
     f32 p = 0x1.991ca4p-10f, q = 0x1.f126d8p-15f;
     p = fmaf(p, s, 0x1.d92fdcp-4f);
     q = fmaf(q, s, 0x1.24e4dap-6f);
@@ -139,7 +146,7 @@ PRIVATE f32 near_tanh16(f32 x) {
     return copysignf(p * t * near_reciprocal(q), x);
 }
 PRIVATE f32 near_gelu_f16(f32 x) {
-    const f32 t = near_min(fabsf(x), 6.0f);
+    const f32 t = nan_min(fabsf(x), 6.0f);
     f32 q = -0x1.5d7388p-12f;
     q = fmaf(q, t, 0x1.860050p-8f);
     q = fmaf(q, t, -0x1.8e8d3ep-5f);
@@ -149,7 +156,7 @@ PRIVATE f32 near_gelu_f16(f32 x) {
     return fmaf(-t, near_exp2(q), fmaxf(x, 0.0f));
 }
 PRIVATE f32 near_gelu_bf16(f32 x) {
-    const f32 t = near_min(fabsf(x), 13.2f);
+    const f32 t = nan_min(fabsf(x), 13.2f);
     f32 q = 0x1.d2a6bep-26f;
     q = fmaf(q, t, -0x1.d0b998p-20f);
     q = fmaf(q, t, 0x1.8edfaap-15f);
@@ -162,17 +169,21 @@ PRIVATE f32 near_gelu_bf16(f32 x) {
     return fmaf(-t, near_exp2(q), fmaxf(x, 0.0f));
 }
 #undef EXP_f16
+#undef EXP_bf16
 #undef SQRT_f16
 #undef SQRT_bf16
 #undef TANH_f16
 #undef SIGMOID_f16
+#undef SIGMOID_bf16
 #undef GELU_f16
 #undef GELU_bf16
 #define EXP_f16(x) near_exp(x)
+#define EXP_bf16(x) near_exp_wide(x)
 #define SQRT_f16(x) near_sqrt(x)
 #define SQRT_bf16(x) near_sqrt_wide(x)
 #define TANH_f16(x) near_tanh16(x)
 #define SIGMOID_f16(x) near_sigmoid(x)
+#define SIGMOID_bf16(x) SIGMOID_f32(x)
 #define GELU_f16(x) near_gelu_f16(x)
 #define GELU_bf16(x) near_gelu_bf16(x)
 )";

@@ -211,8 +211,8 @@ inline double function_error(Opcode o, float x, float got) {
 }
 
 // Whether a function at f16 or bf16 may give that: within a fifth of a unit in the last place of the type, GELU also within
-// 2^-21 |x|; nothing is asked of what is below the normal numbers of f32, or beyond the type's greatest. For f16, which has nothing as
-// small, operands below the normal numbers of f32 may count as 0.
+// 2^-21 |x| and what is below the normal numbers of f32; nothing is asked beyond the type's greatest. For f16, which has nothing as
+// small, operands and results below the normal numbers of f32 may count as 0.
 inline bool is_near(Opcode o, DType t, double x, double got) {
     if (t == DType::f16 && x != 0 && std::fabs(x) < 0x1p-126 && is_near(o, t, std::copysign(0.0, x), got))
         return true;
@@ -223,7 +223,7 @@ inline bool is_near(Opcode o, DType t, double x, double got) {
     const int last = t == DType::f16 ? 10 : 7, least = t == DType::f16 ? -14 : -126;
     double allowed = std::ldexp(1.0, std::max(std::ilogb(exact == 0 ? 1e-300 : exact), least) - last) / 5;
     if (o == Opcode::GELU) allowed += 0x1p-21 * std::fabs(x);
-    if (std::fabs(exact) < 0x1p-126) allowed += 0x1p-126;
+    if (t == DType::f16 || o == Opcode::GELU) allowed += 0x1p-126;
     return std::fabs(got - exact) <= allowed;
 }
 

@@ -183,6 +183,10 @@ PRIVATE T GELU_##T(T a) { const T u = MAX_##T(a, (T)-16) * (T)0.5; return M(fma)
 
 FLOAT_FUNCTIONS(f32, MATH_f32)
 
+// MIN and MAX by a number that is neither NaN nor zero.
+#define MIN_BY_f32 MIN_f32
+#define MAX_BY_f32 MAX_f32
+
 // Functions at the precision of 16-bit storage: those of f32, unless the language has cheaper ones.
 #define EXP_f16 EXP_f32
 #define SQRT_f16 SQRT_f32
