@@ -447,7 +447,7 @@ TEST_F(MetalBackend, EveryGridProgramReportsItsOwnFault) {
     EXPECT_NO_THROW(good->wait());
     const std::string text = message(ErrorKind::kLaunchFailed, [&] { stream->synchronize(); });
     EXPECT_NE(text.find("reach"), std::string::npos) << text;
-    EXPECT_NE(text.find("4"), std::string::npos) << text;
+    EXPECT_NE(text.find('4'), std::string::npos) << text;
     EXPECT_NO_THROW(good->wait());
 }
 

@@ -116,8 +116,8 @@ const std::vector<std::string>& flags() {
                                           "-disable-early-taildup",
                                           "-mllvm",
                                           "-tail-dup-placement=false",
-                                          "-fsanitize=alignment,bounds,shift,signed-integer-overflow,"
-                                          "integer-divide-by-zero,float-cast-overflow,unreachable",
+                                          "-fsanitize=alignment,bounds,shift,signed-integer-overflow",
+                                          "-fsanitize=integer-divide-by-zero,float-cast-overflow,unreachable",
                                           "-fsanitize-trap=all",
                                           "-fno-exceptions",
                                           "-fno-rtti",

@@ -314,6 +314,15 @@ extern "C" __global__ void CLUSTER_OF __launch_bounds__(kThreads, 1) warp_group_
                     for (int b = 0; b < kBlocks; ++b)  // addresses in units of 16 bytes
                         Multiply<X>::run(sums[b], xs + (u64)(b * 64 * (int)kRowBytes / 16 + q * 2), ws + (u64)(q * 2), piece > 0 || q > 0);
                 commit_products();
+#if BIAS
+                if (piece == (pieces > 3 ? 3 : pieces - 1)) {  // it has come by now; behind the products these barriers would count
+                    warp_group_barrier(2 + (u32)team);  // the tile before has been stored
+#pragma unroll
+                    for (int i = 0; i * 128 < TILE_N; ++i)
+                        if (i * 128 + (int)thread < TILE_N) shared_bias[i * 128 + (int)thread] = of_column[i];
+                    warp_group_barrier(2 + (u32)team);
+                }
+#endif
                 // While these run, the ones before are done with their stage.
                 if (piece > 0) {
                     wait_products<1>();
@@ -328,13 +337,6 @@ extern "C" __global__ void CLUSTER_OF __launch_bounds__(kThreads, 1) warp_group_
             for (int b = 0; b < kBlocks; ++b) keep(sums[b]);
             if (lane < CLUSTER) { if constexpr (CLUSTER > 1) arrive_at(empty + 8 * last, lane); else arrive(empty + 8 * last); }
 
-#if BIAS
-            warp_group_barrier(2 + (u32)team);  // the tile before has been stored
-#pragma unroll
-            for (int i = 0; i * 128 < TILE_N; ++i)
-                if (i * 128 + (int)thread < TILE_N) shared_bias[i * 128 + (int)thread] = of_column[i];
-            warp_group_barrier(2 + (u32)team);
-#endif
 #pragma unroll
             for (int b = 0; b < kBlocks; ++b) {
                 const i64 top = row + (TOGETHER ? team * (TILE_M / 2) : 0) + b * 64 + (int)warp * 16;
