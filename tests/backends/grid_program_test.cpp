@@ -165,6 +165,7 @@ TEST(MetalWriter, ProgramsAreWrittenWhereAFolderIsNamed) {
     };
     for (const MatrixProgram& program : matrix_programs(12, false)) write(program.text);
     write(matrix_text(true));
+    for (const auto& file : example_files()) write(read_file(file));
     std::string text;
     int programs = 0;
     for (std::uint64_t seed = 1; programs < 250; ++seed) {

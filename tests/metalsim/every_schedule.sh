@@ -82,7 +82,8 @@ under() {
             ;;
     esac
     # Operators dealt out at random between the cpu and Metal. Left out: what counts the steps, the schedules or the memory of one
-    # device, and what compares its bits with themselves; work that failed is done again on the tensors' device alone.
+    # device, and what compares its bits with themselves; work that failed is done again on the tensors' device alone. Why
+    # MovedMemory.NoBitDependsOnIt fails there is not found out.
     run routed env INVAR_DEVICE=cpu INVAR_ROUTE="random:$begin:metal" "$build/bin/test_tensor" \
         --gtest_filter='*:-Compile.OneScheduleForEveryLength:Compile.RepeatedEager*:MovedMemory.NoBitDependsOnIt:Reductions.NeighboursAre*:Recovery.AFailureAtAnyStep*:Recovery.CompilationsAre*'
 }
@@ -107,9 +108,14 @@ for order in $orders; do
     begin=$((seed * 100000 + number * 1000000))
     number=$((number + 1))
     if [ -n "$only" ] && [ "$only" != "$order" ]; then continue; fi
+    ran=1
     export INVAR_METALSIM_SCHEDULE="$order" INVAR_RANDOM_GRAPHS_FIRST=$begin INVAR_GRID_FIRST_SEED=$begin
     echo "$order: $graphs random graphs and $programs random grid programs from seed $begin on"
     under
 done
+if [ -z "${ran:-}" ]; then
+    echo "no such order: $only (of $orders)" >&2
+    exit 2
+fi
 echo "$((($(date +%s) - started) / 60)) minutes, $([ $failed = 0 ] && echo 'no failure' || echo 'with failures')"
 exit $failed

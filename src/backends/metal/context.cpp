@@ -26,7 +26,9 @@ const char* remedy(MTL::CommandBufferError code) {
         case MTL::CommandBufferErrorPageFault: return "; a kernel read or wrote outside of its buffers";
         case MTL::CommandBufferErrorAccessRevoked:
         case MTL::CommandBufferErrorDeviceRemoved:
-            return "; a new stream may start again once the device is back";
+            return code == MTL::CommandBufferErrorDeviceRemoved
+                       ? "; use another device, or the cpu"
+                       : "; a new stream may start again once the system gives the device back";
         default: return "";
     }
 }
@@ -197,7 +199,10 @@ void Context::forget(MTL::Buffer& buffer) {
 NS::SharedPtr<MTL::CommandQueue> Context::new_queue() {
     const Pool pool;
     auto queue = NS::TransferPtr(device_->newCommandQueue());
-    if (!queue) throw OutOfMemory(name_ + ": Metal gives no further command queue", 0, 0);
+    if (!queue) {
+        check_present();
+        throw OutOfMemory(name_ + ": Metal gives no further command queue", 0, 0);
+    }
     if (residency_) queue->addResidencySet(residency_.get());
     return queue;
 }
