@@ -24,6 +24,17 @@ const Body& body_of(Op op) {
     return bodies[static_cast<std::size_t>(op)];
 }
 
+// Whether the least error of what it reads can make its result jump: sqrt(9) must be 3 where floor reads it.
+bool jumps(const Node& n) {
+    if (n.op == Op::cast) return !is_float(n.dtype);
+    const Body& body = body_of(n.op);
+    return std::any_of(body.instructions.begin(), body.instructions.end(), [](const BodyInstruction& i) {
+        if (is_set(i.opcode)) return !(i.src[0] == i.src[1]);  // but for x != x
+        return i.opcode == Opcode::FLOOR || i.opcode == Opcode::CEIL || i.opcode == Opcode::TRUNC ||
+               i.opcode == Opcode::ROUND || i.opcode == Opcode::REM;
+    });
+}
+
 // Position of name among words joined by spaces.
 int word_index(std::string_view words, std::string_view name) {
     int index = 0;
@@ -146,6 +157,9 @@ Step RegionBuilder::finish(const std::string& label) {
             {use.located.value, v.offset * Dim(static_cast<std::int64_t>(size_of(v.base->dtype)))});
         if (use.written) step.writes.push_back(use.located.value);
     }
+    const bool exact = std::any_of(actions_.begin(), actions_.end(), [](const Action& a) {
+        return a.kind == Action::Kind::compute && jumps(*a.node);
+    });
     std::unordered_map<const Node*, Reg> regs;
     const auto scalar = [&](int index, DType type) {
         work.scalars.emplace_back(index, type);
@@ -173,7 +187,7 @@ Step RegionBuilder::finish(const std::string& label) {
                 const Body& body = body_of(n.op);
                 for (const std::string& name : body.scalars)
                     scalars.push_back(scalar(a.scalar + word_index(row.scalars, name), type));
-                regs[&n] = b.inline_body(body, type, result, inputs, scalars);
+                regs[&n] = b.inline_body(body, type, exact ? type : result, inputs, scalars);
                 break;
             }
         }

@@ -80,6 +80,8 @@ private:
         i.opcode = row->opcode;
         if (const std::string_view suffix = scan_.suffix(); suffix == "result") {
             i.at = BodyInstruction::At::result;
+            if ((row->types & kTypesStorage) != kTypesStorage)
+                scan_.fail_at_mark(name + " has no precision of its own for 16 bits");
         } else if (!suffix.empty()) {
             i.at = BodyInstruction::At::named;
             const std::optional<DType> type = find_type(suffix);

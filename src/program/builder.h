@@ -27,6 +27,7 @@ struct BodyOperand {
     Kind kind = Kind::local;
     int index = 0;     // input 0..2, scalar number, local number
     std::string text;  // number: as written, read at the type of its use
+    friend bool operator==(const BodyOperand&, const BodyOperand&) = default;
 };
 
 struct BodyInstruction {

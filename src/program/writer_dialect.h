@@ -127,8 +127,8 @@ PRIVATE void copy16(void* to, const void* from) { *(uint4*)to = *(const uint4*)f
 // Functions at the precision of 16-bit storage, by the special function unit where it is exact enough: an SM starts a warp's
 // special function every eight clocks, so six to ten other instructions weigh as much as one of them. tanh is a rational function
 // (0.07 units of f16), gelu is max(x, 0) - |x| 2^q(|x|), where 2^q(t) is Phi(-t), so that nothing cancels (0.15 units of
-// f16 with five coefficients, 0.04 of bf16 with eight, whose results reach further down); both minimax by Lawson's iteration.
-// bf16 reaches as far down as f32: its exponentials keep what lies below the normal numbers, which a factor can bring back.
+// f16 with five coefficients, 0.04 of bf16 with eight down to -12.9, 0 from there); both minimax by Lawson's iteration.
+// bf16 reaches as far down as f32: EXP and SQRT keep what lies below the normal numbers, which a factor can bring back.
 inline constexpr const char* kCudaFunctions16 = R"(
 PRIVATE f32 near_sqrt(f32 x) { f32 r; asm("sqrt.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(x)); return r; }
 PRIVATE f32 near_sqrt_wide(f32 x) { f32 r; asm("sqrt.approx.f32 %0, %1;" : "=f"(r) : "f"(x)); return r; }
@@ -146,7 +146,7 @@ PRIVATE f32 near_tanh16(f32 x) {
     return copysignf(p * t * near_reciprocal(q), x);
 }
 PRIVATE f32 near_gelu_f16(f32 x) {
-    const f32 t = nan_min(fabsf(x), 6.0f);
+    const f32 t = nan_min(fabsf(x), 13.2f);  // where 2^q is 0
     f32 q = -0x1.5d7388p-12f;
     q = fmaf(q, t, 0x1.860050p-8f);
     q = fmaf(q, t, -0x1.8e8d3ep-5f);

@@ -60,6 +60,23 @@ TEST(Fusion, ARoundingCastIsNotSkipped) {
     EXPECT_EQ(got[0], 1.5f);  // 0.5005 rounds to 0.5 in bf16
 }
 
+TEST(Fusion, FunctionsAreAsExactAsTheirResultNeeds) {
+    const Tensor wide = input({64}), x = wide.astype(DType::f16);
+    const auto asks = [](const Tensor& t, const char* instruction) {
+        const graph::Schedule s = schedule_of(t);
+        return std::get<graph::PointwiseWork>(s.steps.back().work).program.find(instruction) !=
+               std::string::npos;
+    };
+    EXPECT_TRUE(asks(sqrt(wide) + 1.0, "SQRT.f32"));
+    EXPECT_TRUE(asks(sqrt(x) + 1.0, "SQRT.f16"));
+    EXPECT_TRUE(asks(sqrt(wide.astype(DType::bf16)) + 1.0, "SQRT.bf16"));
+    EXPECT_TRUE(asks(where(is_nan(sqrt(x)), x, sqrt(x)), "SQRT.f16"));
+    // Where the result jumps the least error would show.
+    EXPECT_TRUE(asks(floor(sqrt(x)), "SQRT.f32"));
+    EXPECT_TRUE(asks(greater(sqrt(x), x), "SQRT.f32"));
+    EXPECT_TRUE(asks(sqrt(x).astype(DType::i32), "SQRT.f32"));
+}
+
 TEST(Fusion, ProductsTakeBiasAndResidual) {
     const Tensor x = input({4, 8}), w = input({6, 8}), b = input({6}), r = input({4, 6});
     EXPECT_EQ(labels(schedule_of(linear(x, w, b))), (Labels{"matmul bias"}));

@@ -49,6 +49,23 @@ TEST(Builder, EqualRegionsGiveEqualText) {
     EXPECT_EQ(to_text(assemble(build(true))), build(true));
 }
 
+TEST(Builder, ResultsAskForTheirPrecision) {
+    const auto text = [](DType result) {
+        ProgramBuilder b;
+        const Reg x = b.load(b.add_buffer(DType::f32, false, Access::read));
+        const Body body = parse_body("EXP.result t, x; ADD t, t, 1; TANH y, t");
+        b.store(b.add_buffer(result, false, Access::write),
+                b.inline_body(body, DType::f32, result, std::span(&x, 1)));
+        return to_text(b.finish("p"));
+    };
+    EXPECT_NE(text(DType::f16).find("EXP.f16 r1, r0\nADD.f32 r2, r1, 1\nTANH.f32 r3, r2\n"),
+              std::string::npos);
+    EXPECT_NE(text(DType::bf16).find("EXP.bf16 r1, r0\n"), std::string::npos);
+    EXPECT_NE(text(DType::f32).find("EXP.f32 r1, r0\n"), std::string::npos);
+    EXPECT_THROW(parse_body("ADD.result y, a, b"), FormatError);
+    EXPECT_THROW(parse_body("LOG.result y, x"), FormatError);
+}
+
 TEST(Builder, BodiesWorkAtOtherTypes) {
     ProgramBuilder b;
     const int p = b.add_buffer(DType::pred, false, Access::read),

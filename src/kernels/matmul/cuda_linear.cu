@@ -35,7 +35,8 @@ template <int N> INLINE void load_x(const X* p, f32 (&x)[N]) {
 
 PRIVATE f32 activate(f32 x) {
     if constexpr (ACTIVATION == 1) return x / (1.0f + expf(-x));
-    if constexpr (ACTIVATION == 2) return 0.5f * x * (1.0f + erff(x * 0.70710678118654752f));
+    if constexpr (ACTIVATION == 2)  // of -infinity its limit, 0
+        return 0.5f * (x < -16.0f ? -16.0f : x) * (1.0f + erff(x * 0.70710678118654752f));
     if constexpr (ACTIVATION == 3) return 0.5f * x * (1.0f + tanhf(0.79788456080286536f * fmaf(0.044715f * x * x, x, x)));
     if constexpr (ACTIVATION == 4) return x > 0.0f || x != x ? x : 0.0f;
     return x;

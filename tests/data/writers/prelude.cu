@@ -192,7 +192,7 @@ PRIVATE f32 near_tanh16(f32 x) {
     return copysignf(p * t * near_reciprocal(q), x);
 }
 PRIVATE f32 near_gelu_f16(f32 x) {
-    const f32 t = nan_min(fabsf(x), 6.0f);
+    const f32 t = nan_min(fabsf(x), 13.2f);  // where 2^q is 0
     f32 q = -0x1.5d7388p-12f;
     q = fmaf(q, t, 0x1.860050p-8f);
     q = fmaf(q, t, -0x1.8e8d3ep-5f);
