@@ -8,8 +8,8 @@
 //  - SHL and SHR take the count as an unsigned number; a count of at least the width gives 0, except that SHR
 //    of a signed type (an arithmetic shift) gives 0 or -1 by the sign.
 //  - f16 and bf16 are storage types: LDG widens to an f32 register, STG rounds once to nearest even;
-//    arithmetic on them is refused, but for functions, where the type says how exact a result in f32 must be. Denormals are kept everywhere. The sign and payload of a NaN result are
-//    not defined.
+//    arithmetic on them is refused, but for functions, where the type says how exact the f32 result must be.
+//    Denormals are kept everywhere. The sign and payload of a NaN result are not defined.
 //  - MIN(a, b) = a where a < b or a is NaN, else b; MAX alike with a > b. So a NaN on either side gives NaN,
 //    and of two zeros the second is taken.
 //  - RELU gives x where x > 0 or x is NaN, else +0. ROUND goes to the nearest, halves to even. REM of floats
@@ -87,8 +87,8 @@ struct InstructionInfo {
     TypeSet types;               // types that the suffix may name; none: the instruction has no suffix
     std::string_view semantics;  // one line
     int cost;                    // rough f32 vector operations an element, for the router
-    double
-        max_ulp;  // bound for f32 against the correctly rounded result; 0: exact or correctly rounded (not at f16 and bf16)
+    // Bound for f32 against the correctly rounded result; 0: exact or correctly rounded (functions at f16 and bf16 are not).
+    double max_ulp;
 };
 
 // All rows, in the order of Opcode.

@@ -54,7 +54,7 @@ void plan_reduce_cuda(const ReduceSpec& s, KernelCall& call) {
     // The same bits either way: a warp a row where there are rows enough. Not for integers, whose pieces are many elements.
     constexpr std::int64_t kManyRows = 512;
     const bool rows = !columns && !chunked && s.outer >= kManyRows && is_float(s.x);
-    constexpr std::int64_t kRowsPieces = 4;  // as in cuda_batches.cu
+    constexpr int kRowsPieces = 4;  // of a lane at a time, at most
     const bool full = rows && s.n % (32 * kRowsPieces * static_cast<std::int64_t>(16 / size_of(s.x))) == 0;
     const HoleParts ends(s.prologue, s.epilogue, Language::cuda);
     call.module = cuda_module(
@@ -72,6 +72,7 @@ void plan_reduce_cuda(const ReduceSpec& s, KernelCall& call) {
          {"FLOATING", flag(is_float(a))},
          {"CHUNKED", flag(chunked)},
          {"FULL", flag(full)},
+         {"ROWS_PIECES", digits(kRowsPieces)},
          {"PROLOGUE", flag(bool(s.prologue))},
          {"EPILOGUE", flag(bool(s.epilogue))},
          {"PROLOGUE_NAME", ends.prologue_name},

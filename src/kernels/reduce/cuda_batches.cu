@@ -2,7 +2,6 @@
 // How much a thread of the kernels of rows asks of memory before it uses the first of it, in bytes. None of these numbers
 // changes a bit of a result: what is loaded together is folded in the same order.
 constexpr int kLinesBytes = 64;     // cuda_lines.cu: of a thread's next pieces of a chunk
-constexpr int kRowsPieces = 4;      // cuda_rows.cu: pieces of a lane at a time, at most; as in cuda.cpp
 constexpr int kRowsBytes = 128;     // cuda_rows.cu: of a lane's next pieces of its row
 constexpr int kRowBytes = 256;      // cuda_row.cu: of a thread's pieces, before its prologue computes them
 constexpr int kBehindBytes = 64;    // cuda_row.cu: of what an epilogue reads, while the row is folded; else it comes later

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // What cuda_lines.cu computes, bit for bit, for many rows of one chunk: a warp takes a row, without barriers. A lane folds
-// what eight threads of a block would, each for itself, then as they do. FULL (1): rows are whole batches of kRowsPieces.
+// what eight threads of a block would, each for itself, then as they do. FULL (1): rows are whole batches of ROWS_PIECES, the most at a time.
 KERNEL(kThreads) reduce(INPUTS RESULTS Params params) {
     const ReduceParams& s = params.own;
-    constexpr int kOwn = kThreads / kWarp, kBatch = pieces_at_once(kRowsBytes, Raw::kBytes, kRowsPieces);
+    constexpr int kOwn = kThreads / kWarp, kBatch = pieces_at_once(kRowsBytes, Raw::kBytes, ROWS_PIECES);
     let_next_start();
     wait_for_earlier();
     const u32 lane = threadIdx.x % kWarp;
