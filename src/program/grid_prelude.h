@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What sources of grid programs have besides writer_prelude.h: shuffles, reductions, atomics and the report of faults, with
+// What sources of grid programs have besides writer_prelude.h: shuffles, reductions and atomics, with
 // the semantics of instructions.h. Names are the instruction's, with '_' for '.', and the type.
 #pragma once
 
@@ -14,20 +14,6 @@ ORDERING(f32)
 )";
 
 inline constexpr const char* kGridCuda = R"(
-struct DeviceFault { u32 claimed, kind; i64 values[4]; char text[216]; };
-struct FaultBox { u32 claimed, pad; DeviceFault* record; };
-static __device__ __noinline__ void report(FaultBox* box, const char* text, i64 lane, i64 block, i64 element, i64 held) {
-    if (atomicCAS(&box->claimed, 0u, 1u) != 0) return;
-    volatile DeviceFault* f = box->record;
-    f->values[0] = lane;
-    f->values[1] = block;
-    f->values[2] = element;
-    f->values[3] = held;
-    for (int i = 0; i < 215 && text[i]; ++i) f->text[i] = text[i];
-    __threadfence_system();
-    f->kind = 2;  // LaunchFailed
-}
-
 PRIVATE u32 present(u32 tid, u32 lanes) { const u32 left = lanes - (tid & ~31u); return left < 32 ? left : 32; }
 PRIVATE u32 everyone(u32 present) { return present == 32 ? 0xffffffffu : (1u << present) - 1; }
 #define SHUFFLES(T)                                                                                   \
@@ -93,15 +79,6 @@ FLOAT_ATOMIC(f64, u64, max, GREATER, __double_as_longlong, __longlong_as_double)
 inline constexpr const char* kGridOpencl = R"(
 #define SHARED local
 #define MEET() barrier(CLK_LOCAL_MEM_FENCE | CLK_GLOBAL_MEM_FENCE)
-PRIVATE void report(global i64* faults, i64 instruction, i64 lane, i64 block, i64 element, i64 held) {
-    if (atomic_cmpxchg((volatile global int*)faults, 0, 1) != 0) return;
-    faults[1] = instruction + 1;
-    faults[2] = lane;
-    faults[3] = block;
-    faults[4] = element;
-    faults[5] = held;
-}
-
 #define ATOMICS32(T, SPACE, S)                                                                        \
 PRIVATE T ATOM_add_##T##S(volatile SPACE T* p, T a) { return atomic_add(p, a); }                      \
 PRIVATE T ATOM_min_##T##S(volatile SPACE T* p, T a) { return atomic_min(p, a); }                      \
@@ -208,14 +185,6 @@ inline constexpr const char* kGridMetal = R"(
 #else
 #define FENCE() static_assert(false, "MEMBAR needs Metal 3.2")
 #endif
-PRIVATE void report(device i64* faults, i64 instruction, i64 lane, i64 block, i64 element, i64 held) {
-    if (atomic_exchange_explicit((device atomic_uint*)faults, 1u, memory_order_relaxed) != 0) return;
-    faults[1] = instruction + 1;
-    faults[2] = lane;
-    faults[3] = block;
-    faults[4] = element;
-    faults[5] = held;
-}
 // The exchange that the language has may fail for no reason.
 #define SWAP(SPACE, S)                                                                                \
 PRIVATE u32 swap##S(volatile SPACE u32* p, u32 was, u32 to) {                                         \

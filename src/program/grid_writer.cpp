@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "program/grid_prelude.h"
+#include "program/program_faults.h"
 #include "program/tile_writer.h"
 #include "program/writer_common.h"
 
@@ -54,16 +55,6 @@ bool uses(std::span<const Program> programs, bool (*what)(const Program&)) {
     return std::any_of(programs.begin(), programs.end(), what);
 }
 bool uses_f64(const Program& p) { return uses_type(p, DType::f64); }
-
-std::string fault_text(const Program& p, const Instruction& i) {
-    std::string text = "program '" + p.name + "': ";
-    if (i.line > 0) text += "line " + std::to_string(i.line) + ", ";
-    text += std::string(info(i.opcode).name) + ": lane {0} of block {1} ";
-    if (i.opcode == Opcode::LOOP) return text + "has gone through its loops too often, without an end";
-    const auto b = static_cast<std::size_t>(i.buffer);
-    return text + "asks for element {2} of '" + (i.shared ? p.shared[b].name : p.parameters[b].name) +
-           "', which has {3}";
-}
 
 class GridWriter {
 public:
@@ -204,10 +195,8 @@ private:
         return operand(i.src[k], operand_type(i.opcode, i.type, k));
     }
 
-    std::string fault(std::size_t k, const Instruction& i, const std::string& element,
-                      const std::string& held) const {
-        return "report(faults, " + (spaces_ ? std::to_string(k) : "\"" + fault_text(p_, i) + "\"") +
-               ", (i64)tid, (i64)number, (i64)" + element + ", (i64)" + held + ");";
+    std::string fault(std::size_t k, const std::string& element, const std::string& held) const {
+        return written_fault(p_, k, d_.language, "tid", "number", element, held);
     }
 
     static std::string function(const Instruction& i) {
@@ -237,7 +226,7 @@ private:
         } else {
             done = "r" + std::to_string(i.dst) + " = " + written_load(i.type, place) + ";";
         }
-        line("{ const u64 e = " + e + "; if (e < " + held + ") " + done + " else " + fault(k, i, "e", held) +
+        line("{ const u64 e = " + e + "; if (e < " + held + ") " + done + " else " + fault(k, "e", held) +
              " }");
     }
 
@@ -270,7 +259,7 @@ private:
              "), columns = tile_clip((i64)" + source(i, 2) + ", " + std::to_string(columns) + ");");
         line("const u32 rows = tile_rows(e, pitch, wanted, columns, " + held + ");");
         line("if (rows < wanted && tid == 0) " +
-             fault(k, i, "tile_outside(e + rows * pitch, " + held + ")", held));
+             fault(k, "tile_outside(e + rows * pitch, " + held + ")", held));
         line(done);
         --depth_;
         line("}");
@@ -300,8 +289,7 @@ private:
             case Opcode::LOOP:
                 line("for (;;) {");
                 ++depth_;
-                line(std::string("if (rounds == ") + kMostRounds + ") { " + fault(k, i, "0", "0") +
-                     " break; }");
+                line(std::string("if (rounds == ") + kMostRounds + ") { " + fault(k, "0", "0") + " break; }");
                 line("++rounds;");
                 return;
             case Opcode::BREAK: return leave("break");
@@ -415,17 +403,6 @@ void GridShape::prepare(std::span<const std::byte> params, const GridDims& grid,
     }
     for (std::size_t s = 0; s < scalars_; ++s)
         out.words[out.count++] = static_cast<std::int64_t>(p.scalars[s]);
-}
-
-DeviceFault GridShape::fault(std::span<const std::int64_t, kGridFaultWords> words) const {
-    DeviceFault fault;
-    const std::int64_t number = words[1] - 1;
-    if (number < 0 || number >= static_cast<std::int64_t>(program_.instructions.size())) return fault;
-    fault.kind = DeviceFault::kLaunchFailed;
-    std::copy_n(words.begin() + 2, 4, fault.values);
-    const std::string text = fault_text(program_, program_.instructions[static_cast<std::size_t>(number)]);
-    text.copy(fault.text, sizeof fault.text - 1);
-    return fault;
 }
 
 }  // namespace invar

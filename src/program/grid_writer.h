@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The writer of grid programs. For a program NAME the text has one kernel NAME_grid, launched with the grid and block of the
-// launch. Arguments: the buffers as in writer.h, one struct of 64-bit words (GridWords), and where to report faults: on CUDA
-// the fault box of src/kernels/cuda_prelude.cu, in OpenCL and Metal kGridFaultWords words of 64 bits. Metal: buffers at the
-// indices 0, 1, ..., then the words, then the faults.
+// launch. Arguments: the buffers as in writer.h, one struct of 64-bit words (GridWords), and where to report faults
+// (program_faults.h). Metal: buffers at the indices 0, 1, ..., then the words, then the faults.
 #pragma once
 
 #include <array>
@@ -13,7 +12,6 @@
 
 #include <invar/export.h>
 
-#include "device/device_fault.h"
 #include "program/grid.h"
 #include "program/writer.h"
 
@@ -29,9 +27,6 @@ struct GridWords {
     std::array<std::int64_t, 1 + kMaxProgramBuffers + kMaxProgramScalars> words;
 };
 
-// In OpenCL and Metal: whether somebody has claimed them, the instruction's number and 1, lane, block, element, elements there.
-inline constexpr std::size_t kGridFaultWords = 6;
-
 // What a grid program needs to know of itself to be launched; made once.
 class INVAR_API GridShape {
 public:
@@ -40,8 +35,6 @@ public:
     // Allocates nothing unless it throws.
     void prepare(std::span<const std::byte> params, const GridDims& grid, const GridDims& block,
                  std::span<const PlacedBuffer> placed, GridWords& out) const;
-    // The record of what an OpenCL or Metal kernel has reported; kind 0 where it has not.
-    DeviceFault fault(std::span<const std::int64_t, kGridFaultWords> words) const;
 
 private:
     Program program_;

@@ -7,6 +7,7 @@
 #include "base/checked.h"
 #include "program/grid_writer.h"
 #include "program/pointwise.h"
+#include "program/program_faults.h"
 #include "program/writer_common.h"
 #include "program/writer_dialect.h"
 
@@ -16,11 +17,19 @@ namespace {
 constexpr int kDims = 2;                             // words before the dims
 constexpr int kScalars = kDims + kMaxPointwiseRank;  // words before the scalars
 
+// Whether the program has addresses of that kind into a buffer; by a register: they depend on data.
+bool by(const Program& program, int parameter, Operand::Kind kind) {
+    return std::any_of(program.instructions.begin(), program.instructions.end(),
+                       [&](const Instruction& i) { return i.buffer == parameter && i.address.kind == kind; });
+}
+
 int word_count(const Program& program) {
     if (program.is_grid()) return static_cast<int>(1 + program.buffers().size() + program.scalars().size());
     int strided = 0;
     for (const Parameter& p : program.parameters) strided += p.buffer && p.strided;
-    return kScalars + static_cast<int>(program.scalars().size()) + strided * (1 + kMaxPointwiseRank);
+    int words = kScalars + static_cast<int>(program.scalars().size()) + strided * (1 + kMaxPointwiseRank);
+    for (const int b : program.buffers()) words += by(program, b, Operand::Kind::reg);
+    return words;
 }
 
 class ProgramWriter {
@@ -31,16 +40,18 @@ public:
           buffers_(program.buffers()),
           scalars_(program.scalars()),
           width_(vector_width(program)) {
-        for (const int b : buffers_) strided_of_.push_back(parameter(b).strided ? strided_++ : -1);
+        for (const int b : buffers_) {
+            strided_of_.push_back(parameter(b).strided ? strided_++ : -1);
+            checked_of_.push_back(by(p_, b, Operand::Kind::reg) ? checked_++ : -1);
+        }
         words_ = word_count(program);
         words_type_ = std::string(d_.words_space) + "const " + d_.structure + p_.name + "_words";
         if (d_.offsets && opencl_words_in_memory(program)) words_type_ = "constant " + words_type_;
         for (const Instruction& i : p_.instructions)
-            if (i.buffer >= 0 && i.address.kind == Operand::Kind::reg)
-                throw Unsupported(
-                    "program '" + p_.name +
-                    "': an address that depends on data cannot be checked on this device; run it on "
-                    "the cpu");
+            if (i.opcode == Opcode::STG && i.address.kind == Operand::Kind::reg)
+                throw Unsupported("program '" + p_.name +
+                                  "': stores to addresses that depend on data are done in the order of the "
+                                  "indices; run it on the cpu, or write it as a grid program");
     }
 
     std::string text() {
@@ -80,6 +91,13 @@ private:
         return text;
     }
 
+    // Where to report faults, last of the arguments of programs that do.
+    std::string faults(bool declare, bool bind = false) const {
+        if (checked_ == 0) return "";
+        return ", " + std::string(declare ? d_.faults : "") + "faults" +
+               (bind ? written_binding(buffers_.size() + 1) : "");
+    }
+
     std::string offset_arguments(bool declare) const {
         std::string text;
         for (int s = 0; s < strided_; ++s)
@@ -107,7 +125,26 @@ private:
         return written_expression(p_, i, [this](const Operand& o, DType t) { return operand(o, t); });
     }
 
-    void statement(const Instruction& i, int width, bool view) {
+    // A load of each element at an address that depends on data. One report for all that a thread holds: the loads stay side by
+    // side.
+    void checked_load(std::size_t number, const Instruction& i, const std::string& each,
+                      const std::string& unroll) {
+        const std::size_t b = buffer_number(i.buffer);
+        const std::string n = std::to_string(number), to = "r" + std::to_string(i.dst) + "[k]",
+                          held = "(u64)" + std::string(d_.word) +
+                                 std::to_string(kScalars + static_cast<int>(scalars_.size()) +
+                                                strided_ * (1 + kMaxPointwiseRank) + checked_of_[b]) +
+                                 "]";
+        out_ += "  u64 wrong" + n + " = 0, at" + n + " = ~wrong" + n + ";\n" + unroll + each +
+                "{\n    const u64 e = (u64)" + operand(i.address, DType::i64) + ";\n    " + to +
+                " = 0;\n    if (e < " + held + ") " + to + " = " +
+                written_load(i.type, "b" + std::to_string(b) + "[e]") + "; else { wrong" + n + " = e; at" +
+                n + " = i + k; }\n  }\n  if (at" + n + " + 1 != 0) " +
+                written_fault(p_, number, d_.language, "at" + n, "0", "wrong" + n, held) + "\n";
+    }
+
+    void statement(std::size_t number, int width, bool view) {
+        const Instruction& i = p_.instructions[number];
         const std::string each = "  for (int k = 0; k < " + std::to_string(width) + "; ++k) ";
         const std::string unroll = width > 1 ? "  #pragma unroll\n" : "";
         if (i.buffer < 0) {
@@ -116,6 +153,11 @@ private:
                     std::to_string(width) + "];\n" + unroll + each + "r" + std::to_string(i.dst) +
                     "[k] = " + expression(i) + ";\n";
             return;
+        }
+        if (i.address.kind == Operand::Kind::reg) {
+            out_ += "  " + std::string(dtype_name(p_.registers[static_cast<std::size_t>(i.dst)])) + " r" +
+                    std::to_string(i.dst) + "[" + std::to_string(width) + "];\n";
+            return checked_load(number, i, each, unroll);
         }
         const std::size_t b = buffer_number(i.buffer);
         const bool constant = i.address.kind == Operand::Kind::immediate;
@@ -137,19 +179,13 @@ private:
             else
                 out_ += "  " + move + "(" + raw + ", " + pointer + ");\n";
             const DType result = p_.registers[static_cast<std::size_t>(i.dst)];
-            std::string value = raw + "[k]";
-            if (i.type == DType::f16 || i.type == DType::bf16)
-                value = "LDG_" + std::string(dtype_name(i.type)) + "(" + value + ")";
-            else if (i.type == DType::pred)
-                value = "(pred)(" + value + " != 0)";
+            const std::string value = written_load(i.type, raw + "[k]");
             out_ += "  " + std::string(dtype_name(result)) + " r" + std::to_string(i.dst) + "[" +
                     std::to_string(width) + "];\n" + unroll + each + "r" + std::to_string(i.dst) +
                     "[k] = " + value + ";\n";
             return;
         }
-        std::string value = operand(i.src[0], compute_type(i.type));
-        if (i.type == DType::f16 || i.type == DType::bf16)
-            value = "STG_" + std::string(dtype_name(i.type)) + "(" + value + ")";
+        const std::string value = written_store(i.type, operand(i.src[0], compute_type(i.type)));
         out_ += unroll + each + raw + "[k] = " + value + ";\n";
         if (move.empty())
             out_ += unroll + each + "(" + pointer + ")[" + (constant ? "0" : "k") + "] = " + raw + "[k];\n";
@@ -161,7 +197,7 @@ private:
     void run_function(const std::string& suffix, int width, bool view) {
         serial_ = 0;
         out_ += "PRIVATE void " + p_.name + "_" + suffix + "(u64 i, " + (view ? offset_arguments(true) : "") +
-                buffer_arguments(true) + words_type_ + d_.words + ") {\n";
+                buffer_arguments(true) + words_type_ + d_.words + faults(true) + ") {\n";
         for (std::size_t s = 0; s < scalars_.size(); ++s)
             out_ += "  const " + std::string(dtype_name(parameter(scalars_[s]).dtype)) + " s" +
                     std::to_string(s) + " = " +
@@ -169,7 +205,7 @@ private:
                                   "(u64)" + std::string(d_.word) +
                                       std::to_string(kScalars + static_cast<int>(s)) + "]") +
                     ";\n";
-        for (const Instruction& i : p_.instructions) statement(i, width, view);
+        for (std::size_t n = 0; n < p_.instructions.size(); ++n) statement(n, width, view);
         out_ += "}\n";
     }
 
@@ -178,13 +214,14 @@ private:
                 (d_.offsets ? placed_arguments() : buffer_arguments(true, d_.bindings)) + words_type_;
         // A function takes the words by reference, in OpenCL C by pointer; so does a kernel in Metal.
         if (d_.bindings)
-            out_ += d_.words + written_binding(buffers_.size()) + ", " + d_.places + ") {\n";
+            out_ +=
+                d_.words + written_binding(buffers_.size()) + faults(true, true) + ", " + d_.places + ") {\n";
         else if (!d_.offsets)
-            out_ += " p) {\n";
+            out_ += " p" + faults(true) + ") {\n";
         else if (opencl_words_in_memory(p_))
-            out_ += "* p) {\n";
+            out_ += "* p" + faults(true) + ") {\n";
         else
-            out_ += " words) {\n  " + words_type_ + "* const p = &words;\n";
+            out_ += " words" + faults(true) + ") {\n  " + words_type_ + "* const p = &words;\n";
         if (d_.offsets)
             for (std::size_t b = 0; b < buffers_.size(); ++b) {
                 const std::string n = std::to_string(b),
@@ -201,18 +238,21 @@ private:
         if (width_ > 1) {
             const std::string width = std::to_string(width_);
             std::string aligned;
-            for (std::size_t b = 0; b < buffers_.size(); ++b)
+            for (std::size_t b = 0; b < buffers_.size(); ++b) {
+                if (!by(p_, buffers_[b], Operand::Kind::gid)) continue;
                 aligned +=
                     (aligned.empty() ? "" : " && ") + std::string(d_.address) + "b" + std::to_string(b) +
                     " % " +
                     std::to_string(size_of(parameter(buffers_[b]).dtype) * static_cast<std::size_t>(width_)) +
                     " == 0";
+            }
             out_ += "  if (" + (aligned.empty() ? "true" : aligned) + ") {\n    const u64 groups = n / " +
                     width + ";\n    for (u64 g = i; g < groups; g += lanes) " + p_.name + "_run" + width +
-                    "(g * " + width + ", " + buffer_arguments(false) + "p);\n    i += groups * " + width +
-                    ";\n  }\n";
+                    "(g * " + width + ", " + buffer_arguments(false) + "p" + faults(false) +
+                    ");\n    i += groups * " + width + ";\n  }\n";
         }
-        out_ += "  for (; i < n; i += lanes) " + p_.name + "_run1(i, " + buffer_arguments(false) + "p);\n}\n";
+        out_ += "  for (; i < n; i += lanes) " + p_.name + "_run1(i, " + buffer_arguments(false) + "p" +
+                faults(false) + ");\n}\n";
     }
 
     // Where the device says when its kernels begin (CUDA: behind the launch before), the first element's offsets are computed
@@ -243,15 +283,15 @@ private:
         if (waits)
             out_ += "    if (!begun) {\n    " + std::string(d_.begin) +
                     "      begun = true;\n    }\n    if (i >= n) break;\n";
-        out_ += "    " + p_.name + "_lane(i, " + offset_arguments(false) + buffer_arguments(false) +
-                "p);\n  }\n}\n";
+        out_ += "    " + p_.name + "_lane(i, " + offset_arguments(false) + buffer_arguments(false) + "p" +
+                faults(false) + ");\n  }\n}\n";
     }
 
     const Dialect& d_;
     const Program& p_;
     std::string words_type_;
-    std::vector<int> buffers_, scalars_, strided_of_;
-    int strided_ = 0, words_ = 0, width_ = 1, serial_ = 0;
+    std::vector<int> buffers_, scalars_, strided_of_, checked_of_;
+    int strided_ = 0, checked_ = 0, words_ = 0, width_ = 1, serial_ = 0;
     std::string out_;
 };
 
@@ -319,6 +359,7 @@ std::string write_source(std::span<const Program> programs, Language language) {
     text += dialect.end;
     text += dialect.functions16;
     if (f64) text += dialect.end_f64;
+    if (std::any_of(programs.begin(), programs.end(), reports_faults)) text += fault_prelude(language);
     if (std::any_of(programs.begin(), programs.end(), [](const Program& p) { return p.is_grid(); }))
         text += grid_prelude(programs, language);
     for (const Program& program : programs)
@@ -330,7 +371,9 @@ std::string write_source(std::span<const Program> programs, Language language) {
 ProgramShape::ProgramShape(const Program& program) : name_(program.name) {
     for (const int b : program.buffers()) {
         const Parameter& p = program.parameters[static_cast<std::size_t>(b)];
-        BufferShape shape{p.name, size_of(p.dtype), p.strided ? strided_++ : -1, false, 0};
+        BufferShape shape{
+            p.name, size_of(p.dtype), p.strided ? strided_++ : -1, false, by(program, b, Operand::Kind::reg),
+            0};
         for (const Instruction& i : program.instructions) {
             if (i.buffer != b) continue;
             if (i.address.kind == Operand::Kind::gid) shape.by_gid = true;
@@ -401,6 +444,8 @@ void ProgramShape::prepare(std::span<const std::byte> params, std::span<const Pl
     for (int s = 0; s < strided_; ++s) put(base[static_cast<std::size_t>(s)]);
     for (int s = 0; s < strided_; ++s)
         for (const std::int64_t stride : p.strides[static_cast<std::size_t>(s)]) put(stride);
+    for (std::size_t b = 0; b < buffers_.size(); ++b)
+        if (buffers_[b].by_data) put(static_cast<std::int64_t>(placed[b].bytes / buffers_[b].element));
     out.word_count = at;
 }
 

@@ -10,7 +10,8 @@
 // the offset of that byte as a 64-bit number), then one struct of 64-bit words (WrittenLaunch::words; OpenCL: a constant
 // pointer to them where opencl_words_in_memory says so; Metal: buffers at the indices 0, 1, ... and the words behind them, in
 // constant memory): elements, rank, dims (kMaxPointwiseRank), scalars, for each strided buffer the offset of index 0 in
-// elements, for each strided buffer its strides (kMaxPointwiseRank). Blocks have kWriterBlock threads; any grid will do.
+// elements, for each strided buffer its strides (kMaxPointwiseRank), the elements of each buffer that is loaded from at
+// addresses that depend on data; programs with such loads report faults (program_faults.h). Blocks have kWriterBlock threads; any grid will do.
 #pragma once
 
 #include <cstdint>
@@ -29,8 +30,8 @@ inline constexpr int kWriterBlock = 256;
 
 enum class Language { cuda, opencl, metal };
 
-// Throws Unsupported, naming the program, for addresses of pointwise programs that depend on data: nothing checks them on a
-// device yet; in Metal, which has neither, also for f64 and for atomics of 64 bits. The OpenCL text needs cl_khr_fp64 where a
+// Throws Unsupported, naming the program, for stores of pointwise programs to addresses that depend on data, which happen in the
+// order of the indices (where two meet, the last one stays); in Metal, which has neither, also for f64 and for atomics of 64 bits. The OpenCL text needs cl_khr_fp64 where a
 // program uses f64, cl_khr_int64_base_atomics where it has atomics of 64 bits, and no other extension. MEMBAR needs Metal 3.2.
 INVAR_API std::string write_source(std::span<const Program> programs, Language language);
 
@@ -51,7 +52,7 @@ struct PlacedBuffer {
 // A launch of a written program: checked against the sizes of the buffers, neighbouring dimensions merged.
 struct WrittenLaunch {
     static constexpr std::size_t kMaxWords =
-        2 + kMaxPointwiseRank + kMaxProgramScalars + kMaxProgramBuffers * (1 + kMaxPointwiseRank);
+        2 + kMaxPointwiseRank + kMaxProgramScalars + kMaxProgramBuffers * (2 + kMaxPointwiseRank);
     std::int64_t elements = 0;
     bool flat = false;  // NAME_flat may run it
     bool wide = false;  // 32-bit arithmetic does not reach
@@ -74,6 +75,7 @@ private:
         std::size_t element = 0;           // bytes
         int strided = -1;                  // number among the strided ones
         bool by_gid = false;               // addressed by the index
+        bool by_data = false;              // and by what depends on data
         std::int64_t constant_extent = 0;  // elements that constant addresses reach
     };
     std::string name_;

@@ -10,6 +10,7 @@ namespace invar {
 
 // The rest of a text is the languages' common part.
 struct Dialect {
+    Language language;
     const char* types;         // of numbers, and PRIVATE; sources of kernel families have them already
     const char* prelude;       // what writer_prelude.h needs besides
     const char* conversions;   // kConversions16, where the prelude has none of its own
@@ -33,6 +34,7 @@ struct Dialect {
     const char* kernel;        // before a kernel's name
     const char* places;        // arguments of a kernel that say which thread it is
     const char* begin;         // what a kernel does first
+    const char* faults;        // type of where programs report faults
     const char *threads, *thread;  // how many the launch has, and which one this is
 };
 
@@ -321,6 +323,7 @@ inline constexpr const char* kMetalEnd = R"(
 )";
 
 inline constexpr Dialect kCuda = {
+    .language = Language::cuda,
     .types = "",
     .prelude = kCudaPrelude,
     .conversions = "",
@@ -345,12 +348,14 @@ inline constexpr Dialect kCuda = {
     .kernel = "extern \"C\" __global__ void __launch_bounds__(256) ",
     .places = "",
     .begin = "  wait_for_earlier();\n",
+    .faults = "FaultBox* ",
     .threads = "(u64)gridDim.x * blockDim.x",
     .thread = "(u64)blockIdx.x * blockDim.x + threadIdx.x",
 };
 static_assert(kWriterBlock == 256);
 
 inline constexpr Dialect kOpencl = {
+    .language = Language::opencl,
     .types = kOpenclTypes,
     .prelude = kOpenclPrelude,
     .conversions = kConversions16,
@@ -375,11 +380,13 @@ inline constexpr Dialect kOpencl = {
     .kernel = "kernel void ",
     .places = "",
     .begin = "",
+    .faults = "global i64* ",
     .threads = "get_global_size(0)",
     .thread = "get_global_id(0)",
 };
 
 inline constexpr Dialect kMetal = {
+    .language = Language::metal,
     .types = kMetalTypes,
     .prelude = kMetalPrelude,
     .conversions = kConversions16,
@@ -404,6 +411,7 @@ inline constexpr Dialect kMetal = {
     .kernel = "kernel void ",
     .places = "u32 place [[thread_position_in_grid]], u32 places [[threads_per_grid]]",
     .begin = "",
+    .faults = "device i64* ",
     .threads = "places",
     .thread = "place",
 };

@@ -30,10 +30,10 @@ TEST(CudaWriter, WhatItWritesCompilesForEveryArchitecture) {
         EXPECT_GT(cuda::compile_source("more", some, architecture, {}).cubin.size(), 1000u) << architecture;
 }
 
-TEST(CudaWriter, AddressesThatDependOnDataAreDeclined) {
+TEST(CudaWriter, StoresWhereDataSaysAreDeclined) {
     const std::string text =
-        ".program take\n.param a: f32*\n.param i: i32*\n.param out: f32*\nLDG.i32 x, [i + gid]\n"
-        "LDG.f32 y, [a + x]\nSTG.f32 [out + gid], y\n";
+        ".program put\n.param a: f32*\n.param i: i32*\n.param out: f32*\nLDG.i32 x, [i + gid]\n"
+        "LDG.f32 y, [a + gid]\nSTG.f32 [out + x], y\n";
     EXPECT_THROW(write_source(assemble_module(text), Language::cuda), Unsupported);
 }
 
@@ -51,6 +51,7 @@ TEST_F(CudaProgramTest, FunctionsAt16Bits) { check_functions_at_16_bits(); }
 TEST_F(CudaProgramTest, ViewsScalarsAndSeveralOutputs) { check_views_scalars_and_several_outputs(); }
 TEST_F(CudaProgramTest, RoundingTo16Bits) { check_rounding_to_16_bits(); }
 TEST_F(CudaProgramTest, LaunchesThatDoNotFitAreRefused) { check_launches_that_do_not_fit(); }
+TEST_F(CudaProgramTest, LoadsWhereDataSays) { check_loads_where_data_says(); }
 
 }  // namespace
 }  // namespace invar::test

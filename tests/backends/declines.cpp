@@ -77,9 +77,9 @@ std::string declined_by(Device& device, bool wide) {
         compiles("library routine", {"x", LibraryRoutine{"gemm"}}),
         compiles("program",
                  {"x", ProgramText{".program x\n.param y: f32*\nMOV.f32 v, 1\nSTG.f32 [y + gid], v\n"}}),
-        compiles("program with an address that depends on data",
+        compiles("program that stores to an address that depends on data",
                  {"x", ProgramText{".program x\n.param a: f32*\n.param i: i32*\n.param y: f32*\n"
-                                   "LDG.i32 n, [i + gid]\nLDG.f32 v, [a + n]\nSTG.f32 [y + gid], v\n"}}),
+                                   "LDG.i32 n, [i + gid]\nLDG.f32 v, [a + gid]\nSTG.f32 [y + n], v\n"}}),
         plans("matmul", [&](const Device& d) { kernels::plan_matmul(d, matmul); }),
         plans("matmul, linear", [&](const Device& d) { kernels::plan_linear(d, linear); }),
         plans("reduce", [&](const Device& d) { kernels::plan_reduce(d, reduce); }),

@@ -46,10 +46,10 @@ TEST(MetalWriter, AtomicsOf64BitsAreRefusedByName) {
               "program 'p': line 3, ATOM.add.i64: Metal has no atomics of 64 bits; run it on the cpu");
 }
 
-TEST(MetalWriter, AddressesThatDependOnDataAreDeclined) {
+TEST(MetalWriter, StoresWhereDataSaysAreDeclined) {
     EXPECT_NE(
-        refusal(".program take\n.param a: f32*\n.param i: i32*\n.param out: f32*\nLDG.i32 x, [i + gid]\n"
-                "LDG.f32 y, [a + x]\nSTG.f32 [out + gid], y\n"),
+        refusal(".program put\n.param a: f32*\n.param i: i32*\n.param out: f32*\nLDG.i32 x, [i + gid]\n"
+                "LDG.f32 y, [a + gid]\nSTG.f32 [out + x], y\n"),
         "");
 }
 
@@ -79,6 +79,7 @@ TEST_F(MetalProgramTest, FunctionsAt16Bits) { check_functions_at_16_bits(); }
 TEST_F(MetalProgramTest, ViewsScalarsAndSeveralOutputs) { check_views_scalars_and_several_outputs(); }
 TEST_F(MetalProgramTest, RoundingTo16Bits) { check_rounding_to_16_bits(); }
 TEST_F(MetalProgramTest, LaunchesThatDoNotFitAreRefused) { check_launches_that_do_not_fit(); }
+TEST_F(MetalProgramTest, LoadsWhereDataSays) { check_loads_where_data_says(); }
 
 // What the fence does cannot be seen where lanes take turns; that Metal 3.2 has it under this name and takes it can.
 TEST_F(MetalProgramTest, FencesAreThoseOfMetal) {

@@ -49,10 +49,10 @@ TEST(OpenclWriter, ArgumentsBeyondWhatEveryDeviceTakesGoThroughMemory) {
               std::string::npos);
 }
 
-TEST(OpenclWriter, AddressesThatDependOnDataAreDeclined) {
+TEST(OpenclWriter, StoresWhereDataSaysAreDeclined) {
     const std::string text =
-        ".program take\n.param a: f32*\n.param i: i32*\n.param out: f32*\nLDG.i32 x, [i + gid]\n"
-        "LDG.f32 y, [a + x]\nSTG.f32 [out + gid], y\n";
+        ".program put\n.param a: f32*\n.param i: i32*\n.param out: f32*\nLDG.i32 x, [i + gid]\n"
+        "LDG.f32 y, [a + gid]\nSTG.f32 [out + x], y\n";
     EXPECT_THROW(write_source(assemble_module(text), Language::opencl), Unsupported);
 }
 
@@ -72,6 +72,7 @@ TEST_F(OpenclProgramTest, FunctionsAt16Bits) { check_functions_at_16_bits(); }
 TEST_F(OpenclProgramTest, ViewsScalarsAndSeveralOutputs) { check_views_scalars_and_several_outputs(); }
 TEST_F(OpenclProgramTest, RoundingTo16Bits) { check_rounding_to_16_bits(); }
 TEST_F(OpenclProgramTest, LaunchesThatDoNotFitAreRefused) { check_launches_that_do_not_fit(); }
+TEST_F(OpenclProgramTest, LoadsWhereDataSays) { check_loads_where_data_says(); }
 
 TEST_F(OpenclProgramTest, TanhReachesOne) {
     const std::string text =

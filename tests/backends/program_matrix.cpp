@@ -427,6 +427,112 @@ void ProgramOnDevice::check_views_scalars_and_several_outputs() {
     }
 }
 
+void ProgramOnDevice::check_loads_where_data_says() {
+    constexpr std::size_t kTables = 3, kHeld = 100, kAt = 0, kStrided = 1 + kTables;
+    std::vector<DType> indices;
+    for (int t = 0; t < kDTypeCount; ++t)
+        if (is_int(static_cast<DType>(t))) indices.push_back(static_cast<DType>(t));
+    std::vector<DType> stored;
+    for (int t = 0; t < kDTypeCount; ++t)
+        if (device->supports(Feature::f64) || static_cast<DType>(t) != DType::f64)
+            stored.push_back(static_cast<DType>(t));
+    std::string text;
+    for (std::size_t k = 0; k < indices.size(); ++k) {
+        const std::string index = name_of(indices[k]);
+        std::string outputs,
+            body = "LDG." + index +
+                   " i, [at + gid]\nLDG.f32 w, [s + i]\nLDG.f32 u, [s + gid]\nADD.f32 w, w, u\n";
+        text += ".program by_" + index + "\n.param at: " + index + "*\n";
+        for (std::size_t t = 0; t < kTables; ++t) {
+            const std::string type = name_of(stored[(k * kTables + t) % stored.size()]),
+                              n = std::to_string(t);
+            text += ".param t" + n + ": " + type + "*\n";
+            outputs += ".param o" + n + ": " + type + "*\n";
+            body += "LDG." + type + " v" + n + ", [t" + n + " + i]\nSTG." + type + " [o" + n + " + gid], v" +
+                    n + "\n";
+        }
+        text += ".param s: f32* strided\n" + outputs + ".param os: f32*\n" + body + "STG.f32 [os + gid], w\n";
+    }
+    const std::vector<Program> programs = assemble_module(text);
+    const auto module = device->compile({"loads", ProgramText{text}});
+    std::mt19937_64 random(11);
+    std::byte room[kMaxPointwiseParamsBytes];
+    // n indices that lie inside; the strided buffer as n elements that far apart, and more.
+    const auto buffers = [&](const Program& program, std::size_t n, std::size_t stride) {
+        std::vector<std::vector<std::byte>> host;
+        for (std::size_t b = 0; b < program.parameters.size(); ++b)
+            host.push_back(values(program.parameters[b].dtype,
+                                  b > kAt && b < kStrided ? kHeld
+                                  : b == kStrided         ? (n - 1) * stride + kHeld
+                                                          : n,
+                                  random));
+        for (std::size_t i = 0; i < n; ++i) {
+            const std::uint64_t wanted = random() % kHeld;
+            std::memcpy(host[kAt].data() + i * size_of(program.parameters[kAt].dtype), &wanted,
+                        size_of(program.parameters[kAt].dtype));
+        }
+        return host;
+    };
+    for (const Program& program : programs)
+        for (const std::size_t n : {std::size_t{1}, std::size_t{33}, std::size_t{4099}})
+            for (const std::int64_t stride : {1, 2})
+                for (const std::size_t shift : {std::size_t{0}, std::size_t{8}}) {
+                    auto host = buffers(program, n, static_cast<std::size_t>(stride));
+                    const std::int64_t dims[] = {static_cast<std::int64_t>(n)};
+                    const std::size_t size =
+                        write_pointwise_params(room, dims, std::span(&stride, 1), std::span<std::uint64_t>());
+                    const auto got =
+                        run_both(program, module->kernel(program.name), host, std::span(room, size), shift);
+                    for (std::size_t b = 0; b < got.size(); ++b) {
+                        const DType type = program.parameters[b].dtype;
+                        for (std::size_t i = 0; i < host[b].size() / size_of(type); ++i)
+                            ASSERT_EQ(differs(type, got[b], host[b], i, 0), "")
+                                << program.name << ", n " << n << ", stride " << stride << ", buffer "
+                                << program.parameters[b].name << " element " << i;
+                    }
+                }
+    // One index that points outside: refused in the words of the interpreter, whatever the width of the index.
+    const auto wrong = [&](const Program& program, std::size_t i, std::int64_t element) {
+        auto host = buffers(program, 1023, 1);
+        const std::size_t bytes = size_of(program.parameters[kAt].dtype);
+        std::memcpy(host[kAt].data() + i * bytes, &element, bytes);
+        const std::int64_t dims[] = {1023}, stride = 1;
+        const std::size_t size =
+            write_pointwise_params(room, dims, std::span(&stride, 1), std::span<std::uint64_t>());
+        std::string refused[2];
+        for (std::string& words : refused) {
+            std::vector<NativeBuffer> native;
+            std::vector<std::unique_ptr<Buffer>> memory;
+            std::vector<BufferRef> refs;
+            stream = device->make_stream();
+            for (auto& one : host) {
+                native.push_back({one.data(), one.size()});
+                memory.push_back(device->allocate_raw(one.size()));
+                refs.push_back(memory.back()->ref());
+                stream->upload(refs.back(), one.data(), one.size());
+            }
+            try {
+                if (&words == refused) {
+                    CompiledProgram(program).run(native, std::span(room, size), ThreadPool::shared());
+                } else {
+                    stream->launch(module->kernel(program.name), {}, refs, std::span(room, size));
+                    stream->synchronize();
+                }
+            } catch (const InvalidArgument& e) {
+                words = e.what();
+            }
+        }
+        EXPECT_NE(refused[0], "") << program.name;
+        EXPECT_EQ(refused[1], refused[0]);
+        EXPECT_TRUE(stream->poisoned());
+    };
+    for (const Program& program : programs) {
+        wrong(program, 1022, kHeld);
+        if (is_signed_int(program.parameters[kAt].dtype)) wrong(program, 0, -1);
+    }
+    stream = device->make_stream();
+}
+
 void ProgramOnDevice::check_rounding_to_16_bits() {
     std::vector<std::uint32_t> bits;
     const auto add_around = [&](std::uint32_t number, std::uint32_t middle) {

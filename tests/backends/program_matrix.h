@@ -48,6 +48,8 @@ protected:
     void check_functions_at_16_bits();
     void check_views_scalars_and_several_outputs();
     void check_launches_that_do_not_fit();
+    // Loads at addresses of every integer type into buffers of every type, strided ones among them, and those outside.
+    void check_loads_where_data_says();
     // Every f16 and bf16 number, the middle between it and the next, and what lies right beside that middle.
     void check_rounding_to_16_bits();
 

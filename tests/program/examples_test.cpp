@@ -88,9 +88,9 @@ Floats random_floats(std::size_t n, unsigned seed = 1) {
 }
 
 TEST(ExampleFiles, EveryOneHasATest) {
-    const std::set<std::string> tested = {"chain",      "dot",       "histogram",  "mandelbrot", "matmul",
-                                          "matmul_f32", "nbody",     "prefix_sum", "saxpy",      "sigmoid",
-                                          "softmax",    "transpose", "vector_add"};
+    const std::set<std::string> tested = {"chain",   "dot",        "histogram", "lookup",     "mandelbrot",
+                                          "matmul",  "matmul_f32", "nbody",     "prefix_sum", "saxpy",
+                                          "sigmoid", "softmax",    "transpose", "vector_add"};
     std::set<std::string> there;
     for (const auto& file : test::example_files()) there.insert(file.stem().string());
     EXPECT_EQ(there, tested);
@@ -114,6 +114,25 @@ TEST_P(Examples, Pointwise) {
     pointwise(example("sigmoid")[0], {buffer(x), buffer(y)}, n);
     for (std::size_t i = 0; i < n; ++i)
         EXPECT_NEAR(f16_to_f32(y[i]), 1 / (1 + std::exp(-double{f16_to_f32(x[i])})), 3e-4);
+}
+
+TEST_P(Examples, Lookup) {
+    const Floats table = {3, -1, 4, 1, 5};
+    Floats x = random_floats(1000), y(x.size()), held = table;
+    for (float& v : x) v = v * 3 + 2;
+    x[0] = 4, x[1] = 0, x[2] = -1, x[3] = 9, x[4] = std::numeric_limits<float>::quiet_NaN();
+    pointwise(example("lookup")[0], {buffer(held), buffer(x), buffer(y)}, std::ssize(x),
+              {integer_bits(DType::i32, 4)});
+    for (std::size_t k = 0; k < x.size(); ++k) {
+        if (std::isnan(x[k])) {
+            EXPECT_TRUE(std::isnan(y[k]));
+            continue;
+        }
+        const double at = std::clamp(double{x[k]}, 0.0, 4.0), low = std::floor(at);
+        const auto i = static_cast<std::size_t>(low);
+        EXPECT_NEAR(y[k], table[i] + (at - low) * (table[std::min<std::size_t>(i + 1, 4)] - table[i]), 1e-5)
+            << x[k];
+    }
 }
 
 TEST_P(Examples, Dot) {

@@ -18,7 +18,7 @@ class WriterGolden : public testing::TestWithParam<std::pair<Language, const cha
 TEST_P(WriterGolden, Examples) {
     const auto [language, suffix] = GetParam();
     const auto files = test::example_files();
-    ASSERT_EQ(files.size(), 13u);
+    ASSERT_EQ(files.size(), 14u);
     for (const auto& file : files) {
         std::vector<Program> programs = assemble_module(test::read_file(file));
         for (Program& p : programs) p = optimize(p);

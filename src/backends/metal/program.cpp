@@ -22,6 +22,7 @@ MetalKernel& entry(LoadedModule& module, const std::string& name) {
 MetalProgram::MetalProgram(const Program& program, LoadedModule& inner)
     : Kernel(program.name),
       shape_(program),
+      faults_(reports_faults(program) ? std::make_shared<const ProgramFaults>(program) : nullptr),
       width_(vector_width(program)),
       flat_(entry(inner, program.name + "_flat")),
       view_(entry(inner, program.name + "_view")),
@@ -45,7 +46,8 @@ MetalKernel* MetalProgram::prepare(std::span<const std::byte> params, std::span<
 
 MetalGridProgram::MetalGridProgram(const Program& program, LoadedModule& inner)
     : Kernel(program.name),
-      shape_(std::make_shared<const GridShape>(program)),
+      shape_(program),
+      faults_(std::make_shared<const ProgramFaults>(program)),
       kernel_(entry(inner, program.name + "_grid")) {}
 
 std::shared_ptr<LoadedModule> compile_programs(std::shared_ptr<Context> context, const std::string& name,

@@ -7,6 +7,7 @@
 
 #include "backends/metal/context.h"
 #include "program/grid_writer.h"
+#include "program/program_faults.h"
 
 namespace invar::metal {
 
@@ -19,9 +20,12 @@ public:
     MetalKernel* prepare(std::span<const std::byte> params, std::span<const PlacedBuffer> placed,
                          LaunchConfig& config, WrittenLaunch& launch) const;
     Context& context() const noexcept { return flat_.context(); }
+    // Null where it reports none.
+    const std::shared_ptr<const ProgramFaults>& faults() const noexcept { return faults_; }
 
 private:
     ProgramShape shape_;
+    std::shared_ptr<const ProgramFaults> faults_;
     int width_;
     MetalKernel &flat_, &view_, &view_wide_;
 };
@@ -30,11 +34,13 @@ private:
 class MetalGridProgram final : public Kernel {
 public:
     MetalGridProgram(const Program& program, LoadedModule& inner);
-    const std::shared_ptr<const GridShape>& shape() const noexcept { return shape_; }
+    const GridShape& shape() const noexcept { return shape_; }
+    const std::shared_ptr<const ProgramFaults>& faults() const noexcept { return faults_; }
     MetalKernel& kernel() const noexcept { return kernel_; }
 
 private:
-    std::shared_ptr<const GridShape> shape_;  // a launch may end after the program is gone
+    GridShape shape_;
+    std::shared_ptr<const ProgramFaults> faults_;
     MetalKernel& kernel_;
 };
 

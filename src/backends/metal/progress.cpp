@@ -7,8 +7,6 @@
 
 namespace invar::metal {
 
-static_assert(kGridFaultWords == kFaultWords);
-
 std::string Batch::description() const {
     if (dispatches == 0) return "a command buffer without kernels";
     if (dispatches == 1) return "kernel '" + first + "'";
@@ -123,8 +121,8 @@ std::exception_ptr Progress::fault_of(const FaultSlot& at) const {
     std::copy_n(slot(at.index), kFaultWords, words.begin());
     if (words[0] == 0) return nullptr;
     DeviceFault fault;
-    if (at.shape) {
-        fault = at.shape->fault(words);
+    if (at.program) {
+        fault = at.program->fault(words);
     } else if (const auto text = texts_.find(words[1]); text != texts_.end()) {
         fault.kind = text->second.kind;
         std::copy(words.begin() + 2, words.end(), fault.values);

@@ -17,7 +17,7 @@
 #include <vector>
 
 #include "backends/metal/context.h"
-#include "program/grid_writer.h"
+#include "program/program_faults.h"
 
 namespace invar::metal {
 
@@ -26,7 +26,7 @@ class Progress;
 // The words in which a launch reports a fault.
 struct FaultSlot {
     std::uint32_t index = 0;
-    std::shared_ptr<const GridShape> shape;  // of a grid program; null for kernels of families
+    std::shared_ptr<const ProgramFaults> program;  // null for kernels of families
 };
 
 // A command buffer and what hangs on it.

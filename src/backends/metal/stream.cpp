@@ -140,20 +140,20 @@ public:
         if (grid) {
             const Dim3 &g = config.grid, &b = config.block;
             GridWords words;
-            grid->shape()->prepare(params, {g.x, g.y, g.z}, {b.x, b.y, b.z},
-                                   std::span(placed).first(buffers.size()), words);
+            grid->shape().prepare(params, {g.x, g.y, g.z}, {b.x, b.y, b.z},
+                                  std::span(placed).first(buffers.size()), words);
             if (!g.x || !g.y || !g.z) return;
             LaunchConfig sizes = config;
             sizes.shared_bytes = 0;  // its shared memory is its own
             return start(kernel.name(), grid->kernel(), sizes, pieces,
-                         std::as_bytes(std::span(words.words).first(words.count)), grid->shape());
+                         std::as_bytes(std::span(words.words).first(words.count)), grid->faults());
         }
         LaunchConfig at;
         WrittenLaunch written;
         own = program->prepare(params, std::span(placed).first(buffers.size()), at, written);
         if (own)
             start(kernel.name(), *own, at, pieces,
-                  std::as_bytes(std::span(written.words).first(written.word_count)), nullptr);
+                  std::as_bytes(std::span(written.words).first(written.word_count)), program->faults());
     }
 
     void copy(BufferRef dst, BufferRef src) override {
@@ -430,13 +430,12 @@ private:
     }
 
     // ---- kernels ----
-    // asked: the name by which the kernel was launched, a program's where it is one's; shape: of a grid program, which reports
-    // faults.
+    // asked: the name by which the kernel was launched, a program's where it is one's; program: of one that reports faults.
     void start(const std::string& asked, MetalKernel& kernel, const LaunchConfig& config,
                std::span<const Piece> pieces, std::span<const std::byte> params,
-               std::shared_ptr<const GridShape> shape) {
+               std::shared_ptr<const ProgramFaults> program) {
         check_sizes(kernel, config);
-        const bool reports = shape || !kernel.faults()->empty();
+        const bool reports = program || !kernel.faults()->empty();
         const std::size_t given = pieces.size() + (params.empty() ? 0 : 1) + (reports ? 1 : 0);
         // A kernel that declares nothing is given nothing.
         if (kernel.arguments().used >> given != 0)
@@ -451,7 +450,7 @@ private:
                                bytes_text(params.size()));
         if (injected(asked)) return;
         std::optional<std::uint32_t> slot;
-        if (reports) slot = fault_slot(kernel, std::move(shape));
+        if (reports) slot = fault_slot(kernel, std::move(program));
         // The length is the encoder's, and would count for a kernel that asks for none.
         if (group_memory_ != 0 && config.shared_bytes == 0) end_encoder();
         MTL::ComputeCommandEncoder& to = encoder();
@@ -515,8 +514,8 @@ private:
     }
 
     // The words of a launch that reports: its own, so that launches side by side share nothing that they write.
-    std::uint32_t fault_slot(const MetalKernel& kernel, std::shared_ptr<const GridShape> shape) {
-        if (!shape && std::find(learned_.begin(), learned_.end(), kernel.faults()) == learned_.end()) {
+    std::uint32_t fault_slot(const MetalKernel& kernel, std::shared_ptr<const ProgramFaults> program) {
+        if (!program && std::find(learned_.begin(), learned_.end(), kernel.faults()) == learned_.end()) {
             learned_.push_back(kernel.faults());
             progress_->learn(*kernel.faults());
         }
@@ -526,7 +525,7 @@ private:
             progress_->wait_oldest();
             slot = progress_->take_slot();
         }
-        open().faults.push_back({*slot, std::move(shape)});
+        open().faults.push_back({*slot, std::move(program)});
         return *slot;
     }
 

@@ -13,6 +13,7 @@
 #include "backends/opencl/driver.h"
 #include "device/device.h"
 #include "program/grid_writer.h"
+#include "program/program_faults.h"
 
 namespace invar::opencl {
 
@@ -99,9 +100,12 @@ public:
                           LaunchConfig& config, WrittenLaunch& launch) const;
     Context& context() const noexcept { return flat_.context(); }
     bool words_in_memory() const noexcept { return words_in_memory_; }
+    // Null where it reports none.
+    const std::shared_ptr<const ProgramFaults>& faults() const noexcept { return faults_; }
 
 private:
     ProgramShape shape_;
+    std::shared_ptr<const ProgramFaults> faults_;
     int width_;
     bool words_in_memory_;
     OpenclKernel &flat_, &view_, &view_wide_;
@@ -111,13 +115,14 @@ private:
 class OpenclGridProgram final : public Kernel {
 public:
     OpenclGridProgram(const Program& program, LoadedModule& inner);
-    const GridShape& shape() const noexcept { return *shape_; }
-    const std::shared_ptr<const GridShape>& kept_shape() const noexcept { return shape_; }
+    const GridShape& shape() const noexcept { return shape_; }
+    const std::shared_ptr<const ProgramFaults>& faults() const noexcept { return faults_; }
     OpenclKernel& kernel() const noexcept { return kernel_; }
     bool words_in_memory() const noexcept { return words_in_memory_; }
 
 private:
-    std::shared_ptr<const GridShape> shape_;  // a launch may end after the program is gone
+    GridShape shape_;
+    std::shared_ptr<const ProgramFaults> faults_;
     bool words_in_memory_;
     OpenclKernel& kernel_;
 };

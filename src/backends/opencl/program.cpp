@@ -20,6 +20,7 @@ OpenclKernel& entry(LoadedModule& module, const std::string& name) {
 OpenclProgram::OpenclProgram(const Program& program, LoadedModule& inner)
     : Kernel(program.name),
       shape_(program),
+      faults_(reports_faults(program) ? std::make_shared<const ProgramFaults>(program) : nullptr),
       width_(vector_width(program)),
       words_in_memory_(opencl_words_in_memory(program)),
       flat_(entry(inner, program.name + "_flat")),
@@ -44,7 +45,8 @@ OpenclKernel* OpenclProgram::prepare(std::span<const std::byte> params, std::spa
 
 OpenclGridProgram::OpenclGridProgram(const Program& program, LoadedModule& inner)
     : Kernel(program.name),
-      shape_(std::make_shared<const GridShape>(program)),
+      shape_(program),
+      faults_(std::make_shared<const ProgramFaults>(program)),
       words_in_memory_(opencl_words_in_memory(program)),
       kernel_(entry(inner, program.name + "_grid")) {}
 

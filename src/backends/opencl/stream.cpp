@@ -36,18 +36,16 @@ kernel void fill(global uchar* ym, ulong yo, FillWords p) {
 )";
 constexpr std::uint64_t kNever = std::numeric_limits<std::uint64_t>::max();
 
-static_assert(kGridFaultWords == kFaultWords);
-
-// What kernels found wrong, read back behind them: the words that one filled, and the grid program that knows what they say;
+// What kernels found wrong, read back behind them: the words that one filled, and what of a program knows what they say;
 // without one they are a number of the texts of modules.
 struct FaultReport {
-    std::shared_ptr<const GridShape> shape;
+    std::shared_ptr<const ProgramFaults> program;
     std::array<std::int64_t, kFaultWords> words{};
 
     std::exception_ptr error(const std::map<std::int64_t, FaultText>& texts) const {
         DeviceFault fault;
-        if (shape) {
-            fault = shape->fault(words);
+        if (program) {
+            fault = program->fault(words);
         } else if (const auto text = texts.find(words[1]); words[0] != 0 && text != texts.end()) {
             fault.kind = text->second.kind;
             std::copy(words.begin() + 2, words.end(), fault.values);
@@ -273,7 +271,7 @@ public:
             sizes.shared_bytes = 0;  // its shared memory is its own
             start(kernel.name(), grid->kernel(), sizes, placed,
                   std::as_bytes(std::span(words.words).first(words.count)), grid->words_in_memory(),
-                  grid->kept_shape());
+                  grid->faults());
             return;
         }
         LaunchConfig at;
@@ -281,7 +279,8 @@ public:
         own = program->prepare(params, std::span(pieces).first(buffers.size()), at, written);
         if (!own) return;
         start(kernel.name(), *own, at, placed,
-              std::as_bytes(std::span(written.words).first(written.word_count)), program->words_in_memory());
+              std::as_bytes(std::span(written.words).first(written.word_count)), program->words_in_memory(),
+              program->faults());
     }
 
     void copy(BufferRef dst, BufferRef src) override {
@@ -458,12 +457,12 @@ private:
     };
 
     // asked: the name by which the kernel was launched, a program's where it is one's. in_memory: the parameters go through a
-    // buffer of their own. grid: of a grid program, which reports faults.
+    // buffer of their own. program: of one that reports faults.
     void start(const std::string& asked, OpenclKernel& kernel, const LaunchConfig& config,
                std::span<const Argument> buffers, std::span<const std::byte> params, bool in_memory,
-               std::shared_ptr<const GridShape> grid = {}) {
+               std::shared_ptr<const ProgramFaults> program = {}) {
         check_sizes(kernel, config);
-        const bool reports = grid || !kernel.faults()->empty();
+        const bool reports = program || !kernel.faults()->empty();
         const std::size_t given =
             2 * buffers.size() + (params.empty() ? 0 : 1) + (config.shared_bytes ? 1 : 0) + (reports ? 1 : 0);
         // A kernel that declares nothing is given nothing.
@@ -477,7 +476,7 @@ private:
         cl_int result = kSuccess;
         std::optional<Filled> words;
         if (in_memory) words.emplace(*context_, kMemoryReadOnly, params, result);
-        std::optional<Filled>& faults = grid ? grid_faults_ : faults_;
+        std::optional<Filled>& faults = program ? program_faults_ : faults_;
         if (reports && !faults) {
             const std::array<std::int64_t, kFaultWords> zeros{};
             faults.emplace(*context_, kMemoryReadWrite, std::as_bytes(std::span(zeros)), result);
@@ -519,16 +518,16 @@ private:
             context_->check(result, "grid and block of " + what);  // throws: the caller's, not the stream's
         submit(result, event, what);
         if (result != kSuccess || !reports) return;
-        if (grid) return read_faults(faults->handle(), std::move(grid));
+        if (program) return read_faults(faults->handle(), std::move(program));
         unread_faults_ = true;
         if (std::find(learned_.begin(), learned_.end(), kernel.faults()) != learned_.end()) return;
         learned_.push_back(kernel.faults());
         progress_->learn(*kernel.faults());
     }
 
-    void read_faults(const cl_mem& words, std::shared_ptr<const GridShape> grid) {
+    void read_faults(const cl_mem& words, std::shared_ptr<const ProgramFaults> program) {
         auto report = std::make_shared<FaultReport>();
-        report->shape = std::move(grid);
+        report->program = std::move(program);
         cl_event read = nullptr;
         const cl_int result =
             driver().read(queue_, words, 0, 0, sizeof report->words, report->words.data(), 0, nullptr, &read);
@@ -602,7 +601,7 @@ private:
     cl_command_queue queue_ = nullptr;
     // The words that kernels report in, of families and of grid programs. One for all launches: commands run in order, the
     // words stay 0 until a kernel claims them, and from then on the stream has failed.
-    std::optional<Filled> faults_, grid_faults_;
+    std::optional<Filled> faults_, program_faults_;
     bool unread_faults_ = false;
     std::shared_ptr<LoadedModule> fills_;  // of large pieces, compiled when first needed
     std::vector<std::shared_ptr<const std::vector<FaultText>>> learned_;  // by progress_

@@ -24,16 +24,16 @@ extern "C" __global__ void __launch_bounds__(256) histogram_grid(u8* b0, u32* b1
   r1 = (i64)gridDim.x;
   r2 = SHL_i64(r1, (i64)0x8ull);
   for (;;) {
-    if (rounds == 0xffffffffu) { report(faults, "program 'histogram': line 11, LOOP: lane {0} of block {1} has gone through its loops too often, without an end", (i64)tid, (i64)number, (i64)0, (i64)0); break; }
+    if (rounds == 0xffffffffu) { report(faults, 2, "program 'histogram': line 11, LOOP: lane {0} of block {1} has gone through its loops too often, without an end", (i64)tid, (i64)number, (i64)0, (i64)0); break; }
     ++rounds;
     r3 = (pred)(r0 >= s0);
     if (r3) break;
-    { const u64 e = (u64)r0; if (e < n0) r4 = b0[e]; else report(faults, "program 'histogram': line 14, LDG: lane {0} of block {1} asks for element {2} of 'x', which has {3}", (i64)tid, (i64)number, (i64)e, (i64)n0); }
-    { const u64 e = (u64)r4; if (e < 256) r5 = ATOM_add_u32(&t0[e], (u32)0x1ull); else report(faults, "program 'histogram': line 15, ATOM.add: lane {0} of block {1} asks for element {2} of 'own', which has {3}", (i64)tid, (i64)number, (i64)e, (i64)256); }
+    { const u64 e = (u64)r0; if (e < n0) r4 = b0[e]; else report(faults, 2, "program 'histogram': line 14, LDG: lane {0} of block {1} asks for element {2} of 'x', which has {3}", (i64)tid, (i64)number, (i64)e, (i64)n0); }
+    { const u64 e = (u64)r4; if (e < 256) r5 = ATOM_add_u32(&t0[e], (u32)0x1ull); else report(faults, 2, "program 'histogram': line 15, ATOM.add: lane {0} of block {1} asks for element {2} of 'own', which has {3}", (i64)tid, (i64)number, (i64)e, (i64)256); }
     r0 = ADD_i64(r0, r2);
   }
   __syncthreads();
   r6 = (u32)threadIdx.x;
-  { const u64 e = (u64)r6; if (e < 256) r7 = t0[e]; else report(faults, "program 'histogram': line 20, LDS: lane {0} of block {1} asks for element {2} of 'own', which has {3}", (i64)tid, (i64)number, (i64)e, (i64)256); }
-  { const u64 e = (u64)r6; if (e < n1) r8 = ATOM_add_u32(&b1[e], r7); else report(faults, "program 'histogram': line 21, ATOM.add: lane {0} of block {1} asks for element {2} of 'bins', which has {3}", (i64)tid, (i64)number, (i64)e, (i64)n1); }
+  { const u64 e = (u64)r6; if (e < 256) r7 = t0[e]; else report(faults, 2, "program 'histogram': line 20, LDS: lane {0} of block {1} asks for element {2} of 'own', which has {3}", (i64)tid, (i64)number, (i64)e, (i64)256); }
+  { const u64 e = (u64)r6; if (e < n1) r8 = ATOM_add_u32(&b1[e], r7); else report(faults, 2, "program 'histogram': line 21, ATOM.add: lane {0} of block {1} asks for element {2} of 'bins', which has {3}", (i64)tid, (i64)number, (i64)e, (i64)n1); }
 }

@@ -50,7 +50,7 @@ extern "C" __global__ void __launch_bounds__(1024) mandelbrot_grid(u32* b0, cons
   r14 = bits_f32(0x0ull);
   r15 = (u32)0x0ull;
   for (;;) {
-    if (rounds == 0xffffffffu) { report(faults, "program 'mandelbrot': line 25, LOOP: lane {0} of block {1} has gone through its loops too often, without an end", (i64)tid, (i64)number, (i64)0, (i64)0); break; }
+    if (rounds == 0xffffffffu) { report(faults, 2, "program 'mandelbrot': line 25, LOOP: lane {0} of block {1} has gone through its loops too often, without an end", (i64)tid, (i64)number, (i64)0, (i64)0); break; }
     ++rounds;
     r16 = MUL_f32(r13, r13);
     r17 = MUL_f32(r14, r14);
@@ -66,5 +66,5 @@ extern "C" __global__ void __launch_bounds__(1024) mandelbrot_grid(u32* b0, cons
     r22 = NOT_pred(r21);
     if (r22) break;
   }
-  { const u64 e = (u64)r0; if (e < n0) b0[e] = r15; else report(faults, "program 'mandelbrot': line 39, STG: lane {0} of block {1} asks for element {2} of 'out', which has {3}", (i64)tid, (i64)number, (i64)e, (i64)n0); }
+  { const u64 e = (u64)r0; if (e < n0) b0[e] = r15; else report(faults, 2, "program 'mandelbrot': line 39, STG: lane {0} of block {1} asks for element {2} of 'out', which has {3}", (i64)tid, (i64)number, (i64)e, (i64)n0); }
 }

@@ -39,7 +39,7 @@ extern "C" __global__ void __launch_bounds__(128) matmul_grid(u16* b0, u16* b1, 
   r7 = r3;
   r8 = s2;
   for (;;) {
-    if (rounds == 0xffffffffu) { report(faults, "program 'matmul': line 23, LOOP: lane {0} of block {1} has gone through its loops too often, without an end", (i64)tid, (i64)number, (i64)0, (i64)0); break; }
+    if (rounds == 0xffffffffu) { report(faults, 2, "program 'matmul': line 23, LOOP: lane {0} of block {1} has gone through its loops too often, without an end", (i64)tid, (i64)number, (i64)0, (i64)0); break; }
     ++rounds;
     r9 = (pred)(r8 <= (i64)0x0ull);
     if (r9) break;
@@ -48,14 +48,14 @@ extern "C" __global__ void __launch_bounds__(128) matmul_grid(u16* b0, u16* b1, 
       const u64 e = (u64)r6, pitch = (u64)s2;
       const u32 wanted = tile_clip((i64)r4, 64), columns = tile_clip((i64)r8, 64);
       const u32 rows = tile_rows(e, pitch, wanted, columns, n0);
-      if (rows < wanted && tid == 0) report(faults, "program 'matmul': line 26, COPY.TILE: lane {0} of block {1} asks for element {2} of 'a', which has {3}", (i64)tid, (i64)number, (i64)tile_outside(e + rows * pitch, n0), (i64)n0);
+      if (rows < wanted && tid == 0) report(faults, 2, "program 'matmul': line 26, COPY.TILE: lane {0} of block {1} asks for element {2} of 'a', which has {3}", (i64)tid, (i64)number, (i64)tile_outside(e + rows * pitch, n0), (i64)n0);
       copy_tile<u16, 64, 64, true>(t0, b0, e, pitch, rows, columns, tid, 128);
     }
     {
       const u64 e = (u64)r7, pitch = (u64)s1;
       const u32 wanted = tile_clip((i64)r8, 64), columns = tile_clip((i64)r5, 64);
       const u32 rows = tile_rows(e, pitch, wanted, columns, n1);
-      if (rows < wanted && tid == 0) report(faults, "program 'matmul': line 27, COPY.TILE: lane {0} of block {1} asks for element {2} of 'b', which has {3}", (i64)tid, (i64)number, (i64)tile_outside(e + rows * pitch, n1), (i64)n1);
+      if (rows < wanted && tid == 0) report(faults, 2, "program 'matmul': line 27, COPY.TILE: lane {0} of block {1} asks for element {2} of 'b', which has {3}", (i64)tid, (i64)number, (i64)tile_outside(e + rows * pitch, n1), (i64)n1);
       copy_tile<u16, 64, 64, true>(t1, b1, e, pitch, rows, columns, tid, 128);
     }
     tile_arrive();
@@ -70,7 +70,7 @@ extern "C" __global__ void __launch_bounds__(128) matmul_grid(u16* b0, u16* b1, 
     const u64 e = (u64)r10, pitch = (u64)s1;
     const u32 wanted = tile_clip((i64)r4, 64), columns = tile_clip((i64)r5, 64);
     const u32 rows = tile_rows(e, pitch, wanted, columns, n2);
-    if (rows < wanted && tid == 0) report(faults, "program 'matmul': line 34, MMA.store: lane {0} of block {1} asks for element {2} of 'c', which has {3}", (i64)tid, (i64)number, (i64)tile_outside(e + rows * pitch, n2), (i64)n2);
+    if (rows < wanted && tid == 0) report(faults, 2, "program 'matmul': line 34, MMA.store: lane {0} of block {1} asks for element {2} of 'c', which has {3}", (i64)tid, (i64)number, (i64)tile_outside(e + rows * pitch, n2), (i64)n2);
     MMA_STORE_WARPS(STG_f16, c0, b2, 64, 64, 2, 2)
   }
 }

@@ -63,16 +63,16 @@ extern "C" __global__ void __launch_bounds__(128) nbody_grid(f32* b0, f32* b1, f
   r8 = ADD_i64(r6, (i64)0x2ull);
   r9 = ADD_i64(r6, (i64)0x3ull);
   if (r2) {
-    { const u64 e = (u64)r6; if (e < n0) r3 = b0[e]; else report(faults, "program 'nbody': line 25, LDG: lane {0} of block {1} asks for element {2} of 'body', which has {3}", (i64)tid, (i64)number, (i64)e, (i64)n0); }
-    { const u64 e = (u64)r7; if (e < n0) r4 = b0[e]; else report(faults, "program 'nbody': line 26, LDG: lane {0} of block {1} asks for element {2} of 'body', which has {3}", (i64)tid, (i64)number, (i64)e, (i64)n0); }
-    { const u64 e = (u64)r8; if (e < n0) r5 = b0[e]; else report(faults, "program 'nbody': line 27, LDG: lane {0} of block {1} asks for element {2} of 'body', which has {3}", (i64)tid, (i64)number, (i64)e, (i64)n0); }
+    { const u64 e = (u64)r6; if (e < n0) r3 = b0[e]; else report(faults, 2, "program 'nbody': line 25, LDG: lane {0} of block {1} asks for element {2} of 'body', which has {3}", (i64)tid, (i64)number, (i64)e, (i64)n0); }
+    { const u64 e = (u64)r7; if (e < n0) r4 = b0[e]; else report(faults, 2, "program 'nbody': line 26, LDG: lane {0} of block {1} asks for element {2} of 'body', which has {3}", (i64)tid, (i64)number, (i64)e, (i64)n0); }
+    { const u64 e = (u64)r8; if (e < n0) r5 = b0[e]; else report(faults, 2, "program 'nbody': line 27, LDG: lane {0} of block {1} asks for element {2} of 'body', which has {3}", (i64)tid, (i64)number, (i64)e, (i64)n0); }
   }
   r10 = bits_f32(0x0ull);
   r11 = bits_f32(0x0ull);
   r12 = bits_f32(0x0ull);
   r13 = (i64)0x0ull;
   for (;;) {
-    if (rounds == 0xffffffffu) { report(faults, "program 'nbody': line 33, LOOP: lane {0} of block {1} has gone through its loops too often, without an end", (i64)tid, (i64)number, (i64)0, (i64)0); break; }
+    if (rounds == 0xffffffffu) { report(faults, 2, "program 'nbody': line 33, LOOP: lane {0} of block {1} has gone through its loops too often, without an end", (i64)tid, (i64)number, (i64)0, (i64)0); break; }
     ++rounds;
     r14 = (pred)(r13 >= s0);
     if (r14) break;
@@ -84,29 +84,29 @@ extern "C" __global__ void __launch_bounds__(128) nbody_grid(f32* b0, f32* b1, f
     r20 = (pred)(r19 < s0);
     if (r20) {
       r21 = SHL_i64(r19, (i64)0x2ull);
-      { const u64 e = (u64)r21; if (e < n0) r15 = b0[e]; else report(faults, "program 'nbody': line 45, LDG: lane {0} of block {1} asks for element {2} of 'body', which has {3}", (i64)tid, (i64)number, (i64)e, (i64)n0); }
+      { const u64 e = (u64)r21; if (e < n0) r15 = b0[e]; else report(faults, 2, "program 'nbody': line 45, LDG: lane {0} of block {1} asks for element {2} of 'body', which has {3}", (i64)tid, (i64)number, (i64)e, (i64)n0); }
       r21 = ADD_i64(r21, (i64)0x1ull);
-      { const u64 e = (u64)r21; if (e < n0) r16 = b0[e]; else report(faults, "program 'nbody': line 47, LDG: lane {0} of block {1} asks for element {2} of 'body', which has {3}", (i64)tid, (i64)number, (i64)e, (i64)n0); }
+      { const u64 e = (u64)r21; if (e < n0) r16 = b0[e]; else report(faults, 2, "program 'nbody': line 47, LDG: lane {0} of block {1} asks for element {2} of 'body', which has {3}", (i64)tid, (i64)number, (i64)e, (i64)n0); }
       r21 = ADD_i64(r21, (i64)0x1ull);
-      { const u64 e = (u64)r21; if (e < n0) r17 = b0[e]; else report(faults, "program 'nbody': line 49, LDG: lane {0} of block {1} asks for element {2} of 'body', which has {3}", (i64)tid, (i64)number, (i64)e, (i64)n0); }
+      { const u64 e = (u64)r21; if (e < n0) r17 = b0[e]; else report(faults, 2, "program 'nbody': line 49, LDG: lane {0} of block {1} asks for element {2} of 'body', which has {3}", (i64)tid, (i64)number, (i64)e, (i64)n0); }
       r21 = ADD_i64(r21, (i64)0x1ull);
-      { const u64 e = (u64)r21; if (e < n0) r18 = b0[e]; else report(faults, "program 'nbody': line 51, LDG: lane {0} of block {1} asks for element {2} of 'body', which has {3}", (i64)tid, (i64)number, (i64)e, (i64)n0); }
+      { const u64 e = (u64)r21; if (e < n0) r18 = b0[e]; else report(faults, 2, "program 'nbody': line 51, LDG: lane {0} of block {1} asks for element {2} of 'body', which has {3}", (i64)tid, (i64)number, (i64)e, (i64)n0); }
     }
-    { const u64 e = (u64)r1; if (e < 128) t0[e] = r15; else report(faults, "program 'nbody': line 53, STS: lane {0} of block {1} asks for element {2} of 'tx', which has {3}", (i64)tid, (i64)number, (i64)e, (i64)128); }
-    { const u64 e = (u64)r1; if (e < 128) t1[e] = r16; else report(faults, "program 'nbody': line 54, STS: lane {0} of block {1} asks for element {2} of 'ty', which has {3}", (i64)tid, (i64)number, (i64)e, (i64)128); }
-    { const u64 e = (u64)r1; if (e < 128) t2[e] = r17; else report(faults, "program 'nbody': line 55, STS: lane {0} of block {1} asks for element {2} of 'tz', which has {3}", (i64)tid, (i64)number, (i64)e, (i64)128); }
-    { const u64 e = (u64)r1; if (e < 128) t3[e] = r18; else report(faults, "program 'nbody': line 56, STS: lane {0} of block {1} asks for element {2} of 'tm', which has {3}", (i64)tid, (i64)number, (i64)e, (i64)128); }
+    { const u64 e = (u64)r1; if (e < 128) t0[e] = r15; else report(faults, 2, "program 'nbody': line 53, STS: lane {0} of block {1} asks for element {2} of 'tx', which has {3}", (i64)tid, (i64)number, (i64)e, (i64)128); }
+    { const u64 e = (u64)r1; if (e < 128) t1[e] = r16; else report(faults, 2, "program 'nbody': line 54, STS: lane {0} of block {1} asks for element {2} of 'ty', which has {3}", (i64)tid, (i64)number, (i64)e, (i64)128); }
+    { const u64 e = (u64)r1; if (e < 128) t2[e] = r17; else report(faults, 2, "program 'nbody': line 55, STS: lane {0} of block {1} asks for element {2} of 'tz', which has {3}", (i64)tid, (i64)number, (i64)e, (i64)128); }
+    { const u64 e = (u64)r1; if (e < 128) t3[e] = r18; else report(faults, 2, "program 'nbody': line 56, STS: lane {0} of block {1} asks for element {2} of 'tm', which has {3}", (i64)tid, (i64)number, (i64)e, (i64)128); }
     __syncthreads();
     r22 = (u32)0x0ull;
     for (;;) {
-      if (rounds == 0xffffffffu) { report(faults, "program 'nbody': line 59, LOOP: lane {0} of block {1} has gone through its loops too often, without an end", (i64)tid, (i64)number, (i64)0, (i64)0); break; }
+      if (rounds == 0xffffffffu) { report(faults, 2, "program 'nbody': line 59, LOOP: lane {0} of block {1} has gone through its loops too often, without an end", (i64)tid, (i64)number, (i64)0, (i64)0); break; }
       ++rounds;
       r23 = (pred)(r22 >= (u32)0x80ull);
       if (r23) break;
-      { const u64 e = (u64)r22; if (e < 128) r24 = t0[e]; else report(faults, "program 'nbody': line 62, LDS: lane {0} of block {1} asks for element {2} of 'tx', which has {3}", (i64)tid, (i64)number, (i64)e, (i64)128); }
-      { const u64 e = (u64)r22; if (e < 128) r25 = t1[e]; else report(faults, "program 'nbody': line 63, LDS: lane {0} of block {1} asks for element {2} of 'ty', which has {3}", (i64)tid, (i64)number, (i64)e, (i64)128); }
-      { const u64 e = (u64)r22; if (e < 128) r26 = t2[e]; else report(faults, "program 'nbody': line 64, LDS: lane {0} of block {1} asks for element {2} of 'tz', which has {3}", (i64)tid, (i64)number, (i64)e, (i64)128); }
-      { const u64 e = (u64)r22; if (e < 128) r27 = t3[e]; else report(faults, "program 'nbody': line 65, LDS: lane {0} of block {1} asks for element {2} of 'tm', which has {3}", (i64)tid, (i64)number, (i64)e, (i64)128); }
+      { const u64 e = (u64)r22; if (e < 128) r24 = t0[e]; else report(faults, 2, "program 'nbody': line 62, LDS: lane {0} of block {1} asks for element {2} of 'tx', which has {3}", (i64)tid, (i64)number, (i64)e, (i64)128); }
+      { const u64 e = (u64)r22; if (e < 128) r25 = t1[e]; else report(faults, 2, "program 'nbody': line 63, LDS: lane {0} of block {1} asks for element {2} of 'ty', which has {3}", (i64)tid, (i64)number, (i64)e, (i64)128); }
+      { const u64 e = (u64)r22; if (e < 128) r26 = t2[e]; else report(faults, 2, "program 'nbody': line 64, LDS: lane {0} of block {1} asks for element {2} of 'tz', which has {3}", (i64)tid, (i64)number, (i64)e, (i64)128); }
+      { const u64 e = (u64)r22; if (e < 128) r27 = t3[e]; else report(faults, 2, "program 'nbody': line 65, LDS: lane {0} of block {1} asks for element {2} of 'tm', which has {3}", (i64)tid, (i64)number, (i64)e, (i64)128); }
       r24 = SUB_f32(r24, r3);
       r25 = SUB_f32(r25, r4);
       r26 = SUB_f32(r26, r5);
@@ -127,22 +127,22 @@ extern "C" __global__ void __launch_bounds__(128) nbody_grid(f32* b0, f32* b1, f
     r13 = ADD_i64(r13, (i64)0x80ull);
   }
   if (r2) {
-    { const u64 e = (u64)r6; if (e < n1) r31 = b1[e]; else report(faults, "program 'nbody': line 86, LDG: lane {0} of block {1} asks for element {2} of 'velocity', which has {3}", (i64)tid, (i64)number, (i64)e, (i64)n1); }
+    { const u64 e = (u64)r6; if (e < n1) r31 = b1[e]; else report(faults, 2, "program 'nbody': line 86, LDG: lane {0} of block {1} asks for element {2} of 'velocity', which has {3}", (i64)tid, (i64)number, (i64)e, (i64)n1); }
     r31 = FMA_f32(r10, s1, r31);
-    { const u64 e = (u64)r6; if (e < n1) b1[e] = r31; else report(faults, "program 'nbody': line 88, STG: lane {0} of block {1} asks for element {2} of 'velocity', which has {3}", (i64)tid, (i64)number, (i64)e, (i64)n1); }
+    { const u64 e = (u64)r6; if (e < n1) b1[e] = r31; else report(faults, 2, "program 'nbody': line 88, STG: lane {0} of block {1} asks for element {2} of 'velocity', which has {3}", (i64)tid, (i64)number, (i64)e, (i64)n1); }
     r3 = FMA_f32(r31, s1, r3);
-    { const u64 e = (u64)r6; if (e < n2) b2[e] = r3; else report(faults, "program 'nbody': line 90, STG: lane {0} of block {1} asks for element {2} of 'next', which has {3}", (i64)tid, (i64)number, (i64)e, (i64)n2); }
-    { const u64 e = (u64)r7; if (e < n1) r31 = b1[e]; else report(faults, "program 'nbody': line 91, LDG: lane {0} of block {1} asks for element {2} of 'velocity', which has {3}", (i64)tid, (i64)number, (i64)e, (i64)n1); }
+    { const u64 e = (u64)r6; if (e < n2) b2[e] = r3; else report(faults, 2, "program 'nbody': line 90, STG: lane {0} of block {1} asks for element {2} of 'next', which has {3}", (i64)tid, (i64)number, (i64)e, (i64)n2); }
+    { const u64 e = (u64)r7; if (e < n1) r31 = b1[e]; else report(faults, 2, "program 'nbody': line 91, LDG: lane {0} of block {1} asks for element {2} of 'velocity', which has {3}", (i64)tid, (i64)number, (i64)e, (i64)n1); }
     r31 = FMA_f32(r11, s1, r31);
-    { const u64 e = (u64)r7; if (e < n1) b1[e] = r31; else report(faults, "program 'nbody': line 93, STG: lane {0} of block {1} asks for element {2} of 'velocity', which has {3}", (i64)tid, (i64)number, (i64)e, (i64)n1); }
+    { const u64 e = (u64)r7; if (e < n1) b1[e] = r31; else report(faults, 2, "program 'nbody': line 93, STG: lane {0} of block {1} asks for element {2} of 'velocity', which has {3}", (i64)tid, (i64)number, (i64)e, (i64)n1); }
     r4 = FMA_f32(r31, s1, r4);
-    { const u64 e = (u64)r7; if (e < n2) b2[e] = r4; else report(faults, "program 'nbody': line 95, STG: lane {0} of block {1} asks for element {2} of 'next', which has {3}", (i64)tid, (i64)number, (i64)e, (i64)n2); }
-    { const u64 e = (u64)r8; if (e < n1) r31 = b1[e]; else report(faults, "program 'nbody': line 96, LDG: lane {0} of block {1} asks for element {2} of 'velocity', which has {3}", (i64)tid, (i64)number, (i64)e, (i64)n1); }
+    { const u64 e = (u64)r7; if (e < n2) b2[e] = r4; else report(faults, 2, "program 'nbody': line 95, STG: lane {0} of block {1} asks for element {2} of 'next', which has {3}", (i64)tid, (i64)number, (i64)e, (i64)n2); }
+    { const u64 e = (u64)r8; if (e < n1) r31 = b1[e]; else report(faults, 2, "program 'nbody': line 96, LDG: lane {0} of block {1} asks for element {2} of 'velocity', which has {3}", (i64)tid, (i64)number, (i64)e, (i64)n1); }
     r31 = FMA_f32(r12, s1, r31);
-    { const u64 e = (u64)r8; if (e < n1) b1[e] = r31; else report(faults, "program 'nbody': line 98, STG: lane {0} of block {1} asks for element {2} of 'velocity', which has {3}", (i64)tid, (i64)number, (i64)e, (i64)n1); }
+    { const u64 e = (u64)r8; if (e < n1) b1[e] = r31; else report(faults, 2, "program 'nbody': line 98, STG: lane {0} of block {1} asks for element {2} of 'velocity', which has {3}", (i64)tid, (i64)number, (i64)e, (i64)n1); }
     r5 = FMA_f32(r31, s1, r5);
-    { const u64 e = (u64)r8; if (e < n2) b2[e] = r5; else report(faults, "program 'nbody': line 100, STG: lane {0} of block {1} asks for element {2} of 'next', which has {3}", (i64)tid, (i64)number, (i64)e, (i64)n2); }
-    { const u64 e = (u64)r9; if (e < n0) r32 = b0[e]; else report(faults, "program 'nbody': line 101, LDG: lane {0} of block {1} asks for element {2} of 'body', which has {3}", (i64)tid, (i64)number, (i64)e, (i64)n0); }
-    { const u64 e = (u64)r9; if (e < n2) b2[e] = r32; else report(faults, "program 'nbody': line 102, STG: lane {0} of block {1} asks for element {2} of 'next', which has {3}", (i64)tid, (i64)number, (i64)e, (i64)n2); }
+    { const u64 e = (u64)r8; if (e < n2) b2[e] = r5; else report(faults, 2, "program 'nbody': line 100, STG: lane {0} of block {1} asks for element {2} of 'next', which has {3}", (i64)tid, (i64)number, (i64)e, (i64)n2); }
+    { const u64 e = (u64)r9; if (e < n0) r32 = b0[e]; else report(faults, 2, "program 'nbody': line 101, LDG: lane {0} of block {1} asks for element {2} of 'body', which has {3}", (i64)tid, (i64)number, (i64)e, (i64)n0); }
+    { const u64 e = (u64)r9; if (e < n2) b2[e] = r32; else report(faults, 2, "program 'nbody': line 102, STG: lane {0} of block {1} asks for element {2} of 'next', which has {3}", (i64)tid, (i64)number, (i64)e, (i64)n2); }
   }
 }

@@ -160,8 +160,6 @@ FLOAT_FUNCTIONS(f64, MATH_f64)
 #define TRUNC_f64(x) UNLESS_NAN(x, TRUNC_f64)
 #define ROUND_f64(x) UNLESS_NAN(x, ROUND_f64)
 
-#define SHARED local
-#define MEET() barrier(CLK_LOCAL_MEM_FENCE | CLK_GLOBAL_MEM_FENCE)
 PRIVATE void report(global i64* faults, i64 instruction, i64 lane, i64 block, i64 element, i64 held) {
     if (atomic_cmpxchg((volatile global int*)faults, 0, 1) != 0) return;
     faults[1] = instruction + 1;
@@ -171,6 +169,8 @@ PRIVATE void report(global i64* faults, i64 instruction, i64 lane, i64 block, i6
     faults[5] = held;
 }
 
+#define SHARED local
+#define MEET() barrier(CLK_LOCAL_MEM_FENCE | CLK_GLOBAL_MEM_FENCE)
 #define ATOMICS32(T, SPACE, S)                                                                        \
 PRIVATE T ATOM_add_##T##S(volatile SPACE T* p, T a) { return atomic_add(p, a); }                      \
 PRIVATE T ATOM_min_##T##S(volatile SPACE T* p, T a) { return atomic_min(p, a); }                      \

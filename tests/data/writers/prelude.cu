@@ -235,7 +235,7 @@ PRIVATE f32 near_gelu_bf16(f32 x) {
 
 struct DeviceFault { u32 claimed, kind; i64 values[4]; char text[216]; };
 struct FaultBox { u32 claimed, pad; DeviceFault* record; };
-static __device__ __noinline__ void report(FaultBox* box, const char* text, i64 lane, i64 block, i64 element, i64 held) {
+static __device__ __noinline__ void report(FaultBox* box, u32 kind, const char* text, i64 lane, i64 block, i64 element, i64 held) {
     if (atomicCAS(&box->claimed, 0u, 1u) != 0) return;
     volatile DeviceFault* f = box->record;
     f->values[0] = lane;
@@ -244,7 +244,7 @@ static __device__ __noinline__ void report(FaultBox* box, const char* text, i64 
     f->values[3] = held;
     for (int i = 0; i < 215 && text[i]; ++i) f->text[i] = text[i];
     __threadfence_system();
-    f->kind = 2;  // LaunchFailed
+    f->kind = kind;
 }
 
 PRIVATE u32 present(u32 tid, u32 lanes) { const u32 left = lanes - (tid & ~31u); return left < 32 ? left : 32; }

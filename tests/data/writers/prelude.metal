@@ -201,14 +201,6 @@ FLOAT_FUNCTIONS(f32, MATH_f32)
 
 #define ABS_f32(x) as_float(as_uint(x) & 0x7fffffffu)
 
-#define SHARED threadgroup
-#define MEET() threadgroup_barrier(mem_flags::mem_device | mem_flags::mem_threadgroup)
-#if __METAL_VERSION__ >= 320
-#define FENCE() \
-    atomic_thread_fence(mem_flags::mem_device | mem_flags::mem_threadgroup, memory_order_seq_cst, thread_scope_device)
-#else
-#define FENCE() static_assert(false, "MEMBAR needs Metal 3.2")
-#endif
 PRIVATE void report(device i64* faults, i64 instruction, i64 lane, i64 block, i64 element, i64 held) {
     if (atomic_exchange_explicit((device atomic_uint*)faults, 1u, memory_order_relaxed) != 0) return;
     faults[1] = instruction + 1;
@@ -217,6 +209,15 @@ PRIVATE void report(device i64* faults, i64 instruction, i64 lane, i64 block, i6
     faults[4] = element;
     faults[5] = held;
 }
+
+#define SHARED threadgroup
+#define MEET() threadgroup_barrier(mem_flags::mem_device | mem_flags::mem_threadgroup)
+#if __METAL_VERSION__ >= 320
+#define FENCE() \
+    atomic_thread_fence(mem_flags::mem_device | mem_flags::mem_threadgroup, memory_order_seq_cst, thread_scope_device)
+#else
+#define FENCE() static_assert(false, "MEMBAR needs Metal 3.2")
+#endif
 // The exchange that the language has may fail for no reason.
 #define SWAP(SPACE, S)                                                                                \
 PRIVATE u32 swap##S(volatile SPACE u32* p, u32 was, u32 to) {                                         \

@@ -34,11 +34,11 @@ extern "C" __global__ void __launch_bounds__(256) softmax_grid(f32* b0, f32* b1,
   r5 = r4;
   r6 = bits_f32(0xff800000ull);
   for (;;) {
-    if (rounds == 0xffffffffu) { report(faults, "program 'softmax': line 15, LOOP: lane {0} of block {1} has gone through its loops too often, without an end", (i64)tid, (i64)number, (i64)0, (i64)0); break; }
+    if (rounds == 0xffffffffu) { report(faults, 2, "program 'softmax': line 15, LOOP: lane {0} of block {1} has gone through its loops too often, without an end", (i64)tid, (i64)number, (i64)0, (i64)0); break; }
     ++rounds;
     r7 = (pred)(r5 >= r2);
     if (r7) break;
-    { const u64 e = (u64)r5; if (e < n0) r8 = b0[e]; else report(faults, "program 'softmax': line 18, LDG: lane {0} of block {1} asks for element {2} of 'x', which has {3}", (i64)tid, (i64)number, (i64)e, (i64)n0); }
+    { const u64 e = (u64)r5; if (e < n0) r8 = b0[e]; else report(faults, 2, "program 'softmax': line 18, LDG: lane {0} of block {1} asks for element {2} of 'x', which has {3}", (i64)tid, (i64)number, (i64)e, (i64)n0); }
     r6 = MAX_f32(r6, r8);
     r5 = ADD_i64(r5, (i64)0x100ull);
   }
@@ -46,11 +46,11 @@ extern "C" __global__ void __launch_bounds__(256) softmax_grid(f32* b0, f32* b1,
   r10 = r4;
   r11 = bits_f32(0x0ull);
   for (;;) {
-    if (rounds == 0xffffffffu) { report(faults, "program 'softmax': line 26, LOOP: lane {0} of block {1} has gone through its loops too often, without an end", (i64)tid, (i64)number, (i64)0, (i64)0); break; }
+    if (rounds == 0xffffffffu) { report(faults, 2, "program 'softmax': line 26, LOOP: lane {0} of block {1} has gone through its loops too often, without an end", (i64)tid, (i64)number, (i64)0, (i64)0); break; }
     ++rounds;
     r12 = (pred)(r10 >= r2);
     if (r12) break;
-    { const u64 e = (u64)r10; if (e < n0) r13 = b0[e]; else report(faults, "program 'softmax': line 29, LDG: lane {0} of block {1} asks for element {2} of 'x', which has {3}", (i64)tid, (i64)number, (i64)e, (i64)n0); }
+    { const u64 e = (u64)r10; if (e < n0) r13 = b0[e]; else report(faults, 2, "program 'softmax': line 29, LDG: lane {0} of block {1} asks for element {2} of 'x', which has {3}", (i64)tid, (i64)number, (i64)e, (i64)n0); }
     r13 = SUB_f32(r13, r9);
     r13 = EXP_f32(r13);
     r11 = ADD_f32(r11, r13);
@@ -59,15 +59,15 @@ extern "C" __global__ void __launch_bounds__(256) softmax_grid(f32* b0, f32* b1,
   r14 = RED_add_block_f32(r11, tid, lanes);
   r15 = r4;
   for (;;) {
-    if (rounds == 0xffffffffu) { report(faults, "program 'softmax': line 38, LOOP: lane {0} of block {1} has gone through its loops too often, without an end", (i64)tid, (i64)number, (i64)0, (i64)0); break; }
+    if (rounds == 0xffffffffu) { report(faults, 2, "program 'softmax': line 38, LOOP: lane {0} of block {1} has gone through its loops too often, without an end", (i64)tid, (i64)number, (i64)0, (i64)0); break; }
     ++rounds;
     r16 = (pred)(r15 >= r2);
     if (r16) break;
-    { const u64 e = (u64)r15; if (e < n0) r17 = b0[e]; else report(faults, "program 'softmax': line 41, LDG: lane {0} of block {1} asks for element {2} of 'x', which has {3}", (i64)tid, (i64)number, (i64)e, (i64)n0); }
+    { const u64 e = (u64)r15; if (e < n0) r17 = b0[e]; else report(faults, 2, "program 'softmax': line 41, LDG: lane {0} of block {1} asks for element {2} of 'x', which has {3}", (i64)tid, (i64)number, (i64)e, (i64)n0); }
     r17 = SUB_f32(r17, r9);
     r17 = EXP_f32(r17);
     r17 = DIV_f32(r17, r14);
-    { const u64 e = (u64)r15; if (e < n1) b1[e] = r17; else report(faults, "program 'softmax': line 45, STG: lane {0} of block {1} asks for element {2} of 'y', which has {3}", (i64)tid, (i64)number, (i64)e, (i64)n1); }
+    { const u64 e = (u64)r15; if (e < n1) b1[e] = r17; else report(faults, 2, "program 'softmax': line 45, STG: lane {0} of block {1} asks for element {2} of 'y', which has {3}", (i64)tid, (i64)number, (i64)e, (i64)n1); }
     r15 = ADD_i64(r15, (i64)0x100ull);
   }
 }

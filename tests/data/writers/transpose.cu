@@ -42,9 +42,9 @@ extern "C" __global__ void __launch_bounds__(256) transpose_grid(f32* b0, f32* b
   r8 = AND_pred(r6, r7);
   if (r8) {
     r9 = MAD_i64(r5, s1, r4);
-    { const u64 e = (u64)r9; if (e < n0) r10 = b0[e]; else report(faults, "program 'transpose': line 21, LDG: lane {0} of block {1} asks for element {2} of 'x', which has {3}", (i64)tid, (i64)number, (i64)e, (i64)n0); }
+    { const u64 e = (u64)r9; if (e < n0) r10 = b0[e]; else report(faults, 2, "program 'transpose': line 21, LDG: lane {0} of block {1} asks for element {2} of 'x', which has {3}", (i64)tid, (i64)number, (i64)e, (i64)n0); }
     r11 = MAD_i64(r1, (i64)0x11ull, r0);
-    { const u64 e = (u64)r11; if (e < 272) t0[e] = r10; else report(faults, "program 'transpose': line 23, STS: lane {0} of block {1} asks for element {2} of 'tile', which has {3}", (i64)tid, (i64)number, (i64)e, (i64)272); }
+    { const u64 e = (u64)r11; if (e < 272) t0[e] = r10; else report(faults, 2, "program 'transpose': line 23, STS: lane {0} of block {1} asks for element {2} of 'tile', which has {3}", (i64)tid, (i64)number, (i64)e, (i64)272); }
   }
   __syncthreads();
   r12 = MAD_i64(r2, (i64)0x10ull, r1);
@@ -54,8 +54,8 @@ extern "C" __global__ void __launch_bounds__(256) transpose_grid(f32* b0, f32* b
   r16 = AND_pred(r14, r15);
   if (r16) {
     r17 = MAD_i64(r0, (i64)0x11ull, r1);
-    { const u64 e = (u64)r17; if (e < 272) r18 = t0[e]; else report(faults, "program 'transpose': line 33, LDS: lane {0} of block {1} asks for element {2} of 'tile', which has {3}", (i64)tid, (i64)number, (i64)e, (i64)272); }
+    { const u64 e = (u64)r17; if (e < 272) r18 = t0[e]; else report(faults, 2, "program 'transpose': line 33, LDS: lane {0} of block {1} asks for element {2} of 'tile', which has {3}", (i64)tid, (i64)number, (i64)e, (i64)272); }
     r19 = MAD_i64(r12, s0, r13);
-    { const u64 e = (u64)r19; if (e < n1) b1[e] = r18; else report(faults, "program 'transpose': line 35, STG: lane {0} of block {1} asks for element {2} of 'y', which has {3}", (i64)tid, (i64)number, (i64)e, (i64)n1); }
+    { const u64 e = (u64)r19; if (e < n1) b1[e] = r18; else report(faults, 2, "program 'transpose': line 35, STG: lane {0} of block {1} asks for element {2} of 'y', which has {3}", (i64)tid, (i64)number, (i64)e, (i64)n1); }
   }
 }
