@@ -3,16 +3,20 @@
 // what kernels cost to compile and to load again. Run it with an empty INVAR_CACHE_DIR.
 //   bench_cuda
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstdio>
 #include <cstring>
 #include <functional>
+#include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <invar/device.h>
 #include <invar/error.h>
 #include <invar/model.h>
+#include <invar/program.h>
 
 #include "backends/cuda/driver.h"
 #include "device/allocator.h"
@@ -75,20 +79,68 @@ void launches(Device& device, const cuda::Driver& driver, cuda::CUstream raw) {
     const LaunchConfig ours{{1}, {32}, 0, true};
     const std::span<const std::byte> params = std::as_bytes(std::span(&scalar, 1));
 
-    std::vector<double> of_driver, of_ours;
+    // The same by a program: launched on a stream, and called by name over tensors, which makes the tensor that it writes.
+    const std::string text =
+        ".program one\n.param a: f32*\n.param b: f32*\nLDG.f32 x, [a + gid]\nADD.f32 x, x, 1\nSTG.f32 [b + "
+        "gid], "
+        "x\n";
+    const auto programs = device.compile({"one", ProgramText{text}});
+    Kernel& program = programs->kernel("one");
+    const std::int64_t dims[] = {1};
+    std::array<std::byte, kMaxPointwiseParamsBytes> index_space;
+    const std::span<const std::byte> indices =
+        std::span(index_space).first(write_pointwise_params(index_space, dims, {}, {}));
+    const KernelModule called = KernelModule::from_text(text, device.name());
+    const float value = 1;
+    const ProgramCall call{.inputs = {{"a", Tensor::from_bytes(std::as_bytes(std::span(&value, 1)),
+                                                               DType::f32, Shape{1}, called.device())}},
+                           .outputs = {{"b", Like{"a"}}}};
+    const std::vector<ProgramCall> calls(kBatch, call);
+
+    std::vector<double> of_driver, of_kernel, of_program, of_call, of_batch;
+    const auto measure = [&](std::vector<double>& times, const auto& launch_all, const auto& wait) {
+        times.push_back(seconds(launch_all) / kBatch * 1e6);
+        wait();
+    };
+    const auto wait_for_stream = [&] { stream->synchronize(); };
     for (int b = 0; b < kBatches; ++b) {
-        of_driver.push_back(seconds([&] {
-            for (int i = 0; i < kBatch; ++i) driver.launch(&config, function, arguments, nullptr);
-        }));
-        driver.stream_synchronize(raw);
-        of_ours.push_back(seconds([&] {
-            for (int i = 0; i < kBatch; ++i) stream->launch(kernel, ours, buffers, params);
-        }));
-        stream->synchronize();
+        measure(
+            of_driver,
+            [&] {
+                for (int i = 0; i < kBatch; ++i) driver.launch(&config, function, arguments, nullptr);
+            },
+            [&] { driver.stream_synchronize(raw); });
+        measure(
+            of_kernel,
+            [&] {
+                for (int i = 0; i < kBatch; ++i) stream->launch(kernel, ours, buffers, params);
+            },
+            wait_for_stream);
+        measure(
+            of_program,
+            [&] {
+                for (int i = 0; i < kBatch; ++i)
+                    stream->launch(program, {}, std::span(buffers).first(2), indices);
+            },
+            wait_for_stream);
+        measure(
+            of_call,
+            [&] {
+                for (int i = 0; i < kBatch; ++i) (void)called.run(call);
+            },
+            [&] { called.synchronize(); });
+        measure(
+            of_batch, [&] { (void)called.run_batch(calls); }, [&] { called.synchronize(); });
     }
-    const double theirs = median(of_driver) / kBatch * 1e6, mine = median(of_ours) / kBatch * 1e6;
-    std::printf("launch of a loaded kernel: cuLaunchKernelEx %.2f us, Stream::launch %.2f us, %.2f us more\n",
-                theirs, mine, mine - theirs);
+    const double theirs = median(of_driver);
+    std::printf("launch of a loaded kernel, host time: cuLaunchKernelEx %.2f us\n", theirs);
+    const std::pair<const char*, double> ways[] = {
+        {"Stream::launch of a kernel", median(of_kernel)},
+        {"Stream::launch of a program", median(of_program)},
+        {"KernelModule::run of it, with its tensor", median(of_call)},
+        {"the same, one of a batch of 200", median(of_batch)},
+    };
+    for (const auto& [name, us] : ways) std::printf("  %-42s %.2f us, %.2f us more\n", name, us, us - theirs);
     driver.memory_free(memory);
     driver.module_unload(module);
 }

@@ -4,7 +4,7 @@
 // schedule is replayed.
 #pragma once
 
-#include <array>
+#include <algorithm>
 #include <cstdint>
 #include <initializer_list>
 #include <span>
@@ -60,16 +60,22 @@ INVAR_API std::string to_string(Dim d);
 
 class INVAR_API Shape {
 public:
-    Shape() = default;
+    Shape() {}  // NOLINT: dimensions beyond the rank have no value
+    Shape(const Shape& other) : rank_(other.rank_) { std::copy_n(other.dims_, rank_, dims_); }
+    Shape& operator=(const Shape& other) {
+        rank_ = other.rank_;
+        std::copy_n(other.dims_, rank_, dims_);
+        return *this;
+    }
     Shape(std::initializer_list<Dim> dims);
     explicit Shape(std::span<const Dim> dims);
     explicit Shape(std::span<const std::int64_t> dims);
 
     int rank() const { return rank_; }
-    Dim operator[](int i) const { return dims_[static_cast<std::size_t>(i)]; }
-    Dim& operator[](int i) { return dims_[static_cast<std::size_t>(i)]; }
-    const Dim* begin() const { return dims_.data(); }
-    const Dim* end() const { return dims_.data() + rank_; }
+    Dim operator[](int i) const { return dims_[i]; }
+    Dim& operator[](int i) { return dims_[i]; }
+    const Dim* begin() const { return dims_; }
+    const Dim* end() const { return dims_ + rank_; }
     // Negative axes count from the end; throws InvalidArgument when out of range.
     int normalize_axis(int axis) const;
     bool is_constant() const;
@@ -79,7 +85,9 @@ public:
     friend INVAR_API bool operator==(const Shape& a, const Shape& b);
 
 private:
-    std::array<Dim, kMaxRank> dims_{};
+    union {  // shapes are copied often: only the dimensions that there are
+        Dim dims_[kMaxRank];
+    };
     int rank_ = 0;
 };
 

@@ -480,9 +480,10 @@ void Executor::keep_until_synchronized(std::shared_ptr<const void> memory) {
     if (kept_.empty() || kept_.back() != memory) kept_.push_back(std::move(memory));
 }
 
-void Executor::keep_until_passed(std::span<const std::shared_ptr<const void>> things, std::size_t bytes) {
-    if (host_runs_launches(device_)) return;  // the work has been done
-    newest_.things.insert(newest_.things.end(), things.begin(), things.end());
+void Executor::keep_until_passed(std::vector<std::shared_ptr<const void>>& things, std::size_t bytes) {
+    if (host_runs_launches(device_)) return things.clear();  // the work has been done
+    std::ranges::move(things, std::back_inserter(newest_.things));
+    things.clear();
     newest_.bytes += bytes;
     if (newest_.things.size() < kGroupThings && newest_.bytes < kGroupBytes) return;
     newest_.passed = stream_->record();

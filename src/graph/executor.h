@@ -153,10 +153,10 @@ public:
     MemoryStatistics memory() const;
     // Host memory that the stream may still read.
     void keep_until_synchronized(std::shared_ptr<const void> memory);
-    // What the work given to the stream last uses, and its bytes, inputs included, since their owners may let them go: let go
+    // Takes what the work given to the stream last uses; its bytes, inputs included, since their owners may let them go. Let go
     // in the course of later calls, once the stream has passed that work; at once where launches are calls, as on the cpu.
     // Waits where much is held. The caller holds mutex().
-    void keep_until_passed(std::span<const std::shared_ptr<const void>> things, std::size_t bytes);
+    void keep_until_passed(std::vector<std::shared_ptr<const void>>& things, std::size_t bytes);
     // A point in the stream's work, behind which memory can be read while later work runs.
     void mark(std::unique_ptr<Event>& point);
     // The bytes of `from` as they were at the point, unless later work writes them; waits for the point alone. Throws the

@@ -52,12 +52,12 @@ Located Lowerer::locate(const Node* n) {
     Located l;
     if (is_view(n->op)) {
         Located in = locate(n->inputs[0]);
-        std::optional<View> v = apply_view(*n, in.view);
-        if (!v) {
+        if (const std::optional<View> v = apply_view(*n, in.view)) {
+            l = {*v, in.value};
+        } else {
             in = copied(in);
-            v = apply_view(*n, in.view);
+            l = {apply_view(*n, in.view).value(), in.value};  // contiguous: every view of it is one
         }
-        l = {*v, in.value};
     } else {
         if (n->op == Op::constant && !values_.contains(n)) emit_fill(*n);
         l = {whole(n), value_of(*n)};

@@ -93,7 +93,7 @@ public:
     BoundCall run() {
         check_names();
         if (p_.strided) views_.resize(p_.parameters.size());
-        elements_.resize(p_.parameters.size());
+        out_.buffers.reserve(p_.buffers.size());
         for (const int i : p_.buffers) bind_buffer(static_cast<std::size_t>(i));
         for (const int i : p_.scalars) {
             const Parameter& q = parameter(i);
@@ -103,9 +103,8 @@ public:
             scalars_.push_back(scalar_bits(p_, q, value->second));
         }
         choose_count();
-        const LaunchSizes sizes = choose_sizes(p_.program, count_, call_.grid, call_.block, max_block_lanes_);
-        if (p_.program.is_grid())
-            grid_launch(sizes);
+        if (p_.grid || call_.grid || call_.block)  // which a pointwise program has not
+            grid_launch(choose_sizes(p_.program, count_, call_.grid, call_.block, max_block_lanes_));
         else
             pointwise_launch();
         return std::move(out_);
@@ -116,11 +115,10 @@ private:
 
     // The parameter of that name, which `what` is given for.
     const Parameter& named(const std::string& name, const char* what) const {
-        std::string names;
-        for (const Parameter& q : p_.program.parameters) {
+        for (const Parameter& q : p_.program.parameters)
             if (q.name == name) return q;
-            names += (names.empty() ? "" : ", ") + q.name;
-        }
+        std::string names;
+        for (const Parameter& q : p_.program.parameters) names += (names.empty() ? "" : ", ") + q.name;
         p_.refuse(std::string(what) + " name " + quoted(name) + ", which is no parameter; it has: " + names);
     }
 
@@ -141,31 +139,29 @@ private:
 
     void bind_buffer(std::size_t i) {
         const Parameter& q = p_.program.parameters[i];
-        BoundBuffer b;
-        b.name = q.name;
-        b.dtype = q.dtype;
+        BoundBuffer& b = out_.buffers.emplace_back();
+        b.parameter = &q;
         b.written = writes(q.access);
         const auto input = call_.inputs.find(q.name);
         const auto output = call_.outputs.find(q.name);
         if (input != call_.inputs.end()) bind_input(i, q, input->second, b);
         if (output != call_.outputs.end()) {
-            const Shape shape = output_shape(q, output->second);
-            if (b.input && !(shape == b.shape))
-                p_.refuse("buffer " + quoted(q.name) + " has an input of shape " + to_string(b.shape) +
+            const Shape& shape = output_shape(q, output->second);
+            if (b.input && !(shape == *b.shape))
+                p_.refuse("buffer " + quoted(q.name) + " has an input of shape " + to_string(*b.shape) +
                           " and an output of shape " + to_string(shape) + "; leave the output's out");
-            b.shape = shape;
+            b.shape = &shape;
         } else if (!b.input) {
             p_.refuse("buffer " + quoted(q.name) +
                       (b.written ? " is written and has neither an input nor a shape in outputs"
                                  : " has no tensor; give it one in inputs"));
         }
-        elements_[i] = elements_of(p_, q.name, b.shape);
+        b.elements = elements_of(p_, q.name, *b.shape);
         if (b.written) {
             b.bytes =
-                checked_mul(static_cast<std::size_t>(elements_[i]), size_of(q.dtype), "bytes of an output");
+                checked_mul(static_cast<std::size_t>(b.elements), size_of(q.dtype), "bytes of an output");
             b.zeroed = !b.input;
         }
-        out_.buffers.push_back(std::move(b));
     }
 
     void bind_input(std::size_t i, const Parameter& q, const Tensor& given, BoundBuffer& b) {
@@ -176,13 +172,12 @@ private:
         if (given.dtype() != q.dtype)
             refuse("is " + type_name(given.dtype()) + ", the program takes " + type_name(q.dtype) +
                    "; use astype");
-        (void)elements_of(p_, q.name, given.shape());
         given.eval();
         Tensor t = given;
         if (!t.device()) t = Tensor::from_bytes(t.to_bytes(), t.dtype(), t.shape(), device_);
         if (t.device() != device_)
             refuse("lives on " + t.device()->name() + ", the program on " + device_->name() + "; use to()");
-        b.shape = t.shape();
+        b.shape = &given.shape();
         const graph::Node& node = *t.node();
         if (node.op == graph::Op::leaf && !q.strided) {  // the usual case, without a view
             b.input = node.storage;
@@ -206,7 +201,7 @@ private:
         }
     }
 
-    Shape output_shape(const Parameter& q, const OutputShape& wanted) const {
+    const Shape& output_shape(const Parameter& q, const OutputShape& wanted) const {
         if (const auto* shape = std::get_if<Shape>(&wanted)) return *shape;
         const std::string& like = std::get<Like>(wanted).input;
         const auto input = call_.inputs.find(like);
@@ -217,23 +212,19 @@ private:
     }
 
     void choose_count() {
-        std::size_t counted = 0;
         const Parameter* q = counted_buffer(p_.program);
-        if (q) counted = static_cast<std::size_t>(q - p_.program.parameters.data());
-        count_ = call_.count.value_or(q ? elements_[counted] : 0);
+        const auto counted = std::ranges::find(out_.buffers, q, &BoundBuffer::parameter);
+        count_ = call_.count.value_or(q ? counted->elements : 0);
         if (count_ < 0) p_.refuse("a count of " + std::to_string(count_) + "; it is a number from 0 up");
-        if (!p_.strided || call_.count) {
-            dims_ = {count_};
-            return;
-        }
-        for (std::size_t b = 0; b < p_.buffers.size(); ++b)
-            if (static_cast<std::size_t>(p_.buffers[b]) == counted)
-                for (const Dim& d : out_.buffers[b].shape) dims_.push_back(d.value());
-        if (dims_.empty()) dims_ = {1};
-        if (dims_.size() > std::size_t{kMaxPointwiseRank})
-            p_.refuse("buffer " + quoted(q->name) + " has " + std::to_string(dims_.size()) +
+        dims_ = {count_};
+        if (!p_.strided || call_.count) return;
+        const Shape& shape = *counted->shape;
+        if (shape.rank() > kMaxPointwiseRank)
+            p_.refuse("buffer " + quoted(q->name) + " has " + std::to_string(shape.rank()) +
                       " dimensions; a program with strided buffers runs over at most " +
                       std::to_string(kMaxPointwiseRank) + ", so reshape it");
+        rank_ = static_cast<std::size_t>(std::max(shape.rank(), 1));
+        for (int d = 0; d < shape.rank(); ++d) dims_[static_cast<std::size_t>(d)] = shape[d].value();
     }
 
     void grid_launch(const LaunchSizes& sizes) {
@@ -245,12 +236,14 @@ private:
         out_.lanes = 1;  // check_grid has seen that the product fits
         for (const std::uint32_t n : sizes.grid) out_.lanes *= n;
         for (const std::uint32_t n : sizes.block) out_.lanes *= n;
-        out_.params.resize(kMaxGridParamsBytes);
-        out_.params.resize(write_grid_params(out_.params, count_, scalars_));
+        std::array<std::byte, kMaxGridParamsBytes> params;
+        const std::size_t bytes = write_grid_params(params, count_, scalars_);
+        out_.params.assign(params.begin(), params.begin() + static_cast<std::ptrdiff_t>(bytes));
     }
 
     void pointwise_launch() {
         std::vector<std::int64_t> strides;
+        const std::span<const std::int64_t> dims = std::span(dims_).first(rank_);
         for (std::size_t b = 0; b < p_.buffers.size(); ++b) {
             const auto i = static_cast<std::size_t>(p_.buffers[b]);
             BoundBuffer& bound = out_.buffers[b];
@@ -259,45 +252,46 @@ private:
             const std::int64_t needed = std::max(p_.by_index[i] && !strided ? count_ : 0, p_.least[i]);
             // A view holds what lies between the lowest and the highest element that the indices reach.
             const std::int64_t held =
-                strided && views_[i] ? static_cast<std::int64_t>(bound.source.size / size_of(bound.dtype))
-                                     : elements_[i];
+                strided && views_[i]
+                    ? static_cast<std::int64_t>(bound.source.size / size_of(bound.parameter->dtype))
+                    : bound.elements;
             if (count_ > 0 && held < needed)
-                p_.refuse("buffer " + quoted(bound.name) + " of shape " + to_string(bound.shape) + " holds " +
-                          std::to_string(held) + " elements, the launch needs " + std::to_string(needed) +
-                          "; give a larger one" + (strided ? "" : ", or a count"));
+                p_.refuse("buffer " + quoted(bound.parameter->name) + " of shape " + to_string(*bound.shape) +
+                          " holds " + std::to_string(held) + " elements, the launch needs " +
+                          std::to_string(needed) + "; give a larger one" + (strided ? "" : ", or a count"));
             // What is stored at every index needs no zeros, unless the program may load it before.
-            if (p_.covered[i] && !p_.parameters[i].read && elements_[i] == count_) bound.zeroed = false;
+            if (p_.covered[i] && !p_.parameters[i].read && bound.elements == count_) bound.zeroed = false;
         }
         out_.lanes = count_;
-        out_.params.resize(
-            pointwise_params_bytes(dims_.size(), strides.size() / dims_.size(), scalars_.size()));
-        write_pointwise_params(out_.params, dims_, strides, scalars_);
+        out_.params.resize(pointwise_params_bytes(rank_, strides.size() / rank_, scalars_.size()));
+        write_pointwise_params(out_.params, dims, strides, scalars_);
     }
 
     void append_strides(std::size_t i, BoundBuffer& bound, std::vector<std::int64_t>& strides) {
-        const Shape& shape = bound.shape;
+        const Shape& shape = *bound.shape;
+        const std::span<const std::int64_t> dims = std::span(dims_).first(rank_);
         const auto rank = static_cast<std::size_t>(shape.rank());
-        const std::size_t lead = dims_.size() - std::min(dims_.size(), rank), first = strides.size();
+        const std::size_t lead = rank_ - std::min(rank_, rank), first = strides.size();
         const auto refuse = [&] {
-            p_.refuse("buffer " + quoted(bound.name) + " of shape " + to_string(shape) +
+            p_.refuse("buffer " + quoted(bound.parameter->name) + " of shape " + to_string(shape) +
                       (bound.written ? " is not of" : " does not broadcast to") + " the program's indices, " +
-                      to_string(Shape(std::span<const std::int64_t>(dims_))));
+                      to_string(Shape(dims)));
         };
-        if (rank > dims_.size()) refuse();
-        std::vector<std::int64_t> own(dims_.size(), 0);
+        if (rank > rank_) refuse();
+        std::vector<std::int64_t> own(rank_, 0);
         std::int64_t row = 1;
-        for (std::size_t d = dims_.size(); d-- > lead;) {
+        for (std::size_t d = rank_; d-- > lead;) {
             const int axis = static_cast<int>(d - lead);
             const std::int64_t length = shape[axis].value();
-            if (length != dims_[d] && (length != 1 || bound.written)) refuse();
-            if (length == dims_[d]) own[d] = views_[i] ? views_[i]->stride(axis).value() : row;
+            if (length != dims[d] && (length != 1 || bound.written)) refuse();
+            if (length == dims[d]) own[d] = views_[i] ? views_[i]->stride(axis).value() : row;
             if (count_ > 0) row *= length;  // fits then, as the elements do; of no indices nothing is known
         }
-        if (bound.written && elements_[i] != count_) refuse();
+        if (bound.written && bound.elements != count_) refuse();
         strides.insert(strides.end(), own.begin(), own.end());
         if (!views_[i]) return;
-        const OffsetRange range = offset_range(dims_, std::span(strides).subspan(first));
-        const auto item = static_cast<std::int64_t>(size_of(bound.dtype));
+        const OffsetRange range = offset_range(dims, std::span(strides).subspan(first));
+        const auto item = static_cast<std::int64_t>(size_of(bound.parameter->dtype));
         bound.source.offset += static_cast<std::size_t>((views_[i]->offset.value() + range.lowest) * item);
         bound.source.size =
             count_ == 0 ? 0 : static_cast<std::size_t>((range.highest - range.lowest + 1) * item);
@@ -309,9 +303,9 @@ private:
     const int max_block_lanes_;
     BoundCall out_;
     std::vector<std::optional<graph::View>> views_;  // of each parameter that is passed as it lies
-    std::vector<std::int64_t> elements_;             // of each parameter
     std::vector<std::uint64_t> scalars_;
-    std::vector<std::int64_t> dims_;  // of the index space
+    std::array<std::int64_t, kMaxPointwiseRank> dims_{};  // of the index space
+    std::size_t rank_ = 1;
     std::int64_t count_ = 0;
 };
 
@@ -329,7 +323,8 @@ CallableProgram::CallableProgram(Program verified) : program(std::move(verified)
     }
     buffers = program.buffers();
     scalars = program.scalars();
-    if (program.is_grid()) return;
+    grid = program.is_grid();
+    if (grid) return;
     for (const Instruction& i : program.instructions) {
         if (i.buffer < 0) continue;
         const auto b = static_cast<std::size_t>(i.buffer);

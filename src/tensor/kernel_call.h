@@ -23,6 +23,7 @@ struct CallableProgram {
     Program program;
     std::vector<ProgramParameter> parameters;
     std::vector<int> buffers, scalars;  // as indices of parameters
+    bool grid = false;                  // a grid program
     bool strided = false;               // has strided buffers
     // Of each parameter, for pointwise programs: elements that constant addresses need; whether it is addressed by the
     // index; and whether every index is stored to.
@@ -31,14 +32,16 @@ struct CallableProgram {
 };
 
 struct BoundBuffer {
-    std::string name;
-    DType dtype = DType::f32;
+    const Parameter* parameter = nullptr;
     bool written = false;
-    std::shared_ptr<graph::Storage> input;  // nullptr: none
-    MemoryPiece source;                     // the input's elements
-    Shape shape;                            // of a written buffer
-    std::size_t bytes = 0;                  // of a written buffer
-    bool zeroed = false;                    // a written buffer that begins as zeros
+    bool zeroed = false;                     // a written buffer that begins as zeros
+    const Shape* shape = nullptr;            // of the tensor given, or as the call says
+    std::int64_t elements = 0;               // of that shape
+    std::size_t bytes = 0;                   // of a written buffer
+    std::shared_ptr<graph::Storage> input;   // nullptr: none
+    MemoryPiece source;                      // the input's elements
+    std::shared_ptr<graph::Storage> output;  // of a written buffer, once it has memory
+    BufferRef reference, from;               // where that and the input lie, for a start at once
 };
 
 struct BoundCall {
@@ -48,7 +51,7 @@ struct BoundCall {
     std::int64_t lanes = 0;  // indices of a pointwise program, lanes of a grid; 0: nothing runs
 };
 
-// Evaluates inputs that are not. Throws InvalidArgument as KernelModule::run says.
+// Evaluates inputs that are not. The result refers to program and call. Throws InvalidArgument as KernelModule::run says.
 BoundCall bind_call(const CallableProgram& program, const ProgramCall& call,
                     const std::shared_ptr<Device>& device, int max_block_lanes);
 

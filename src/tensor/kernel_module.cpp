@@ -80,8 +80,8 @@ std::string key_of(std::size_t program, const BoundCall& call) {
         const std::uint64_t overwritten = input ? input->overwritten.load() : 0;
         add(reinterpret_cast<std::uintptr_t>(input), overwritten, b.source.offset, b.source.size);
         if (!b.written) continue;
-        add(b.shape.rank());
-        for (const Dim& d : b.shape) add(d.value());
+        add(b.shape->rank());
+        for (const Dim& d : *b.shape) add(d.value());
     }
     return key;
 }
@@ -112,50 +112,49 @@ struct KernelModule::Impl {
     }
 
     std::size_t find(std::string_view name) const {
+        if (name.empty() && programs.size() == 1) return 0;
+        for (std::size_t i = 0; i < programs.size(); ++i)
+            if (programs[i].program.name == name) return i;
         std::string names;
-        for (std::size_t i = 0; i < programs.size(); ++i) {
-            const std::string& other = programs[i].program.name;
-            names += (names.empty() ? "" : ", ") + other;
-            if (other == name || (name.empty() && programs.size() == 1)) return i;
-        }
+        for (const LoadedProgram& p : programs) names += (names.empty() ? "" : ", ") + p.program.name;
         throw InvalidArgument(
             name.empty() ? "the module has several programs: " + names + "; name one of them"
                          : "no program '" + std::string(name) + "' in the module; there are: " + names);
     }
 
-    // A checked call with memory for what it writes.
+    // A checked call whose buffers have memory.
     struct Launch {
         const LoadedProgram* program = nullptr;
-        const BoundCall* call = nullptr;
-        std::vector<Storage*> written;  // of each buffer; nullptr where it is only read
-        std::vector<std::shared_ptr<const void>> used;
-        std::size_t bytes = 0;  // of the tensors that it uses
-        std::vector<BufferRef> references, sources;
+        BoundCall* call = nullptr;
 
         // Where the tensors lie, for a start at once.
-        void find_memory(const Device& device) {
-            for (std::size_t i = 0; i < written.size(); ++i) {
-                const BoundBuffer& b = call->buffers[i];
+        void find_memory(const Device& device) const {
+            for (BoundBuffer& b : call->buffers) {
                 if (b.input && b.input->lost())
                     throw DeviceLost(
-                        device.name() + ": input '" + b.name + "' of program '" + program->program.name +
+                        device.name() + ": input '" + b.parameter->name + "' of program '" +
+                            program->program.name +
                             "' lived only in the memory of the device, which was lost; make it again, from a "
                             "file or from what it was computed of",
                         true);
-                sources.push_back(b.input ? b.source.ref() : BufferRef{});
-                references.push_back(written[i] ? written[i]->ref() : sources.back());
-                if (written[i]) written[i]->epoch = device.memory_epoch();  // all of it is written now
+                if (b.input) b.from = b.source.ref();
+                b.reference = b.output ? b.output->ref() : b.from;
+                if (b.output) b.output->epoch = device.memory_epoch();  // all of it is written now
             }
         }
 
         void start(Stream& stream) const {
-            for (std::size_t i = 0; i < references.size(); ++i) {
-                const BoundBuffer& b = call->buffers[i];
+            std::array<BufferRef, kMaxProgramBuffers> references;
+            std::size_t count = 0;
+            for (const BoundBuffer& b : call->buffers) {
+                references[count++] = b.reference;
                 if (!b.written || b.bytes == 0) continue;
-                if (b.input) stream.copy(references[i], sources[i]);
-                if (b.zeroed) stream.fill(references[i], 0);
+                if (b.input) stream.copy(b.reference, b.from);
+                if (b.zeroed) stream.fill(b.reference, 0);
             }
-            if (call->lanes > 0) stream.launch(*program->kernel, call->config, references, call->params);
+            if (call->lanes > 0)
+                stream.launch(*program->kernel, call->config, std::span(references).first(count),
+                              call->params);
         }
     };
 
@@ -175,27 +174,14 @@ struct KernelModule::Impl {
     }
 
     // Memory for what the call writes. hot: what the calls beside it use.
-    Launch prepare(const Place& on, const LoadedProgram& p, const BoundCall& call, ProgramResult& result,
-                   graph::HotStorages hot) {
-        Launch launch;
-        launch.program = &p;
-        launch.call = &call;
-        launch.used.push_back(p.module);
+    void prepare(const Place& on, BoundCall& call, ProgramResult& result, graph::HotStorages hot) {
         result.ran_on = on.device->name();
-        for (const BoundBuffer& b : call.buffers) {
-            if (b.input) {
-                launch.used.push_back(b.input);
-                launch.bytes += b.input->bytes;
-            }
-            launch.written.push_back(nullptr);
+        for (BoundBuffer& b : call.buffers) {
             if (!b.written) continue;
-            const std::shared_ptr<Storage> storage = room_for(on, b.bytes, hot);
-            launch.written.back() = storage.get();
-            result.outputs.emplace(b.name, Tensor(graph::make_leaf(b.dtype, b.shape, storage)));
-            launch.used.push_back(storage);
-            launch.bytes += b.bytes;
+            b.output = room_for(on, b.bytes, hot);
+            result.outputs.emplace(b.parameter->name,
+                                   Tensor(graph::make_leaf(b.parameter->dtype, *b.shape, b.output)));
         }
-        return launch;
     }
 
     // Gives launches to the stream one by one for the trace, and waits. Bytes are those of the buffers; how much a grid program
@@ -226,12 +212,12 @@ struct KernelModule::Impl {
     }
 
     // Gives launches to the stream. The caller holds the executor's lock.
-    static void start(const Place& on, std::span<Launch> launches, graph::HotStorages hot) {
+    static void start(const Place& on, std::span<const Launch> launches, graph::HotStorages hot) {
         if (on.executor->storages().bytes_offloaded() > 0)
             graph::with_room(*on.executor, "the call of a kernel program", hot, [&] {
                 for (Storage* input : hot()) input->ref();
             });
-        for (Launch& launch : launches) launch.find_memory(*on.device);
+        for (const Launch& launch : launches) launch.find_memory(*on.device);
         if (trace_enabled()) return start_traced(on, launches);
         // Where kernels are functions of the host a small launch keeps one thread busy: several run side by side, since
         // none writes what another reads.
@@ -239,14 +225,24 @@ struct KernelModule::Impl {
             launches.size() > 1 && graph::host_runs_launches(*on.device) &&
             std::ranges::all_of(launches, [](const Launch& l) { return l.call->lanes <= kSmallLaunch; });
         if (side_by_side) return start_side_by_side(on, launches);
+        std::vector<std::shared_ptr<const void>> used;
+        const auto keep = [&](const Launch& launch) {
+            std::size_t bytes = 0;
+            for (const BoundBuffer& b : launch.call->buffers) {
+                if (b.input) used.push_back(b.input), bytes += b.input->bytes;
+                if (b.output) used.push_back(b.output), bytes += b.bytes;
+            }
+            used.push_back(launch.program->module);
+            on.executor->keep_until_passed(used, bytes);
+        };
         for (const Launch& launch : launches) {
             try {
                 on.executor->with_stream([&](Stream& stream) { launch.start(stream); });
             } catch (...) {
-                on.executor->keep_until_passed(launch.used, launch.bytes);  // a copy may be under way
+                keep(launch);  // a copy may be under way
                 throw;
             }
-            on.executor->keep_until_passed(launch.used, launch.bytes);
+            keep(launch);
         }
     }
 
@@ -270,7 +266,8 @@ struct KernelModule::Impl {
         std::vector<Storage*> storages;
         for (const BoundCall& call : calls)
             for (const BoundBuffer& b : call.buffers)
-                if (b.input) storages.push_back(b.input.get());
+                for (Storage* storage : {b.input.get(), b.output.get()})
+                    if (storage) storages.push_back(storage);
         return storages;
     }
 
@@ -278,12 +275,13 @@ struct KernelModule::Impl {
     ProgramResult start_on_cpu(const LoadedProgram& p, const ProgramCall& call) {
         ProgramCall moved = call;
         for (auto& [name, tensor] : moved.inputs) tensor = tensor.to(cpu->device);
-        const BoundCall bound = bind_call(p, moved, cpu->device, cpu->max_block_lanes);
+        BoundCall bound = bind_call(p, moved, cpu->device, cpu->max_block_lanes);
         ProgramResult result;
         {
             const std::lock_guard lock(cpu->executor->mutex());
             const auto hot = [&] { return storages_of(std::span(&bound, 1)); };
-            Launch launch = prepare(*cpu, p, bound, result, hot);
+            prepare(*cpu, bound, result, hot);
+            const Launch launch{&p, &bound};
             start(*cpu, std::span(&launch, 1), hot);
         }
         for (auto& [name, tensor] : result.outputs) tensor = tensor.to(place.device);
@@ -294,6 +292,8 @@ struct KernelModule::Impl {
     std::vector<ProgramResult> run(std::span<const ProgramCall> calls) {
         std::vector<std::size_t> which;
         std::vector<BoundCall> bound;
+        which.reserve(calls.size());
+        bound.reserve(calls.size());
         for (const ProgramCall& call : calls) {
             which.push_back(find(call.program));
             const LoadedProgram& p = programs[which.back()];
@@ -301,7 +301,7 @@ struct KernelModule::Impl {
                                       p.why.empty() ? place.max_block_lanes : cpu->max_block_lanes));
         }
         std::vector<ProgramResult> made(calls.size());
-        std::vector<std::string> keys(calls.size());
+        std::vector<std::string> keys(options.reuse ? calls.size() : 0);
         std::vector<std::size_t> starting, declined;
         std::vector<std::pair<std::size_t, std::size_t>>
             again;  // a call, and an earlier one that is the same
@@ -310,13 +310,8 @@ struct KernelModule::Impl {
             place.executor->with_stream([](Stream&) {});  // earlier errors come before results are reused
             std::unordered_map<std::string_view, std::size_t> earlier;  // of this batch
             std::vector<Launch> launches;
-            const auto hot = [&] {
-                std::vector<Storage*> storages = storages_of(bound);
-                for (const std::size_t i : starting)
-                    for (const auto& [name, output] : made[i].outputs)
-                        storages.push_back(output.node()->storage.get());
-                return storages;
-            };
+            launches.reserve(calls.size());
+            const auto hot = [&] { return storages_of(bound); };
             for (std::size_t i = 0; i < calls.size(); ++i) {
                 const LoadedProgram& p = programs[which[i]];
                 if (options.reuse) {
@@ -333,8 +328,9 @@ struct KernelModule::Impl {
                     declined.push_back(i);
                     continue;
                 }
-                starting.push_back(i);
-                launches.push_back(prepare(place, p, bound[i], made[i], hot));
+                if (options.reuse) starting.push_back(i);
+                prepare(place, bound[i], made[i], hot);
+                launches.push_back({&p, &bound[i]});
             }
             start(place, launches, hot);
             // Behind the launches, so that no thread is given what was not started.
