@@ -77,11 +77,14 @@ std::uint64_t scalar_bits(const CallableProgram& p, const Parameter& q, const Sc
 }
 
 std::int64_t elements_of(const CallableProgram& p, const std::string& name, const Shape& shape) {
-    for (const Dim& d : shape)
-        if (!d.is_constant() || d.value() < 0)
+    std::int64_t elements = 1;
+    for (const Dim& d : shape) {
+        if (!d.is_constant() || d.offset() < 0)
             p.refuse("buffer " + quoted(name) + " of shape " + to_string(shape) +
                      "; every dimension is a number from 0 up");
-    return shape.elements().value();
+        elements = checked_mul(elements, d.offset(), "number of elements");
+    }
+    return elements;
 }
 
 class Binder {

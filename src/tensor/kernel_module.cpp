@@ -289,7 +289,8 @@ struct KernelModule::Impl {
         return result;
     }
 
-    std::vector<ProgramResult> run(std::span<const ProgramCall> calls) {
+    // made: one for each call.
+    void run(std::span<const ProgramCall> calls, std::span<ProgramResult> made) {
         std::vector<std::size_t> which;
         std::vector<BoundCall> bound;
         which.reserve(calls.size());
@@ -300,7 +301,6 @@ struct KernelModule::Impl {
             bound.push_back(bind_call(p, call, place.device,
                                       p.why.empty() ? place.max_block_lanes : cpu->max_block_lanes));
         }
-        std::vector<ProgramResult> made(calls.size());
         std::vector<std::string> keys(options.reuse ? calls.size() : 0);
         std::vector<std::size_t> starting, declined;
         std::vector<std::pair<std::size_t, std::size_t>>
@@ -347,7 +347,6 @@ struct KernelModule::Impl {
             made[call] = made[same];
             made[call].reused = true;
         }
-        return made;
     }
 
     // The caller holds the executor's lock.
@@ -445,11 +444,15 @@ const std::vector<ProgramParameter>& KernelModule::parameters(std::string_view p
 }
 
 ProgramResult KernelModule::run(const ProgramCall& call) const {
-    return std::move(Impl::of(impl_).run(std::span(&call, 1)).front());
+    ProgramResult made;
+    Impl::of(impl_).run(std::span(&call, 1), std::span(&made, 1));
+    return made;
 }
 
 std::vector<ProgramResult> KernelModule::run_batch(std::span<const ProgramCall> calls) const {
-    return Impl::of(impl_).run(calls);
+    std::vector<ProgramResult> made(calls.size());
+    Impl::of(impl_).run(calls, made);
+    return made;
 }
 
 void KernelModule::synchronize() const { Impl::of(impl_).place.executor->synchronize(); }
