@@ -10,15 +10,15 @@
 //   replay      a failed launch, compilation or device: the same work once more
 //   restore     a device that came back without what lay in its memory: a model's weights are read from their files again, and a
 //               session goes through its prompt and its steps once more
+//   unshare     what two devices were to share (invar/route.h): the tensors' device alone
 //   unfused     the same operators, each a step of its own (failed launches and compilations)
 //   portable    the same with kernels of portable C in place of those tuned for the device (failed compilations)
 //   split       each operator a schedule of its own, its memory given back behind it (no room)
 //   host        the cpu computes, and the results go to the device; a session stays there until it is started again
 //
-// What two devices were to share (invar/route.h) is done again on the tensors' device alone. What trim, defragment, offload,
-// replay and restore finish has the bits of work that did not fail. What the others finish is within the tolerance of
-// the operators and is marked (Tensor::degraded, Session::degraded), because fusion keeps more precision than storage does and
-// other kernels sum in another order. Work that changed something that it cannot change twice (a sampler's memory) is not
+// What trim, defragment, offload, replay and restore finish has the bits of work that did not fail. What the others finish is
+// within the tolerance of the operators and is marked (Tensor::degraded, Session::degraded), because fusion keeps more
+// precision than storage does and other kernels sum in another order. Work that changed something that it cannot change twice (a sampler's memory) is not
 // done again. An error is thrown when every rung has failed; it is the first one, or names the tensors that lived only in
 // a lost memory.
 //
@@ -53,8 +53,8 @@ INVAR_API void set_memory_moves(MemoryMoves moves);
 
 // How often each rung finished what had failed, since the process began.
 struct RecoveryStatistics {
-    std::uint64_t trimmed = 0, defragmented = 0, offloaded = 0, replayed = 0, restored = 0, unfused = 0,
-                  portable = 0, split = 0, host = 0;
+    std::uint64_t trimmed = 0, defragmented = 0, offloaded = 0, replayed = 0, restored = 0, unshared = 0,
+                  unfused = 0, portable = 0, split = 0, host = 0;
     std::uint64_t exhausted = 0;  // no rung did: the error was thrown
 };
 INVAR_API RecoveryStatistics recovery_statistics();

@@ -12,12 +12,13 @@
 namespace invar {
 namespace {
 
-constexpr std::array<std::string_view, 10> kTried = {
+constexpr std::array<std::string_view, static_cast<std::size_t>(Rung::exhausted) + 1> kTried = {
     "the caches are emptied and it is done again",
     "live memory is moved together and it is done again",
     "tensors that were not used for long go to the host's memory and it is done again",
     "it is done again",
     "the weights are read again, and it is done from its beginning",
+    "it is done again on the device of its tensors alone",
     "it is done again with an operator a step",
     "it is done again with portable kernels",
     "it is done again with an operator a schedule",
@@ -70,6 +71,7 @@ RecoveryStatistics recovery_statistics() {
     s.offloaded = count_of(Rung::offloaded);
     s.replayed = count_of(Rung::replayed);
     s.restored = count_of(Rung::restored);
+    s.unshared = count_of(Rung::unshared);
     s.unfused = count_of(Rung::unfused);
     s.portable = count_of(Rung::portable);
     s.split = count_of(Rung::split);

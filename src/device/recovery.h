@@ -20,6 +20,7 @@ enum class Rung {
     offloaded,
     replayed,
     restored,
+    unshared,
     unfused,
     portable,
     split,

@@ -179,7 +179,16 @@ void name_lost(const Device& device, const graph::GraphView& g, const char* caus
 void evaluate_on(const std::shared_ptr<Device>& on, std::vector<NodePtr> outputs) {
     Device& device = *on;
     const std::shared_ptr<graph::Executor> executor = graph::Executor::of(device);
-    const std::lock_guard lock(executor->mutex());
+    const std::shared_ptr<Device> partner = routing_partner(device);
+    const std::shared_ptr<graph::Executor> other = partner ? graph::Executor::of(*partner) : nullptr;
+    std::unique_lock lock(executor->mutex(), std::defer_lock);
+    std::unique_lock<std::recursive_mutex> shared;
+    if (other) {  // together: another thread may share work the other way
+        shared = std::unique_lock(other->mutex(), std::defer_lock);
+        std::lock(lock, shared);
+    } else {
+        lock.lock();
+    }
     const TraceSpan span("evaluate", "evaluate");
     // Another thread may have evaluated some of them while this one waited for the lock.
     std::erase_if(outputs, [](const NodePtr& n) { return n->op == Op::leaf; });
@@ -190,10 +199,14 @@ void evaluate_on(const std::shared_ptr<Device>& on, std::vector<NodePtr> outputs
             throw InvalidArgument(
                 "eval: the tensor depends on an input of a function that is being compiled; it has no value "
                 "yet");
-    const auto at_home = [&] { become_leaves(g, compute(*executor, g, *executor->executable(g)), false); };
+    const auto at_home = [&](bool degraded) {
+        become_leaves(g, compute(*executor, g, *executor->executable(g)), degraded);
+    };
+    const bool shares = shared.owns_lock() && !place(device, g).at_home();
+    if (!shares && shared.owns_lock()) shared.unlock();
     const auto as_placed = [&] {
-        const Placement placement = place(device, g);
-        if (placement.at_home()) return at_home();
+        const Placement placement = shares ? place(device, g) : Placement{};
+        if (placement.at_home()) return at_home(false);
         check_not_lost(g.inputs);
         Storages made;
         try {
@@ -201,7 +214,7 @@ void evaluate_on(const std::shared_ptr<Device>& on, std::vector<NodePtr> outputs
         } catch (const Unsupported& e) {
             // What lowers need not compile.
             log(LogLevel::kInfo, device.name() + ": work is not shared: " + e.what());
-            return at_home();
+            return at_home(false);
         }
         become_leaves(g, made, false);
     };
@@ -240,11 +253,11 @@ void evaluate_on(const std::shared_ptr<Device>& on, std::vector<NodePtr> outputs
     };
     const auto portable = [&] { compute_unfused(*executor, g, true); };
     const auto elsewhere = [&] { compute_on_host(on, g); };
-    // Not shared again: the partner may be what failed.
-    std::vector<Way> ways = {{no_room ? Rung::trimmed : Rung::replayed, at_home}};
+    const auto alone = [&] { at_home(true); };
+    std::vector<Way> ways = {{no_room ? Rung::trimmed : Rung::replayed, as_placed}};
     if (no_room) {
-        ways.push_back({Rung::defragmented, at_home, true});
-        ways.push_back({Rung::offloaded, at_home, true});
+        ways.push_back({Rung::defragmented, as_placed, true});
+        ways.push_back({Rung::offloaded, as_placed, true});
     }
     const auto inputs = [&] {
         std::vector<graph::Storage*> storages;
@@ -252,12 +265,14 @@ void evaluate_on(const std::shared_ptr<Device>& on, std::vector<NodePtr> outputs
         return storages;
     };
     if (recovery() == Recovery::any) {
+        if (shares) ways.push_back({Rung::unshared, alone});
         ways.push_back({no_room ? Rung::split : Rung::unfused, smaller});
         if (no_kernel) ways.push_back({Rung::portable, portable});
         if (device.name() != "cpu" && device.supports(Feature::arithmetic))
             ways.push_back({Rung::host, elsewhere});
     }
     if (no_room) device.allocator().trim();
+    if (no_room && shares) partner->allocator().trim();
     int rounds = 0;
     for (std::size_t i = 0; i < ways.size();) {
         const Way& way = ways[i];

@@ -427,6 +427,10 @@ RoutingOptions routing_options() {
     return c.options;
 }
 
+std::shared_ptr<Device> routing_partner(const Device& home) {
+    return chosen().off ? nullptr : partner_of(home, routing_options());
+}
+
 bool Placement::at_home() const { return std::find(away.begin(), away.end(), true) == away.end(); }
 
 Placement place(Device& home, const graph::GraphView& g, bool reasons) {
@@ -462,9 +466,6 @@ Placement place(Device& home, const graph::GraphView& g, bool reasons) {
 
 Storages compute_placed(graph::Executor& home, const graph::GraphView& g, const Placement& placement) {
     const std::shared_ptr<graph::Executor> partner = graph::Executor::of(*placement.partner);
-    // Not waiting for it: who holds it may wait for the home device.
-    const std::unique_lock lock(partner->mutex(), std::try_to_lock);
-    if (!lock) return compute(home, g, *home.executable(g));
     std::shared_ptr<Device> device;  // the home one
     for (const NodePtr& o : g.outputs)
         if (o->device) device = o->device;

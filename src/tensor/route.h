@@ -24,7 +24,10 @@ struct Placement {
 // of work and transfers.
 Placement place(Device& home, const graph::GraphView& g, bool reasons = false);
 
-// The outputs' values on the home device. The caller holds its executor's lock.
+// The device that work of that one may be shared with; nullptr where routing is off, or there is none.
+std::shared_ptr<Device> routing_partner(const Device& home);
+
+// The outputs' values on the home device. The caller holds the locks of both executors.
 Storages compute_placed(graph::Executor& home, const graph::GraphView& g, const Placement& placement);
 
 }  // namespace invar

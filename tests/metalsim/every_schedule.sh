@@ -81,11 +81,8 @@ under() {
             suite nn '*GreedyTokens*'
             ;;
     esac
-    # Operators dealt out at random between the cpu and Metal. Left out: what counts the steps, the schedules or the memory of one
-    # device, and what compares its bits with themselves; work that failed is done again on the tensors' device alone. Why
-    # MovedMemory.NoBitDependsOnIt fails there is not found out.
-    run routed env INVAR_DEVICE=cpu INVAR_ROUTE="random:$begin:metal" "$build/bin/test_tensor" \
-        --gtest_filter='*:-Compile.OneScheduleForEveryLength:Compile.RepeatedEager*:MovedMemory.NoBitDependsOnIt:Reductions.NeighboursAre*:Recovery.AFailureAtAnyStep*:Recovery.CompilationsAre*'
+    # Operators dealt out at random between the cpu and Metal.
+    run routed env INVAR_DEVICE=cpu INVAR_ROUTE="random:$begin:metal" "$build/bin/test_tensor" --gtest_filter='*'
 }
 
 started=$(date +%s)

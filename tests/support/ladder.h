@@ -33,6 +33,7 @@ public:
         add("offloaded", &RecoveryStatistics::offloaded);
         add("replayed", &RecoveryStatistics::replayed);
         add("restored", &RecoveryStatistics::restored);
+        add("unshared", &RecoveryStatistics::unshared);
         add("unfused", &RecoveryStatistics::unfused);
         add("portable", &RecoveryStatistics::portable);
         add("split", &RecoveryStatistics::split);

@@ -16,6 +16,7 @@
 #include "graph/executor.h"
 #include "support/heap_counter.h"
 #include "support/left_out.h"
+#include "support/one_device.h"
 
 namespace invar {
 namespace {
@@ -27,6 +28,7 @@ Tensor small_numbers(const Shape& shape) {
 }
 
 TEST(Compile, OneScheduleForEveryLength) {
+    const test::OneDevice one;
     const auto device = find_device();
     const Tensor w = small_numbers({6, 4}), b = small_numbers({6});
     const auto f = [&](const Tensor& x) { return silu(linear(x * 0.25, w, b)) + softmax(linear(x, w), -1); };
@@ -145,6 +147,7 @@ TEST(Compile, ReplayAllocatesNothing) {
 }
 
 TEST(Compile, RepeatedEagerCodeReusesItsSchedule) {
+    const test::OneDevice one;
     const auto executor = graph::Executor::of(*find_device());
     const Tensor x = small_numbers({8});
     (exp(x) * 3.0 + 4.0).eval();
@@ -165,6 +168,7 @@ TEST(Compile, RepeatedEagerCodeReusesItsSchedule) {
 // Code that repeats, on memory that the allocator gives it again, is captured and replayed; other numbers, other inputs and a
 // result that somebody keeps are not taken for it.
 TEST(Compile, RepeatedEagerCodeIsReplayed) {
+    const test::OneDevice one;
     const auto device = find_device();
     const auto executor = graph::Executor::of(*device);
     const Tensor w = small_numbers({8, 8});

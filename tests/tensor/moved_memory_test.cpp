@@ -20,6 +20,7 @@
 #include "graph/executor.h"
 #include "graph/node.h"
 #include "support/ladder.h"
+#include "support/one_device.h"
 
 namespace invar {
 namespace {
@@ -402,6 +403,7 @@ TEST_F(MovedMemory, FaultsAtEveryStep) {
 
 // The same work with room and without, moved and not: the same bits.
 TEST_F(MovedMemory, NoBitDependsOnIt) {
+    const test::OneDevice one;
     for (const std::uint64_t seed : {1, 2}) {
         const auto work = [&](bool pressed) {
             std::mt19937_64 random(seed);

@@ -17,6 +17,7 @@
 #include "graph/executor.h"
 #include "kernels/source.h"
 #include "support/ladder.h"
+#include "support/one_device.h"
 
 namespace invar {
 namespace {
@@ -81,6 +82,7 @@ TEST(Recovery, AFailureAtAnyStepIsReplayedToTheSameBits) {
 }
 
 TEST(Recovery, TwoFailuresLeaveTheFusion) {
+    const test::OneDevice one;
     Ladder ladder(Recovery::any);
     const Tensor x = counting({5, 8}), w = counting({8, 8});
     const std::vector<float> want = several_steps(x, w)[0].to_vector<float>();
@@ -95,6 +97,7 @@ TEST(Recovery, TwoFailuresLeaveTheFusion) {
 }
 
 TEST(Recovery, ThreeFailuresEndOnTheHostOrInTheFirstError) {
+    const test::OneDevice one;
     Ladder ladder(Recovery::any);
     const Tensor x = counting({5, 8}), w = counting({8, 8});
     const std::vector<Tensor> good = several_steps(x, w);
@@ -119,6 +122,7 @@ TEST(Recovery, ThreeFailuresEndOnTheHostOrInTheFirstError) {
 }
 
 TEST(Recovery, CompilationsAreTriedAgainThenUnfused) {
+    const test::OneDevice one;
     Ladder ladder(Recovery::any);
     const Tensor x = counting({300});
     // Programs that the process has not seen.
@@ -148,6 +152,7 @@ TEST(Recovery, CompilationsAreTriedAgainThenUnfused) {
 
 // A request asks the driver twice, and is made twice (allocator.h, graph/executor.h).
 TEST(Recovery, NoRoom) {
+    const test::OneDevice one;
     Ladder ladder(Recovery::any);
     const auto device = find_device();
     const Tensor x = counting({3000, 1000});  // beyond the shared segments

@@ -8,6 +8,7 @@
 #include <limits>
 
 #include "graph/executor.h"
+#include "support/one_device.h"
 #include "tensor/plain.h"
 
 namespace invar {
@@ -164,6 +165,7 @@ std::uint64_t steps_of(const Tensor& t) {
 }
 
 TEST(Reductions, NeighboursAreReadWhereTheyLie) {
+    const test::OneDevice one;
     const Tensor x = tensor_of(random_plain({4, 3, 5, 2}, 1));
     EXPECT_EQ(steps_of(sum(x, {1, 2})), 1u);
     EXPECT_EQ(steps_of(sum(x)), 1u);
