@@ -520,8 +520,13 @@ private:
         if (const auto r = registers_.find(name); r != registers_.end())
             return {Operand::Kind::reg, static_cast<std::uint64_t>(r->second)};
         if (const auto p = parameters_.find(name); p != parameters_.end()) {
-            if (program_.parameters[static_cast<std::size_t>(p->second)].buffer)
-                scan_.fail_at_mark("'" + name + "' is a buffer; load from it with LDG");
+            if (program_.parameters[static_cast<std::size_t>(p->second)].buffer) {
+                if (scan_.suffix() == "size")
+                    return {Operand::Kind::size, static_cast<std::uint64_t>(p->second)};
+                scan_.fail_at_mark("'" + name +
+                                   "' is a buffer; load from it with LDG, or count its elements by " + name +
+                                   ".size");
+            }
             return {Operand::Kind::scalar, static_cast<std::uint64_t>(p->second)};
         }
         if (name == "gid") return {Operand::Kind::gid, 0};

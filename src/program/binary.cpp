@@ -22,7 +22,8 @@ constexpr std::size_t kHeaderBytes = 32;
 constexpr std::uint64_t kScalar = 0, kBuffer = 1, kStrided = 2;
 // Kinds of operands as they are written; their order in the code may change.
 constexpr Operand::Kind kKinds[] = {Operand::Kind::none,      Operand::Kind::reg, Operand::Kind::scalar,
-                                    Operand::Kind::immediate, Operand::Kind::gid, Operand::Kind::special};
+                                    Operand::Kind::immediate, Operand::Kind::gid, Operand::Kind::special,
+                                    Operand::Kind::size};
 
 struct Header {
     unsigned char magic[8];

@@ -172,9 +172,10 @@ private:
 
     void fill() {
         for (const GridFill& f : p_.constants) {
-            const std::uint64_t bits = f.source.kind == Operand::Kind::scalar
-                                           ? l_.params.scalars[static_cast<std::size_t>(f.source.value)]
-                                           : f.source.value;
+            const auto number = static_cast<std::size_t>(f.source.value);
+            const std::uint64_t bits = f.source.kind == Operand::Kind::scalar ? l_.params.scalars[number]
+                                       : f.source.kind == Operand::Kind::size ? held(number)
+                                                                              : f.source.value;
             const std::size_t bytes = size_of(p_.values[static_cast<std::size_t>(f.value)].type);
             for (std::size_t n = 0; n < padded_; ++n) std::memcpy(at(f.value, n), &bits, bytes);
         }
@@ -375,6 +376,12 @@ private:
         }
     }
 
+    // Elements of a buffer.
+    std::uint64_t held(std::size_t b) const {
+        const NativeBuffer& buffer = l_.buffers[b];
+        const DType type = p_.program.parameters[static_cast<std::size_t>(p_.buffers[b])].dtype;
+        return buffer.data == nullptr ? 0 : buffer.size / size_of(type);
+    }
     struct Target {
         std::byte* data = nullptr;
         std::uint64_t held = 0;  // elements
@@ -386,8 +393,7 @@ private:
             const SharedArray& a = p_.program.shared[b];
             return {shared_ + p_.shared_offset[b], static_cast<std::uint64_t>(a.count), &a.name};
         }
-        const NativeBuffer& buffer = l_.buffers[b];
-        return {buffer.data, buffer.data == nullptr ? 0 : buffer.size / size_of(s.type),
+        return {l_.buffers[b].data, held(b),
                 &p_.program.parameters[static_cast<std::size_t>(p_.buffers[b])].name};
     }
 

@@ -52,6 +52,10 @@ private:
                 std::find(out_.scalars.begin(), out_.scalars.end(), static_cast<int>(o.value)) -
                 out_.scalars.begin());
         }
+        if (o.kind == Operand::Kind::size)
+            source.value = static_cast<std::uint64_t>(
+                std::find(out_.buffers.begin(), out_.buffers.end(), static_cast<int>(o.value)) -
+                out_.buffers.begin());
         const auto [found, added] = known_.try_emplace({o.kind, type, source.value}, 0);
         if (!added) return found->second;
         found->second = add_value(type);

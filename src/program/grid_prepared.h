@@ -21,7 +21,7 @@ struct GridValue {
 
 struct GridFill {
     int value = 0;
-    Operand source;  // immediate, scalar (its number), special or gid
+    Operand source;  // immediate, scalar or size (number among the scalars or buffers), special or gid
 };
 
 struct GridStep {

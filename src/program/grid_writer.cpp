@@ -187,6 +187,9 @@ private:
             case Operand::Kind::gid: return "(" + std::string(dtype_name(t)) + ")gid";
             case Operand::Kind::special:
                 return "(" + std::string(dtype_name(t)) + ")" + special(static_cast<Special>(o.value));
+            case Operand::Kind::size:
+                return "(" + std::string(dtype_name(t)) + ")n" +
+                       std::to_string(buffer_number(static_cast<int>(o.value)));
             case Operand::Kind::none: break;
         }
         return "0";

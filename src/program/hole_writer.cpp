@@ -97,6 +97,7 @@ private:
                 return written_value(t, written_bits(o.value, portable_ ? "ul" : "ull"));
             case Operand::Kind::gid:
             case Operand::Kind::special:
+            case Operand::Kind::size:
             case Operand::Kind::none: break;
         }
         return "0";

@@ -17,6 +17,7 @@ std::string print_operand(const Program& p, const Operand& o, DType type) {
         case Operand::Kind::immediate: return print_immediate(o.value, type);
         case Operand::Kind::gid: return "gid";
         case Operand::Kind::special: return std::string(special_name(static_cast<Special>(o.value)));
+        case Operand::Kind::size: return p.parameters[static_cast<std::size_t>(o.value)].name + ".size";
         case Operand::Kind::none: break;
     }
     return "?";
@@ -57,7 +58,7 @@ bool Program::is_grid() const {
     for (const Instruction& i : instructions) {
         if (!is_pointwise(i.opcode)) return true;
         for (const Operand& o : i.src)
-            if (o.kind == Operand::Kind::special) return true;
+            if (o.kind == Operand::Kind::special || o.kind == Operand::Kind::size) return true;
     }
     return false;
 }

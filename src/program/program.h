@@ -59,7 +59,8 @@
 //   CALL lerp, y, x, 1        // results, then arguments
 //
 // "top:" is a label and "BRA top" goes there; labels become IF and LOOP where they can (labels.h) and are refused where
-// not. thread, block and the sizes are 3-D; gid counts lanes through the grid, x first; count is the launch's element count.
+// not. thread, block and the sizes are 3-D; gid counts lanes through the grid, x first; count is the launch's element count;
+// a.size is how many elements the launch gives buffer a. MOV of i32, u32, i64 or u64 reads them.
 // Every access is checked against the buffer's size: one outside is the launch's error and touches nothing.
 #pragma once
 
@@ -147,10 +148,11 @@ struct Accumulator {
 };
 
 struct Operand {
-    enum class Kind : std::uint8_t { none, reg, scalar, immediate, gid, special };
+    enum class Kind : std::uint8_t { none, reg, scalar, immediate, gid, special, size };
     Kind kind = Kind::none;
-    std::uint64_t value =
-        0;  // register number, parameter index, Special, or the bits of an immediate at its type
+    // Register number, parameter index (of size: the buffer whose elements are counted), Special, or the bits of an immediate
+    // at its type.
+    std::uint64_t value = 0;
     friend bool operator==(const Operand&, const Operand&) = default;
 };
 

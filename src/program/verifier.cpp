@@ -216,6 +216,15 @@ private:
                            "a lane's place may only be read by MOV.i32, MOV.u32, MOV.i64 and MOV.u64");
                 if (o.value >= std::uint64_t{kSpecialCount}) refuse(which + " names no special register");
                 break;
+            case Operand::Kind::size:
+                if (i.opcode != Opcode::MOV || !is_index(i.type))
+                    refuse(
+                        which +
+                        ": the size of a buffer may only be read by MOV.i32, MOV.u32, MOV.i64 and MOV.u64");
+                if (o.value >= p_.parameters.size() ||
+                    !p_.parameters[static_cast<std::size_t>(o.value)].buffer)
+                    refuse(which + " is the size of no buffer");
+                break;
             default: refuse(which + " is of no known kind");
         }
         const bool extent = is_tile(i.opcode) && got == DType::u32;

@@ -115,6 +115,7 @@ private:
             case Operand::Kind::immediate: return written_value(t, written_bits(o.value, d_.literal_end));
             case Operand::Kind::gid: return "(" + std::string(dtype_name(t)) + ")(i + k)";
             case Operand::Kind::special:  // of grid programs alone
+            case Operand::Kind::size:
             case Operand::Kind::none: break;
         }
         return "0";

@@ -292,6 +292,20 @@ TEST_P(GridOnDevice, AccessesOutsideAreTheInterpretersErrors) {
     EXPECT_EQ(device_error(*stream_), "");
 }
 
+TEST_P(GridOnDevice, BuffersKnowTheirSize) {
+    if (!open(GetParam())) GTEST_SKIP() << why_;
+    const std::string text =
+        ".program sizes\n.param a: f16*\n.param b: u8*\n.param out: i64*\nMOV.i64 n, a.size\nSTG.i64 [out + "
+        "0], "
+        "n\nMOV.u32 m, b.size\nCVT.i64 w, m\nSTG.i64 [out + 1], w\nMOV.i32 k, out.size\nCVT.i64 w, "
+        "k\nSTG.i64 [out + "
+        "2], w\n";
+    const auto module = device_->compile({"sizes", ProgramText{text}});
+    std::vector<Bits> buffers{Bits(33), Bits(7), Bits(3)};
+    launch(module->kernel("sizes"), assemble(text), buffers, {}, {1, 1, 1}, {1, 1, 1});
+    EXPECT_EQ(buffers[2], (Bits{33, 7, 3}));
+}
+
 TEST_P(GridOnDevice, LaunchesThatDoNotFitAreRefused) {
     if (!open(GetParam())) GTEST_SKIP() << why_;
     const std::string text = ".program p\n.param u: u32*\n.block 8\nSTG.u32 [u + gid], 1";

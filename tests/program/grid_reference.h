@@ -92,6 +92,7 @@ private:
                 return static_cast<std::uint64_t>(
                            special(static_cast<Special>(o.value), static_cast<std::int64_t>(n))) &
                        mask_of(type);
+            case Operand::Kind::size: return buffers_[static_cast<std::size_t>(number_[o.value])].size();
             case Operand::Kind::none: return 0;
         }
         return 0;

@@ -4,7 +4,9 @@
 
 #include <numeric>
 
+#include "program/binary.h"
 #include "program/grid_helper.h"
+#include "program/optimize/optimize.h"
 
 namespace invar {
 namespace {
@@ -55,6 +57,30 @@ TEST(Grid, LanesKnowTheirPlace) {
     const Bits warps = run_u32(head + "MOV.u32 t, warp\nSTG.u32 [u + gid], t", 70, {1, 1, 1}, {70, 1, 1});
     EXPECT_EQ(warps[31], 0u);
     EXPECT_EQ(warps[69], 2u);
+}
+
+TEST(Grid, BuffersKnowTheirSize) {
+    const std::string text =
+        ".program sizes\n.param a: f16*\n.param b: f64*\n.param empty: u8*\n.param out: i64*\n"
+        "MOV.i64 n, a.size\nSTG.i64 [out + 0], n\nMOV.u32 m, b.size\nCVT.i64 w, m\nSTG.i64 [out + 1], w\n"
+        "MOV.u64 e, empty.size\nCVT.i64 w, e\nSTG.i64 [out + 2], w\n"
+        // A bound that is the same for all lanes: they meet under it.
+        "MOV.i32 i, 0\nMOV.i32 most, out.size\nLOOP\nSET.ge.i32 done, i, most\n@done BREAK\nBAR.SYNC\nADD.i32 "
+        "i, i, "
+        "1\nENDLOOP\nCVT.i64 w, i\nSTG.i64 [out + 3], w\n";
+    const Program p = assemble(text);
+    EXPECT_TRUE(p.is_grid());
+    EXPECT_EQ(to_text(assemble(to_text(p))), to_text(p));
+    EXPECT_EQ(to_text(from_binary(to_binary(std::span(&p, 1)))[0]), to_text(p));
+    for (const Program& q : {p, optimize(p)}) {
+        std::vector<Bits> buffers{Bits(33), Bits(7), Bits(0), Bits(5)};
+        test::run_grid(q, buffers, {}, {1, 1, 1}, {2, 1, 1});
+        EXPECT_EQ(buffers[3], (Bits{33, 7, 0, 5, 0}));
+    }
+    for (const char* line :
+         {"MOV.f32 x, a.size", "ADD.i32 x, a.size, 1", "MOV.i8 x, a.size", "CVT.f32 x, a.size"})
+        expect_grid_refused(line, "the size of a buffer may only be read by MOV.i32");
+    expect_grid_refused("MOV.i32 x, a.length", "count its elements by a.size");
 }
 
 TEST(Grid, LanesTakeTheirOwnWay) {

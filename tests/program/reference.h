@@ -244,6 +244,7 @@ inline void run_reference(const Program& p, std::vector<std::vector<std::uint64_
                     case Operand::Kind::immediate: return o.value;
                     case Operand::Kind::gid: return lane & mask_of(i.type);
                     case Operand::Kind::special:  // of grid programs: grid_reference.h
+                    case Operand::Kind::size:
                     case Operand::Kind::none: return 0;
                 }
                 return 0;

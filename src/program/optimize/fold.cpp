@@ -45,7 +45,11 @@ private:
         }
         for (Operand& o : i.src) {
             const Operand* k = known(o);
-            if (k == nullptr || k->kind == Operand::Kind::gid || k->kind == Operand::Kind::special) continue;
+            if (k == nullptr) continue;
+            // Which MOV alone reads.
+            if (k->kind == Operand::Kind::gid || k->kind == Operand::Kind::special ||
+                k->kind == Operand::Kind::size)
+                continue;
             // CVT takes no immediate, and what branches on one is left as it is.
             if (k->kind == kImmediate && (i.opcode == Opcode::CVT || is_control(i.opcode))) continue;
             if (k->kind == Operand::Kind::scalar && is_control(i.opcode)) continue;
