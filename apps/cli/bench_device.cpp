@@ -253,12 +253,13 @@ private:
         const std::int64_t elements = std::int64_t{1} << (host ? 26 : 28);
         const std::string count = ", " + std::to_string(elements >> 20) + " M ";
         const Tensor sample = sample_tensor({elements}, host ? DType::f32 : DType::f16, device_);
-        const std::vector<DType> dtypes =
-            host ? std::vector{DType::f32} : std::vector{DType::f16, DType::bf16, DType::f32};
+        const std::vector<DType> dtypes = host ? std::vector{DType::f32, DType::i8}
+                                               : std::vector{DType::f16, DType::bf16, DType::f32, DType::i8};
         for (const DType dtype : dtypes) {
             const std::string suffix = count + std::string(dtype_name(dtype));
-            const Tensor x = sample.astype(dtype).eval();
-            const Tensor two[] = {x, (x * 0.5 - 0.5).eval()};
+            const bool real = is_float(dtype);
+            const Tensor x = (real ? sample : sample * 100).astype(dtype).eval();
+            const Tensor two[] = {x, real ? (x * 0.5 - 0.5).eval() : (sample * 50).astype(dtype).eval()};
             const double bytes = static_cast<double>(size_of(dtype)) * static_cast<double>(elements);
             add_operator(
                 "add" + suffix, [](Inputs in) { return in[0] + in[1]; }, two, 3 * bytes, "GB/s");
@@ -267,16 +268,20 @@ private:
             add_operator(
                 "relu(a + b)" + suffix, [](Inputs in) { return relu(in[0] + in[1]); }, two, 3 * bytes,
                 "GB/s");
-            add_operator(
-                "gelu" + suffix, [](Inputs in) { return gelu(in[0]); }, {&x, 1}, 2 * bytes, "GB/s");
-            add_operator(
-                "gelu_tanh" + suffix, [](Inputs in) { return gelu_tanh(in[0]); }, {&x, 1}, 2 * bytes, "GB/s");
-            add_operator("chain of special functions" + suffix, chain, two, 3 * bytes, "GB/s");
+            if (real) {
+                add_operator(
+                    "gelu" + suffix, [](Inputs in) { return gelu(in[0]); }, {&x, 1}, 2 * bytes, "GB/s");
+                add_operator(
+                    "gelu_tanh" + suffix, [](Inputs in) { return gelu_tanh(in[0]); }, {&x, 1}, 2 * bytes,
+                    "GB/s");
+                add_operator("chain of special functions" + suffix, chain, two, 3 * bytes, "GB/s");
+            }
             add_operator(
                 "sum of all" + suffix, [](Inputs in) { return sum(in[0], 0); }, {&x, 1}, bytes, "GB/s");
-            add_operator(
-                "cumulative sum of all" + suffix, [](Inputs in) { return cumsum(in[0], 0); }, {&x, 1},
-                2 * bytes, "GB/s");
+            if (real)
+                add_operator(
+                    "cumulative sum of all" + suffix, [](Inputs in) { return cumsum(in[0], 0); }, {&x, 1},
+                    2 * bytes, "GB/s");
             if (device_->bandwidth())
                 figures_.push_back({"reading as many bytes" + suffix, "GB/s",
                                     measure_read_bandwidth(*device_, static_cast<std::size_t>(bytes)) / 1e9,
@@ -291,11 +296,6 @@ private:
                 [&](Inputs in) { return in[0].slice(0, 0, elements, 2) + in[1].slice(0, 0, elements, 2); },
                 two, 2.5 * bytes, "GB/s");
         }
-        const Tensor bytes[] = {(sample * 100).astype(DType::i8).eval(),
-                                (sample * 50).astype(DType::i8).eval()};
-        add_operator(
-            "add" + count + "i8", [](Inputs in) { return in[0] + in[1]; }, bytes,
-            3.0 * static_cast<double>(elements), "GB/s");
     }
 
     // sigmoid(exp(-|a b|) + tanh(a)) * gelu(b) + nan_to_num(sqrt(a)): five special functions an element.

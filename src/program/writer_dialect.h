@@ -127,17 +127,23 @@ PRIVATE void copy16(void* to, const void* from) { *(uint4*)to = *(const uint4*)f
 )";
 
 // Functions at the precision of 16-bit storage, by the special function unit where it is exact enough: an SM starts a warp's
-// special function every eight clocks, so six to ten other instructions weigh as much as one of them. tanh is a rational function
-// (0.07 units of f16), gelu is max(x, 0) - |x| 2^q(|x|), where 2^q(t) is Phi(-t), so that nothing cancels (0.15 units of
-// f16 with five coefficients, 0.04 of bf16 with eight down to -12.9, 0 from there); both minimax by Lawson's iteration.
-// bf16 reaches as far down as f32: EXP and SQRT keep what lies below the normal numbers, which a factor can bring back.
+// special function every eight clocks, so six to ten other instructions weigh as much as one of them. tanh of f16 is a rational
+// function (0.07 units), of bf16 the unit's own (2^-11 of the result, PTX); gelu is max(x, 0) - |x| 2^q(|x|), where 2^q(t) is
+// Phi(-t), so that nothing cancels (0.15 units of f16); polynomials are minimax by Lawson's iteration. bf16 reaches as far down as
+// f32: EXP, SIGMOID and SQRT keep what lies below the normal numbers, which a factor can bring back; an exponential by the square of
+// its root, which is normal where the unit would flush it.
 inline constexpr const char* kCudaFunctions16 = R"(
 PRIVATE f32 near_sqrt(f32 x) { f32 r; asm("sqrt.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(x)); return r; }
 PRIVATE f32 near_sqrt_wide(f32 x) { f32 r; asm("sqrt.approx.f32 %0, %1;" : "=f"(r) : "f"(x)); return r; }
 PRIVATE f32 near_exp(f32 x) { return near_exp2(x * 1.4426950408889634f); }
-PRIVATE f32 near_exp_wide(f32 x) { f32 r; asm("ex2.approx.f32 %0, %1;" : "=f"(r) : "f"(x * 1.4426950408889634f)); return r; }
+PRIVATE f32 near_exp_wide(f32 x) { const f32 root = near_exp2(x * 0.7213475204444817f); return root * root; }
 PRIVATE f32 near_sigmoid(f32 x) { return near_reciprocal(1 + near_exp2(x * -1.4426950408889634f)); }
-PRIVATE f32 near_tanh16(f32 x) {
+PRIVATE f32 near_sigmoid_wide(f32 x) {
+    const f32 e = near_exp_wide(nan_min(x, 60.0f));
+    return e * near_reciprocal(1 + e);
+}
+PRIVATE f32 near_tanh_bf16(f32 x) { f32 r; asm("tanh.approx.f32 %0, %1;" : "=f"(r) : "f"(x)); return r; }
+PRIVATE f32 near_tanh_f16(f32 x) {
     const f32 t = nan_min(fabsf(x), 5.625f), s = t * t;
     f32 p = 0x1.991ca4p-10f, q = 0x1.f126d8p-15f;
     p = fmaf(p, s, 0x1.d92fdcp-4f);
@@ -147,7 +153,7 @@ PRIVATE f32 near_tanh16(f32 x) {
     q = fmaf(q, s, 1.0f);
     return copysignf(p * t * near_reciprocal(q), x);
 }
-PRIVATE f32 near_gelu_f16(f32 x) {
+PRIVATE f32 near_gelu16(f32 x) {
     const f32 t = nan_min(fabsf(x), 13.2f);  // where 2^q is 0
     f32 q = -0x1.5d7388p-12f;
     q = fmaf(q, t, 0x1.860050p-8f);
@@ -157,24 +163,12 @@ PRIVATE f32 near_gelu_f16(f32 x) {
     q = fmaf(q, t, -0x1.0006b8p+0f);
     return fmaf(-t, near_exp2(q), fmaxf(x, 0.0f));
 }
-PRIVATE f32 near_gelu_bf16(f32 x) {
-    const f32 t = nan_min(fabsf(x), 13.2f);
-    f32 q = 0x1.d2a6bep-26f;
-    q = fmaf(q, t, -0x1.d0b998p-20f);
-    q = fmaf(q, t, 0x1.8edfaap-15f);
-    q = fmaf(q, t, -0x1.85cc9ap-11f);
-    q = fmaf(q, t, 0x1.e6083ep-8f);
-    q = fmaf(q, t, -0x1.a01c60p-5f);
-    q = fmaf(q, t, -0x1.d9e5c0p-2f);
-    q = fmaf(q, t, -0x1.262730p+0f);
-    q = fmaf(q, t, -0x1.000c0cp+0f);
-    return fmaf(-t, near_exp2(q), fmaxf(x, 0.0f));
-}
 #undef EXP_f16
 #undef EXP_bf16
 #undef SQRT_f16
 #undef SQRT_bf16
 #undef TANH_f16
+#undef TANH_bf16
 #undef SIGMOID_f16
 #undef SIGMOID_bf16
 #undef GELU_f16
@@ -183,11 +177,12 @@ PRIVATE f32 near_gelu_bf16(f32 x) {
 #define EXP_bf16(x) near_exp_wide(x)
 #define SQRT_f16(x) near_sqrt(x)
 #define SQRT_bf16(x) near_sqrt_wide(x)
-#define TANH_f16(x) near_tanh16(x)
+#define TANH_f16(x) near_tanh_f16(x)
+#define TANH_bf16(x) near_tanh_bf16(x)
 #define SIGMOID_f16(x) near_sigmoid(x)
-#define SIGMOID_bf16(x) SIGMOID_f32(x)
-#define GELU_f16(x) near_gelu_f16(x)
-#define GELU_bf16(x) near_gelu_bf16(x)
+#define SIGMOID_bf16(x) near_sigmoid_wide(x)
+#define GELU_f16(x) near_gelu16(x)
+#define GELU_bf16(x) near_gelu16(x)
 )";
 
 // f16 and bf16 by integer arithmetic, for languages without an instruction that rounds as asked. (OpenCL's vload_half and
