@@ -88,6 +88,13 @@ PRIVATE f32 exp_neg(f32 x) {
     return x < -87.3f ? 0.0f : p * __int_as_float(((i32)n + 127) << 23);
 }
 
+// The mass of a token where it is left, else 0. Not inlined: a division and an exponential, asked for at many places.
+static __device__ __noinline__ u64 mass_left(f32 v, i64 t, f32 top, f32 temperature, f32 min_p, u64 cut) {
+    if (rank_of(v, t) < cut) return 0;
+    const f32 weight = v == top ? 1.0f : exp_neg((v - top) / temperature);
+    return weight >= min_p ? (u64)(weight * 0x1p38f) : 0;
+}
+
 // A row in the race: its logits, and which of its tokens are left.
 struct Row {
     const f32* x;
@@ -95,15 +102,15 @@ struct Row {
     f32 top, temperature, min_p;
     u64 cut;  // least rank that is left
 
-    INLINE f32 weight(f32 v) const { return v == top ? 1.0f : exp_neg((v - top) / temperature); }
-    INLINE u64 mass(f32 v) const { return (u64)(weight(v) * 0x1p38f); }
-    INLINE bool left(f32 v, i64 t) const { return rank_of(v, t) >= cut && (min_p == 0 || weight(v) >= min_p); }
+    INLINE u64 left(f32 v, i64 t) const { return mass_left(v, t, top, temperature, min_p, cut); }
+    INLINE u64 mass(f32 v, i64 t) const { return mass_left(v, t, top, temperature, 0, 0); }
     // Sum over the tokens of at least that rank; each weighs its mass, or 1.
     __device__ __noinline__ u64 sum_from(u64 least, bool by_mass, u64* shared) const {
         u64 sum = 0;
+#pragma unroll 1
         for (i64 t = threadIdx.x; t < vocab; t += kThreads) {
             const f32 v = x[t];
-            if (rank_of(v, t) >= least) sum += by_mass ? mass(v) : 1;
+            if (rank_of(v, t) >= least) sum += by_mass ? mass(v, t) : 1;
         }
         return block_fold64(sum, Add64(), shared);
     }
@@ -129,7 +136,7 @@ static __device__ __noinline__ u64 find_prefix(const Row& r, bool by_mass, u64 t
         const f32 v = r.x[t];
         const u32 b = bucket_of(v);
         // The farthest bucket, where most tokens are, is never asked for its sum.
-        if (b < kBuckets - 1 && rank_of(v, t) >= r.cut) atomicAdd(&s.buckets[b], by_mass ? r.mass(v) : 1ull);
+        if (b < kBuckets - 1 && rank_of(v, t) >= r.cut) atomicAdd(&s.buckets[b], by_mass ? r.mass(v, t) : 1ull);
     }
     __syncthreads();
     if (threadIdx.x < kWarp) {
@@ -165,7 +172,7 @@ static __device__ __noinline__ u64 find_prefix(const Row& r, bool by_mass, u64 t
         const u32 at = atomicAdd(&s.count, 1u);
         if (at < kMaxCandidates) {
             s.candidate[at] = rank;
-            s.weight[at] = by_mass ? r.mass(v) : 1;
+            s.weight[at] = by_mass ? r.mass(v, t) : 1;
         }
     }
     __syncthreads();
@@ -195,10 +202,7 @@ static __device__ __noinline__ u64 find_prefix(const Row& r, bool by_mass, u64 t
 // The token of what is left at which the sum of masses, by ascending id, passes u * total.
 PRIVATE i32 draw(const Row& r, i64 position, u64 seed, Scratch& s) {
     u64 sum = 0;
-    for (i64 t = threadIdx.x; t < r.vocab; t += kThreads) {
-        const f32 v = r.x[t];
-        if (r.left(v, t)) sum += r.mass(v);
-    }
+    for (i64 t = threadIdx.x; t < r.vocab; t += kThreads) sum += r.left(r.x[t], t);
     const u64 total = block_fold64(sum, Add64(), s.folds);
     const Words words = philox((u64)position, (u64)kDrawTag << 32, seed);
     u64 left = __umul64hi(words.w[0] | (u64)words.w[1] << 32, total);
@@ -207,8 +211,8 @@ PRIVATE i32 draw(const Row& r, i64 position, u64 seed, Scratch& s) {
         u64 masses[kTileTokens], own = 0;
 #pragma unroll
         for (int i = 0; i < kTileTokens; ++i) {
-            const f32 v = mine + i < r.vocab ? r.x[mine + i] : 0.0f;
-            masses[i] = mine + i < r.vocab && r.left(v, mine + i) ? r.mass(v) : 0;
+            const f32 v = mine + i < r.vocab ? r.x[mine + i] : -INFINITE;  // which weighs nothing
+            masses[i] = r.left(v, mine + i);
             own += masses[i];
         }
         u64 upto = own;
