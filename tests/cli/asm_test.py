@@ -106,6 +106,27 @@ class Asm(CliTest):
         self.assertNotIn("ADD", faster)
         self.assertNotIn("ADD_u32(r", self.good("asm", "emit", twice, "--target", "cuda"))
 
+    def test_debug_prints_a_program_after_each_pass_that_changed_it(self):
+        path = self.program(".program p\n.param a: u32*\nLDG.u32 x, [a + gid]\nMUL.u32 x, x, 2\nADD.u32 x, x, 0\n"
+                            "STG.u32 [a + gid], x\n")
+
+        def said(debug):
+            code, out, err = self.invar("asm", "run", path, "--shape", "a=4", "--device", "cpu", environment={"INVAR_DEBUG": debug})
+            self.assertEqual((code, out), (0, b""), err)
+            return err.decode()
+
+        def stage(title, *between):
+            lines = [".program p", ".param a: u32*", "LDG.u32 r0, [a + gid]", *between]
+            return f"invar: debug: {title}:\n" + "".join(line + "\n" for line in lines) + "\n"
+
+        self.assertEqual(said("program"),
+                         stage("program", "MUL.u32 r1, r0, 2", "ADD.u32 r2, r1, 0", "STG.u32 [a + gid], r2") +
+                         stage("program after fold", "SHL.u32 r1, r0, 1", "MOV.u32 r2, r1", "STG.u32 [a + gid], r1") +
+                         stage("program after sweep", "SHL.u32 r1, r0, 1", "STG.u32 [a + gid], r1"))
+        self.assertIn("program after fold", said("graph,program"))
+        self.assertNotIn("program", said("graph"))
+        self.assertEqual(said(""), "")
+
     def test_run_a_pointwise_program(self):
         a, b, c = (self.folder / f"{n}.npy" for n in "abc")
         write_npy(a, F32, [1, 2, 3, 4, 5, 6], (2, 3))
