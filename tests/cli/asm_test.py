@@ -41,19 +41,30 @@ class Asm(CliTest):
         return path
 
     def devices(self):
-        """What runs here, each with its environment: the cpu, and OpenCL, which may be missing unless it is required."""
-        backend, = (b for b in self.good_json("devices")["backends"] if b["name"] == "opencl")
-        if not backend["available"]:
-            self.assertFalse(os.environ.get("INVAR_REQUIRE_OPENCL"), backend)
-            return {"cpu": None}
-        return {"cpu": None, "opencl": {"POCL_CACHE_DIR": str(self.folder / "pocl"), "INVAR_OPENCL_OPTIONS": "-cl-opt-disable"}}
+        """What runs programs here, each with its environment: the cpu, and others, which may be missing unless they are required."""
+        found = {"cpu": None}
+        available = {backend["name"] for backend in self.good_json("devices")["backends"] if backend["available"]}
+        if "cuda" in available:
+            found["cuda"] = None
+        if "opencl" in available:
+            found["opencl"] = {"POCL_CACHE_DIR": str(self.folder / "pocl"), "INVAR_OPENCL_OPTIONS": "-cl-opt-disable"}
+        else:
+            self.assertFalse(os.environ.get("INVAR_REQUIRE_OPENCL"), "no OpenCL device")
+        # The software Metal device.
+        modules = os.environ.get("INVAR_METAL_MODULES", "")
+        if Path(modules, "invar-metal.so").exists():
+            found["metal"] = {"INVAR_MODULE_DIR": modules}
+        else:
+            self.assertFalse(os.environ.get("INVAR_REQUIRE_METALSIM"), "the backend metal was not built")
+        return found
 
-    def opencl(self):
-        """The environment for OpenCL; skips the test where there is none."""
-        devices = self.devices()
-        if "opencl" not in devices:
-            self.skipTest("no OpenCL device here")
-        return devices["opencl"]
+    def accelerators(self):
+        """The same without the cpu; skips the test where there are none."""
+        found = self.devices()
+        del found["cpu"]
+        if not found:
+            self.skipTest("no device but the cpu here")
+        return found.items()
 
     def test_check_says_what_a_program_is(self):
         all_of = self.good_json("asm", "check", EXAMPLES / "histogram.prog")
@@ -220,49 +231,40 @@ class Asm(CliTest):
         self.bad(1, "asm", "run", path, "--shape", "a=6", "--shape", "b=1", "--shape", "y=6", "--count", 4, "--device", "cpu",
                  words=["'a' of shape (6,) does not broadcast to the program's indices, (4,)"])
 
-    def test_what_opencl_declines_runs_on_the_cpu(self):
-        environment = self.opencl()
+    def test_what_a_device_declines_runs_on_the_cpu(self):
         path = self.program(".program scattered\n.param at: i32*\n.param y: f32*\nLDG.i32 i, [at + gid]\nCVT.f32 v, i\n"
                             "STG.f32 [y + i], v")
         at, y = self.folder / "at.npy", self.folder / "y.npy"
         write_npy(at, I32, [2, 0, 3, 1], (4,))
-        arguments = ["asm", "run", path, "--in", f"at={at}", "--out", f"y={y}", "--shape", "y=4", "--device", "opencl"]
-        code, out, err = self.invar(*arguments, "--json", environment=environment)
-        self.assertEqual(code, 0, err)
-        self.assertEqual(read_npy(y, "f")[1], [0, 1, 2, 3])
-        done, said = json.loads(out), err.decode()
-        self.assertEqual(done["device"], "cpu")
-        for text in (said, done["fallback"]):
-            self.assertIn("'scattered'", text)
-            self.assertIn("depend on data", text)
-        self.assertIn("the cpu runs it", said)
-        y.unlink()
-        self.bad(1, *arguments, "--no-fallback", words=["'scattered'", "depend on data"], environment=environment)
-        self.assertFalse(y.exists())
+        for device, environment in self.accelerators():
+            with self.subTest(device=device):
+                arguments = ["asm", "run", path, "--in", f"at={at}", "--out", f"y={y}", "--shape", "y=4", "--device", device]
+                code, out, err = self.invar(*arguments, "--json", environment=environment)
+                self.assertEqual(code, 0, err)
+                self.assertEqual(read_npy(y, "f")[1], [0, 1, 2, 3])
+                done, said = json.loads(out), err.decode()
+                self.assertEqual(done["device"], "cpu")
+                for text in (said, done["fallback"]):
+                    self.assertIn("'scattered'", text)
+                    self.assertIn("depend on data", text)
+                self.assertIn("the cpu runs it", said)
+                y.unlink()
+                self.bad(1, *arguments, "--no-fallback", words=["'scattered'", "depend on data"], environment=environment)
+                self.assertFalse(y.exists())
 
-    def test_opencl(self):
-        environment = self.opencl()
+    def test_loads_where_data_says(self):
         table, x, y = (self.folder / f"{n}.npy" for n in ("table", "x", "y"))
         write_npy(table, F32, [0, 10, 40], (3,))
         write_npy(x, F32, [-1, 0.5, 1, 1.25, 9], (5,))
-        done = self.good_json("asm", "run", EXAMPLES / "lookup.prog", "--in", f"table={table}", "--in", f"x={x}", "--out", f"y={y}",
-                              "--shape", "y=5", "--set", "last=2", "--device", "opencl", "--no-fallback", environment=environment)
-        self.assertTrue(done["device"].startswith("opencl"), done)
-        self.assertNotIn("fallback", done)
-        self.assertEqual(read_npy(y, "f")[1], [0, 5, 10, 17.5, 40])
-        self.bad(1, "asm", "run", EXAMPLES / "lookup.prog", "--in", f"table={table}", "--in", f"x={x}", "--shape", "y=5", "--set",
-                 "last=3", "--device", "opencl", words=["'table'", "3"], environment=environment)
-        timed = self.good_json("asm", "time", EXAMPLES / "vector_add.prog", "--shape", "a=100000", "--shape", "b=100000", "--shape",
-                               "c=100000", "--device", "opencl", "--no-fallback", environment=environment)
-        self.assertTrue(timed["device"].startswith("opencl"), timed)
-        self.assertEqual(timed["bytes"], 1200000)
-        self.assertGreater(timed["seconds"], 0)
-        self.assertAlmostEqual(timed["gigabytes_per_second"], 1.2e-3 / timed["seconds"])
-        self.assertAlmostEqual(timed["share_of_copy_bandwidth"],
-                               timed["gigabytes_per_second"] / timed["copy_bandwidth_gigabytes_per_second"])
-        line = self.good("asm", "time", EXAMPLES / "vector_add.prog", "--shape", "a=1000", "--shape", "b=1000", "--shape", "c=1000",
-                         "--device", "opencl", environment=environment)
-        self.assertRegex(line, r"vector_add on opencl.*: .* us a launch, .* GB/s, \d+% of the measured copy bandwidth")
+        launch = ["asm", "run", EXAMPLES / "lookup.prog", "--in", f"table={table}", "--in", f"x={x}", "--shape", "y=5"]
+        for device, environment in self.devices().items():
+            with self.subTest(device=device):
+                done = self.good_json(*launch, "--out", f"y={y}", "--set", "last=2", "--device", device, "--no-fallback",
+                                      environment=environment)
+                self.assertTrue(done["device"].startswith(device), done)
+                self.assertNotIn("fallback", done)
+                self.assertEqual(read_npy(y, "f")[1], [0, 5, 10, 17.5, 40])
+                self.bad(1, *launch, "--set", "last=3", "--device", device, words=["'table'", "3"], environment=environment)
 
     def test_what_does_not_fit_is_said(self):
         path, x = EXAMPLES / "saxpy.prog", self.folder / "x.npy"
@@ -291,11 +293,22 @@ class Asm(CliTest):
                 self.bad(1, "asm", "run", *arguments, "--device", "cpu", words=[word])
 
     def test_time(self):
-        result = self.good_json("asm", "time", EXAMPLES / "vector_add.prog", "--shape", "a=1000", "--shape", "b=1000", "--shape",
-                                "c=1000", "--device", "cpu")
-        self.assertEqual(result["bytes"], 12000)
-        self.assertGreater(result["gigabytes_per_second"], 0)
-        self.assertGreater(result["share_of_copy_bandwidth"], 0)
+        shapes = [word for name in "abc" for word in ("--shape", f"{name}=100000")]
+        for device, environment in self.devices().items():
+            if device == "metal":
+                continue  # whose bandwidth is no memory's
+            launch = ["asm", "time", EXAMPLES / "vector_add.prog", *shapes, "--device", device]
+            with self.subTest(device=device):
+                timed = self.good_json(*launch, "--no-fallback", environment=environment)
+                self.assertTrue(timed["device"].startswith(device), timed)
+                self.assertEqual(timed["bytes"], 1200000)
+                self.assertGreater(timed["seconds"], 0)
+                self.assertAlmostEqual(timed["gigabytes_per_second"], 1.2e-3 / timed["seconds"])
+                self.assertGreater(timed["share_of_copy_bandwidth"], 0)
+                self.assertAlmostEqual(timed["share_of_copy_bandwidth"],
+                                       timed["gigabytes_per_second"] / timed["copy_bandwidth_gigabytes_per_second"])
+                line = self.good(*launch, environment=environment)
+                self.assertRegex(line, r"vector_add on \S+: \S+ us a launch, 1\.20 MB, \S+ GB/s, \d+% of the measured copy bandwidth")
 
 
 if __name__ == "__main__":
