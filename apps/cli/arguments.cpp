@@ -233,7 +233,10 @@ CLI::Option* add_texts(CLI::App& app, const std::string& name, std::vector<std::
 
 void add_launch(CLI::App& app, AsmArguments& a) {
     add_text(app, "--program", a.program, "Which program of the file; default: the only one", "NAME");
-    add_texts(app, "--in", a.in, "A buffer from a NumPy file; bf16 buffers take f32 files", "NAME=FILE");
+    add_texts(
+        app, "--in", a.in,
+        "A buffer from a NumPy file; bf16 buffers take f32 files, and smaller strided ones are broadcast",
+        "NAME=FILE");
     add_texts(app, "--shape", a.shape, "A buffer of zeros of that shape", "NAME=N,N,...");
     add_texts(app, "--set", a.set, "A scalar; 0x... gives its bits", "NAME=VALUE");
     add_integer(app, "--count", a.count,

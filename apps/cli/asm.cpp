@@ -11,6 +11,7 @@
 
 #include <invar/device.h>
 #include <invar/error.h>
+#include <invar/shape.h>
 
 #include "base/checked.h"
 #include "base/half.h"
@@ -252,6 +253,43 @@ private:
         return counted == nullptr ? 0 : elements(arrays_.at(counted->name).shape);
     }
 
+    // What the indices of a pointwise program run through: the shape of the buffer that is counted where others may be
+    // broadcast to it, as invar/program.h has it.
+    std::vector<std::int64_t> index_space(std::int64_t count) const {
+        const bool strided = std::ranges::any_of(program_->parameters, &Parameter::strided);
+        if (!strided || a_.count) return {count};
+        const Parameter& counted = *counted_buffer(*program_);
+        std::vector<std::int64_t> dims = arrays_.at(counted.name).shape;
+        if (dims.empty()) dims = {1};
+        if (dims.size() > kMaxPointwiseRank)
+            throw InvalidArgument("'" + counted.name + "' has " + std::to_string(dims.size()) +
+                                  " dimensions; a program with strided buffers runs over at most " +
+                                  std::to_string(kMaxPointwiseRank));
+        return dims;
+    }
+
+    // With which a strided buffer is read over the index space: as NumPy broadcasts it. What is written is not broadcast.
+    void append_strides(const Parameter& p, const std::vector<std::int64_t>& dims,
+                        std::vector<std::int64_t>& strides) const {
+        const std::vector<std::int64_t>& shape = arrays_.at(p.name).shape;
+        const auto refuse = [&] {
+            throw InvalidArgument("'" + p.name + "' of shape " + to_string(Shape(shape)) +
+                                  (writes(p.access) ? " is not of" : " does not broadcast to") +
+                                  " the program's indices, " + to_string(Shape(dims)));
+        };
+        if (shape.size() > dims.size()) refuse();
+        const std::size_t first = strides.size(), lead = dims.size() - shape.size();
+        strides.resize(first + dims.size());  // 0: the same element again
+        const bool empty = elements(shape) == 0;
+        std::int64_t row = 1;
+        for (std::size_t d = dims.size(); d-- > 0;) {
+            const std::int64_t length = d < lead ? 1 : shape[d - lead];
+            if (length != dims[d] && (length != 1 || writes(p.access))) refuse();
+            if (length == dims[d] && d >= lead) strides[first + d] = row;
+            if (!empty) row *= length;  // fits then, as the elements do
+        }
+    }
+
     void prepare_launch() {
         std::vector<std::uint64_t> scalars;
         auto values = named(a_.set, "--set");
@@ -283,10 +321,11 @@ private:
             choose_sizes(*program_, count, asked(a_.grid, "--grid"), asked(a_.block, "--block"),
                          device_->properties().max_block_threads);
         if (!program_->is_grid()) {
+            const std::vector<std::int64_t> dims = index_space(count);
             std::vector<std::int64_t> strides;
             for (const Parameter& p : program_->parameters)
-                if (p.strided) strides.push_back(1);
-            params_.resize(write_pointwise_params(params_, {{count}}, strides, scalars));
+                if (p.strided) append_strides(p, dims, strides);
+            params_.resize(write_pointwise_params(params_, dims, strides, scalars));
             return;
         }
         params_.resize(write_grid_params(params_, count, scalars));

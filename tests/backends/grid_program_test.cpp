@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Grid programs on the devices that compile them from source (and on the software Metal device of
 // tests/metalsim), against the interpreter: random ones bit by bit (NaN apart),
-// the examples, every collective and atomic at every type, and accesses outside their buffers. With no device: what the
-// writer makes compiles for the CUDA architectures that count.
+// every collective and atomic at every type, and accesses outside their buffers. With no device: what the
+// writer makes of them and of the examples compiles for the CUDA architectures that count.
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
