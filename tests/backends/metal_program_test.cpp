@@ -47,10 +47,9 @@ TEST(MetalWriter, AtomicsOf64BitsAreRefusedByName) {
 }
 
 TEST(MetalWriter, StoresWhereDataSaysAreDeclined) {
-    EXPECT_NE(
-        refusal(".program put\n.param a: f32*\n.param i: i32*\n.param out: f32*\nLDG.i32 x, [i + gid]\n"
-                "LDG.f32 y, [a + gid]\nSTG.f32 [out + x], y\n"),
-        "");
+    EXPECT_NE(refusal(".program put\n.param a: f32*\n.param i: i32*\n.param out: f32*\nLDG.i32 x, [i + gid]\n"
+                      "LDG.f32 y, [a + gid]\nSTG.f32 [out + x], y\n"),
+              "");
 }
 
 TEST(MetalWriter, ArgumentsAreNumberedInTheOrderOfTheProgram) {

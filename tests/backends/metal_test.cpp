@@ -13,6 +13,7 @@
 
 #include <gtest/gtest.h>
 
+#include "backends/metal_backend.h"
 #include "device/allocator.h"
 #include "device/registry.h"
 #include "device/routines.h"
@@ -22,17 +23,6 @@
 
 namespace invar::test {
 namespace {
-
-// Buffers: out, in; out[i] = in[i] + 1, for count elements of 32 bits.
-constexpr const char* kSource = R"(#include <metal_stdlib>
-using namespace metal;
-struct Count { uint count; };
-kernel void add_one(device uint* out [[buffer(0)]], device const uint* in [[buffer(1)]],
-                    constant Count& p [[buffer(2)]], uint i [[thread_position_in_grid]]) {
-    if (i < p.count) out[i] = in[i] + 1;
-}
-kernel void nothing() {}
-)";
 
 template <class F>
 std::string message(ErrorKind kind, const F& work) {
@@ -44,63 +34,6 @@ std::string message(ErrorKind kind, const F& work) {
     }
     return "nothing was thrown";
 }
-
-class MetalBackend : public ::testing::Test {
-protected:
-    void SetUp() override {
-        metalsim::reset();
-        metalsim::collect_validation_errors(true);
-        open({});
-    }
-    void TearDown() override {
-        kernel_module.reset();
-        stream.reset();
-        device.reset();
-        backend.reset();
-        EXPECT_EQ(metalsim::take_validation_errors(), std::vector<std::string>());
-        for (const auto& [name, count] : metalsim::live_objects())
-            if (name != "MTLSimDevice") {  // the system's own
-                EXPECT_EQ(count, 0) << name << " is left";
-            }
-        metalsim::reset();
-    }
-
-    void open(const metalsim::DeviceOptions& options) {
-        kernel_module.reset();
-        stream.reset();
-        device.reset();
-        backend.reset();
-        metalsim::set_device_options(options);
-        backend = load_backend_module("metal", INVAR_METAL_MODULE);
-        ASSERT_EQ(backend->unavailable_reason(), "");
-        device = backend->devices().at(0);
-        stream = device->make_stream();
-        kernel_module = device->compile({"test", SourceText{"metal", kSource, {}}});
-    }
-
-    std::unique_ptr<Buffer> buffer(std::uint32_t elements) { return device->allocate_raw(4 * elements); }
-
-    void add_one(Stream& on, BufferRef out, BufferRef in, std::uint32_t count) {
-        LaunchConfig config;
-        config.grid.x = (count + 63) / 64;
-        config.block.x = 64;
-        const BufferRef buffers[] = {out, in};
-        on.launch(kernel_module->kernel("add_one"), config, buffers, std::as_bytes(std::span(&count, 1)));
-    }
-
-    std::vector<std::uint32_t> read(Stream& from, BufferRef ref) {
-        std::vector<std::uint32_t> values(ref.size / 4, 0xdeadbeef);
-        from.download(values.data(), ref, ref.size);
-        from.synchronize();
-        return values;
-    }
-
-    std::unique_ptr<Backend> backend;
-    std::shared_ptr<Device> device;
-    std::unique_ptr<Stream> stream;
-    std::shared_ptr<LoadedModule> kernel_module;
-    std::vector<std::unique_ptr<Buffer>> kept;
-};
 
 TEST_F(MetalBackend, BarriersStandOnlyWhereLaunchesConflict) {
     const auto a = buffer(64), b = buffer(64), c = buffer(64), d = buffer(64);
@@ -401,12 +334,12 @@ TEST_F(MetalBackend, SourcesThatDoNotCompileAreShownWithNumbers) {
     metalsim::fail_library(1, "program_source:1:1: error: injected");
     EXPECT_NE(message(ErrorKind::kCompileFailed,
                       [&] {
-                          device->compile({"worse", SourceText{"metal", kSource, {}}});
+                          device->compile({"worse", SourceText{"metal", kMetalSource, {}}});
                       })
                   .find("program_source:1:1: error: injected"),
               std::string::npos);
     message(ErrorKind::kUnsupported, [&] { device->compile({"c", SourceText{"cuda", "", {}}}); });
-    EXPECT_NE(device->compile({"again", SourceText{"metal", kSource, {}}}), nullptr);
+    EXPECT_NE(device->compile({"again", SourceText{"metal", kMetalSource, {}}}), nullptr);
 }
 
 TEST_F(MetalBackend, NoRoomIsSaidWithSizes) {

@@ -58,6 +58,8 @@ METALSIM_API void fail_command_buffer(unsigned number, Failure failure);
 METALSIM_API void fail_command_buffer(const std::string& label, Failure failure);
 // The number-th library from now on does not compile; the text is what Metal's compiler says.
 METALSIM_API void fail_library(unsigned number, const std::string& text);
+// The number-th binary archive that is read from a file from now on is refused.
+METALSIM_API void fail_archive(unsigned number);
 // The number-th buffer or heap from now on is nil.
 METALSIM_API void fail_allocation(unsigned number);
 
@@ -72,6 +74,7 @@ struct Counters {
     std::uint64_t allocations = 0, bytes_allocated = 0;  // since the counters were reset
     std::uint64_t bytes_wrapped = 0;                     // memory of the program that became buffers
     std::uint64_t libraries = 0, pipelines = 0;          // made
+    std::uint64_t archived = 0;  // pipelines made whose code an archive had
 };
 METALSIM_API Counters counters();
 METALSIM_API void reset_counters();

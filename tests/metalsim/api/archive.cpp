@@ -34,7 +34,7 @@ bool fail(objc_object** error, MTL::BinaryArchiveError code, const std::string& 
 bool read(Archive& archive, const std::string& path, objc_object** error) {
     std::ifstream file(path);
     std::string line;
-    if (!std::getline(file, line) || line != kMagic)
+    if (take_archive_failure() || !std::getline(file, line) || line != kMagic)
         return fail(error, MTL::BinaryArchiveErrorInvalidFile, "'" + path + "' is no binary archive");
     while (std::getline(file, line)) archive.kernels.insert(line);
     return true;

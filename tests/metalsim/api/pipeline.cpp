@@ -124,6 +124,7 @@ void install_pipeline_classes() {
                                        "the pipeline is in none of the archives"));
                    return nullptr;
                }
+               if (archived(*descriptor)) add(&Counters::archived);
                return new_pipeline(self, descriptor->function.get(), descriptor, reflection, error);
            });
     method(d, "newComputePipelineStateWithFunction:completionHandler:",

@@ -30,7 +30,7 @@ struct State {
     std::map<unsigned, Failure> numbered;  // 1: the next
     std::map<std::string, Failure> labelled;
     std::map<unsigned, std::string> libraries;
-    std::map<unsigned, bool> allocations;
+    std::map<unsigned, bool> allocations, archives;
     bool removed = false, hazards = true;
     std::vector<std::string> signposts;
     std::vector<CaptureRecord> captures;
@@ -78,6 +78,11 @@ std::optional<Failure> take_command_buffer_failure(const std::string& label) {
 std::optional<std::string> take_library_failure() {
     const std::lock_guard lock(state().mutex);
     return take(state().libraries);
+}
+
+bool take_archive_failure() {
+    const std::lock_guard lock(state().mutex);
+    return take(state().archives).has_value();
 }
 
 bool take_allocation_failure() {
@@ -183,6 +188,11 @@ void fail_library(unsigned number, const std::string& text) {
     state().libraries[number] = text;
 }
 
+void fail_archive(unsigned number) {
+    const std::lock_guard lock(state().mutex);
+    state().archives[number] = true;
+}
+
 void fail_allocation(unsigned number) {
     const std::lock_guard lock(state().mutex);
     state().allocations[number] = true;
@@ -214,6 +224,7 @@ void reset() {
     state().labelled.clear();
     state().libraries.clear();
     state().allocations.clear();
+    state().archives.clear();
     state().removed = false;
     state().hazards = true;
     state().signposts.clear();

@@ -16,6 +16,7 @@ void add(std::uint64_t Counters::*counter, std::uint64_t amount = 1);
 std::optional<Failure> take_command_buffer_failure(const std::string& label);
 std::optional<std::string> take_library_failure();
 bool take_allocation_failure();
+bool take_archive_failure();
 // Whether the device has been taken away (Failure::device_removed).
 bool device_removed();
 
