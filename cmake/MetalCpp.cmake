@@ -34,12 +34,19 @@ if(reason)
 endif()
 
 # invar_metal_cpp_sources(TARGET SOURCES...): adds sources that include metal-cpp to a target. They see src/, include/, tests/,
-# and the warnings of invar_flags. Only clang-tidy does not see them on Linux: they are not in compile_commands.json, because
-# its flags would be those of GCC; ./dev lint checks what stands there.
+# and the warnings of invar_flags. INVAR_ONLY_LINT (preset lint): sources like any other, for compile_commands.json, which
+# clang-tidy reads; that tree is never built.
 function(invar_metal_cpp_sources target)
   if(APPLE)
     target_sources(${target} PRIVATE ${ARGN})
     target_include_directories(${target} SYSTEM PRIVATE ${INVAR_METAL_CPP})
+    return()
+  endif()
+  if(INVAR_ONLY_LINT)
+    target_sources(${target} PRIVATE ${ARGN})
+    target_include_directories(${target} PRIVATE ${CMAKE_SOURCE_DIR}/src ${CMAKE_SOURCE_DIR}/include ${CMAKE_SOURCE_DIR}/tests)
+    set_source_files_properties(${ARGN} PROPERTIES COMPILE_OPTIONS
+      "-fblocks;-isystem${CMAKE_SOURCE_DIR}/tests/metalsim/sysroot;-isystem${INVAR_METAL_CPP}")
     return()
   endif()
   string(TOUPPER "${CMAKE_BUILD_TYPE}" type)

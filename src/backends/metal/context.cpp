@@ -159,8 +159,10 @@ void Context::check_present() const {
                          true);
 }
 
+// The block copies what it keeps.  NOLINTBEGIN(performance-unnecessary-value-param)
 NS::SharedPtr<MTL::Buffer> Context::wrap_pages(std::byte* pages, std::size_t bytes,
                                                std::shared_ptr<const void> keep_alive) {
+    // NOLINTEND(performance-unnecessary-value-param)
     const Pool pool;
     if (bytes > device_->maxBufferLength()) return {};
     auto buffer = NS::TransferPtr(
