@@ -164,12 +164,13 @@ TEST(Scan, EveryTypeAndOperation) {
         }
 }
 
-// Several chunks; on accelerators they are of a tile, then of sixteen.
+// Several chunks; on accelerators they are of a tile, more of them than a tile has elements, then of sixteen tiles.
 TEST(Scan, LongAxes) {
     std::vector<std::pair<std::int64_t, std::int64_t>> shapes = {{70000, 1},  {65536, 1}, {16385, 1},
                                                                  {200001, 1}, {70003, 3}, {257, 5}};
     if (!on_metal() && invar::test::kCountsHeap)
-        shapes.push_back({(1 << 23) + 4099, 1});  // not with lanes that take turns
+        shapes.push_back({(1 << 24) + 70003, 1});  // not with lanes that take turns
+    if (on_cuda()) shapes.push_back({(1 << 25) + 70003, 1});
     for (const auto& [n, inner] : shapes) {
         Array x(DType::f32, n * inner);
         x.randomize(static_cast<std::uint32_t>(n), 1, 0.2);
@@ -249,7 +250,7 @@ TEST(Scan, WorkspaceOfPowersOfTwoIsEnough) {
         check_all(most, 1, [&](std::int64_t v) { return workspace(3 * v, 200000, 1); });
         check_all(most, 1, [&](std::int64_t v) { return workspace(1, 70000, 37 * v + 5); });
     }
-    for (const std::int64_t most : {100000, 8388607, 30000000}) {
+    for (const std::int64_t most : {100000, 8388607, 30000000, 70000000}) {
         check_all(most, 997, [&](std::int64_t v) { return workspace(1, v, 1); });
         check_all(most, 997, [&](std::int64_t v) { return workspace(2, 3 * v, 5); });
     }

@@ -206,16 +206,25 @@ KERNEL(kThreads) chunk_totals(const X* x, Y*, A* workspace, ScanParams s) {
     }
 }
 
-// The fold of the first `count` totals (fewer than a tile has elements), for every thread.
-PRIVATE A fold_totals(const A* totals, u32 count, Room& room) {
+// The fold of the first `count` totals, for every thread: as if they were elements.
+PRIVATE A fold_totals(const A* totals, i64 count, Room& room) {
     const u32 first = threadIdx.x * kGroup;
-    A sum = identity(), in_super, in_tile;
+    A sum, in_super, in_tile;
+    Levels levels;
+    for (; count >= kTile; count -= kTile, totals += kTile) {
+        sum = identity();
+#pragma unroll
+        for (u32 j = 0; j < kGroup; ++j) sum = fold(sum, totals[first + j]);
+        levels.push(fold_threads(sum, room, in_super, in_tile));
+        __syncthreads();
+    }
+    sum = identity();
 #pragma unroll
     for (u32 j = 0; j < kGroup; ++j)
         if (first + j < count) sum = fold(sum, totals[first + j]);
     fold_threads(sum, room, in_super, in_tile);
     __syncthreads();
-    if (threadIdx.x == count / kGroup) room.threads[0] = fold(fold(in_tile, in_super), sum);
+    if (threadIdx.x == count / kGroup) room.threads[0] = fold(fold(fold(levels.carry(identity()), in_tile), in_super), sum);
     __syncthreads();
     sum = room.threads[0];
     __syncthreads();
@@ -260,7 +269,7 @@ KERNEL(kThreads) scan(const X* x, Y* y,
         const i64 end = first + s.chunk < s.n ? first + s.chunk : s.n;
         A base = identity();
 #if CHUNKED
-        base = fold_totals(workspace + row * s.chunks, (u32)chunk, room);
+        base = fold_totals(workspace + row * s.chunks, chunk, room);
 #endif
         Levels levels;
         for (i64 at = first; at < end; at += kTile) {

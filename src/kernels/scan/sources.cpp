@@ -18,9 +18,11 @@ Chunks cut_for_blocks(const ScanSpec& s) {
     const std::int64_t columns = s.outer * s.inner;
     if (s.inner == 1) {
         // A block walks a short row alone; where there are many rows, a long one too. A block of the second launch reads the
-        // totals of the chunks before its own, so there are not more than half as many as a tile has elements.
+        // totals of the chunks before its own: about as many of them as it has elements, at most.
         if (s.n <= 4 * kTile || columns >= 1024) return {1, s.n};
-        return cut(s.n, kTile, kTile / 2);
+        std::int64_t chunk = kTile;
+        while (ceil_div(s.n, chunk) > 2 * chunk) chunk *= kGroup;
+        return {ceil_div(s.n, chunk), chunk};
     }
     // A thread walks a chunk of a column, behind the totals before it: not more of them than the chunk has elements.
     if (s.n <= kGroup * kGroup || columns >= 1 << 16) return {1, s.n};
