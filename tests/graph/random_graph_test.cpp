@@ -16,6 +16,7 @@
 #include "device/device.h"
 #include "graph/executor.h"
 #include "support/left_out.h"
+#include "support/one_device.h"
 
 namespace invar {
 namespace {
@@ -160,6 +161,7 @@ std::vector<Instruction> shrunk(unsigned seed, std::vector<Instruction> program)
 }
 
 TEST(RandomGraphs, FusedAgreesWithOperatorByOperator) {
+    const test::OneDevice one;  // another evaluation may be placed otherwise
     // Elsewhere a graph is several kernels to compile, and on the software Metal device lanes that take turns.
     const std::string device = find_device()->name();
     const std::int64_t elsewhere = env_int("INVAR_RANDOM_GRAPHS_ON_DEVICE", 20, 1, 1 << 30);
