@@ -4,7 +4,7 @@
 // accelerator: each operator goes where the sum of work and transfers is least by the calibrations of both devices
 // (`invar doctor` measures them), which counts where the data lies. Results lie on the tensors' device in every case. Work that
 // changes a state (a cache, a sampler's memory) stays on its device, and so do compiled functions and a model's steps. Work
-// stays at home too while another thread has the partner, and where the partner turns out not to compile it: bits may then differ.
+// stays at home too where the partner cannot be had or turns out not to compile it: bits may then differ.
 #pragma once
 
 #include <cstdint>

@@ -4,11 +4,12 @@
 // schedule is replayed.
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
 #include <initializer_list>
+#include <memory>
 #include <span>
 #include <string>
+#include <type_traits>
 
 #include <invar/export.h>
 
@@ -60,11 +61,14 @@ INVAR_API std::string to_string(Dim d);
 
 class INVAR_API Shape {
 public:
-    Shape() {}  // NOLINT: dimensions beyond the rank have no value
-    Shape(const Shape& other) : rank_(other.rank_) { std::copy_n(other.dims_, rank_, dims_); }
-    Shape& operator=(const Shape& other) {
+    Shape() noexcept {}  // NOLINT: dimensions beyond the rank have no value
+    Shape(const Shape& other) noexcept : rank_(other.rank_) {
+        std::uninitialized_copy_n(other.dims_, rank_, dims_);
+    }
+    Shape& operator=(
+        const Shape& other) noexcept {  // NOLINT(bugprone-unhandled-self-assignment): copies onto itself
         rank_ = other.rank_;
-        std::copy_n(other.dims_, rank_, dims_);
+        std::uninitialized_copy_n(other.dims_, rank_, dims_);
         return *this;
     }
     Shape(std::initializer_list<Dim> dims);
@@ -90,6 +94,7 @@ private:
     };
     int rank_ = 0;
 };
+static_assert(std::is_trivially_copyable_v<Dim> && std::is_nothrow_move_constructible_v<Shape>);
 
 // "(2, 3, s0)".
 INVAR_API std::string to_string(const Shape& shape);

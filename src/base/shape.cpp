@@ -98,7 +98,7 @@ void Shape::append(Dim d) {
         throw InvalidArgument("a shape has at most " + std::to_string(kMaxRank) + " dimensions");
     if (d.is_constant() && d.offset() < 0)
         throw InvalidArgument("dimension " + std::to_string(d.offset()) + " is negative");
-    dims_[rank_++] = d;
+    std::construct_at(dims_ + rank_++, d);
 }
 
 Dim Shape::elements() const {

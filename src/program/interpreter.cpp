@@ -326,7 +326,7 @@ private:
                         refuse_buffer(p_, static_cast<std::size_t>(s.access),
                                       "holds " + std::to_string(held) + " elements, index " +
                                           std::to_string(position_ + i) + " asks for element " +
-                                          std::to_string(wanted));
+                                          std::to_string(static_cast<std::int64_t>(wanted)));
                     if (store)
                         elements[unsigned_index] = static_cast<const T*>(table_[s.b])[i];
                     else

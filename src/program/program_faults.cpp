@@ -7,6 +7,8 @@
 namespace invar {
 namespace {
 
+static_assert(kFaultWords == 6);  // what the functions below fill
+
 constexpr const char* kCudaReport = R"(
 struct DeviceFault { u32 claimed, kind; i64 values[4]; char text[216]; };
 struct FaultBox { u32 claimed, pad; DeviceFault* record; };
@@ -46,20 +48,18 @@ PRIVATE void report(device i64* faults, i64 instruction, i64 lane, i64 block, i6
 )";
 
 // As the interpreter refuses: a pointwise launch is given sizes that do not fit, a lane of a grid computes a wrong address.
-std::uint32_t kind_of(const Program& p) {
-    return p.is_grid() ? DeviceFault::kLaunchFailed : DeviceFault::kInvalidArgument;
-}
+std::uint32_t kind_of(bool grid) { return grid ? DeviceFault::kLaunchFailed : DeviceFault::kInvalidArgument; }
 
-bool checks(const Program& p, const Instruction& i) {
-    if (p.is_grid()) return has_address(i.opcode) || i.opcode == Opcode::LOOP;
+bool checks(bool grid, const Instruction& i) {
+    if (grid) return has_address(i.opcode) || i.opcode == Opcode::LOOP;
     return i.buffer >= 0 && i.address.kind == Operand::Kind::reg;
 }
 
 // {0} to {3}: lane, block, element, elements there.
-std::string fault_text(const Program& p, const Instruction& i) {
+std::string fault_text(const Program& p, bool grid, const Instruction& i) {
     std::string text = "program '" + p.name + "': ";
     const auto b = static_cast<std::size_t>(i.buffer);
-    if (!p.is_grid())
+    if (!grid)
         return text + "buffer '" + p.parameters[b].name +
                "' holds {3} elements, index {0} asks for element {2}";
     if (i.line > 0) text += "line " + std::to_string(i.line) + ", ";
@@ -73,7 +73,7 @@ std::string fault_text(const Program& p, const Instruction& i) {
 
 bool reports_faults(const Program& program) {
     return program.is_grid() || std::any_of(program.instructions.begin(), program.instructions.end(),
-                                            [&](const Instruction& i) { return checks(program, i); });
+                                            [](const Instruction& i) { return checks(false, i); });
 }
 
 const char* fault_prelude(Language language) {
@@ -84,17 +84,20 @@ const char* fault_prelude(Language language) {
 
 std::string written_fault(const Program& program, std::size_t k, Language language, const std::string& lane,
                           const std::string& block, const std::string& element, const std::string& held) {
-    const std::string what =
-        language == Language::cuda
-            ? std::to_string(kind_of(program)) + ", \"" + fault_text(program, program.instructions[k]) + "\""
-            : std::to_string(k);
+    std::string what = std::to_string(k);
+    if (language == Language::cuda) {
+        const bool grid = program.is_grid();
+        what = std::to_string(kind_of(grid)) + ", \"" + fault_text(program, grid, program.instructions[k]) +
+               "\"";
+    }
     return "report(faults, " + what + ", (i64)" + lane + ", (i64)" + block + ", (i64)" + element + ", (i64)" +
            held + ");";
 }
 
-ProgramFaults::ProgramFaults(const Program& program) : kind_(kind_of(program)) {
+ProgramFaults::ProgramFaults(const Program& program) : kind_(kind_of(program.is_grid())) {
+    const bool grid = program.is_grid();
     for (const Instruction& i : program.instructions)
-        texts_.push_back(checks(program, i) ? fault_text(program, i) : std::string());
+        texts_.push_back(checks(grid, i) ? fault_text(program, grid, i) : std::string());
 }
 
 DeviceFault ProgramFaults::fault(std::span<const std::int64_t, kFaultWords> words) const {

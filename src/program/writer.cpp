@@ -338,7 +338,8 @@ bool uses_type(const Program& program, DType type) {
 bool opencl_words_in_memory(const Program& program) {
     constexpr std::size_t kLeastArguments = 1024;  // bytes; CL_DEVICE_MAX_PARAMETER_SIZE is at least that
     const std::size_t each = sizeof(void*) + sizeof(std::uint64_t);
-    return program.buffers().size() * each + static_cast<std::size_t>(word_count(program)) * 8 >
+    const std::size_t faults = reports_faults(program) ? sizeof(void*) : 0;
+    return program.buffers().size() * each + static_cast<std::size_t>(word_count(program)) * 8 + faults >
            kLeastArguments;
 }
 

@@ -14,6 +14,7 @@
 // addresses that depend on data; programs with such loads report faults (program_faults.h). Blocks have kWriterBlock threads; any grid will do.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <span>
 #include <string>

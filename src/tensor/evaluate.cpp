@@ -176,41 +176,73 @@ void name_lost(const Device& device, const graph::GraphView& g, const char* caus
     }
 }
 
+// Work that a partner shares; both executors are locked meanwhile.
+struct Shared {
+    Placement placement;
+    std::shared_ptr<graph::Executor> partner;  // nullptr: nothing is shared
+    std::unique_lock<std::recursive_mutex> lock;
+    bool away = false;  // the partner is, or was when it failed, at work
+};
+
+Placement placed(Device& device, const graph::GraphView& g) {
+    try {
+        return place(device, g);
+    } catch (const Error& e) {
+        log(LogLevel::kInfo, device.name() + ": work is not shared: " + e.what());
+        return {};
+    }
+}
+
+std::shared_ptr<graph::Executor> executor_of(const Placement& placement) {
+    if (placement.at_home()) return nullptr;
+    try {
+        return graph::Executor::of(*placement.partner);
+    } catch (const Error& e) {
+        log(LogLevel::kInfo, placement.partner->name() + " shares no work: " + e.what());
+        return nullptr;
+    }
+}
+
 void evaluate_on(const std::shared_ptr<Device>& on, std::vector<NodePtr> outputs) {
     Device& device = *on;
     const std::shared_ptr<graph::Executor> executor = graph::Executor::of(device);
-    const std::shared_ptr<Device> partner = routing_partner(device);
-    const std::shared_ptr<graph::Executor> other = partner ? graph::Executor::of(*partner) : nullptr;
-    std::unique_lock lock(executor->mutex(), std::defer_lock);
-    std::unique_lock<std::recursive_mutex> shared;
-    if (other) {  // together: another thread may share work the other way
-        shared = std::unique_lock(other->mutex(), std::defer_lock);
-        std::lock(lock, shared);
-    } else {
-        lock.lock();
-    }
+    std::unique_lock lock(executor->mutex());
     const TraceSpan span("evaluate", "evaluate");
-    // Another thread may have evaluated some of them while this one waited for the lock.
-    std::erase_if(outputs, [](const NodePtr& n) { return n->op == Op::leaf; });
-    if (outputs.empty()) return;
-    graph::GraphView g = graph::collect(outputs);
+    graph::GraphView g;
+    const auto collect = [&] {
+        // Another thread may have evaluated some of them while this one waited for the lock.
+        std::erase_if(outputs, [](const NodePtr& n) { return n->op == Op::leaf; });
+        if (!outputs.empty()) g = graph::collect(outputs);
+        return !outputs.empty();
+    };
+    if (!collect()) return;
     for (const Node* n : g.inputs)
         if (n->op == Op::placeholder)
             throw InvalidArgument(
                 "eval: the tensor depends on an input of a function that is being compiled; it has no value "
                 "yet");
+    Shared shared;
+    shared.placement = placed(device, g);
+    shared.partner = executor_of(shared.placement);
+    if (shared.partner) {
+        // Both locks at once, since another thread may share work the other way.
+        const std::shared_ptr<Device> partner = shared.placement.partner;
+        lock.unlock();
+        shared.lock = std::unique_lock(shared.partner->mutex(), std::defer_lock);
+        std::lock(lock, shared.lock);
+        if (!collect()) return;
+        shared.placement = placed(device, g);
+        if (shared.placement.at_home() || shared.placement.partner != partner) shared = {};
+    }
     const auto at_home = [&](bool degraded) {
         become_leaves(g, compute(*executor, g, *executor->executable(g)), degraded);
     };
-    const bool shares = shared.owns_lock() && !place(device, g).at_home();
-    if (!shares && shared.owns_lock()) shared.unlock();
     const auto as_placed = [&] {
-        const Placement placement = shares ? place(device, g) : Placement{};
-        if (placement.at_home()) return at_home(false);
+        if (!shared.partner) return at_home(false);
         check_not_lost(g.inputs);
         Storages made;
         try {
-            made = compute_placed(*executor, g, placement);
+            made = compute_placed(*executor, g, shared.placement, shared.away);
         } catch (const Unsupported& e) {
             // What lowers need not compile.
             log(LogLevel::kInfo, device.name() + ": work is not shared: " + e.what());
@@ -220,6 +252,7 @@ void evaluate_on(const std::shared_ptr<Device>& on, std::vector<NodePtr> outputs
     };
     if (recovery() == Recovery::off) return as_placed();
     executor->settle();  // what failed before is not this work's to mend
+    if (shared.partner) shared.partner->settle();
     std::uint64_t launched = executor->statistics().steps_launched;
     const auto may_go_on = [&] { return executor->statistics().steps_launched == launched || repeatable(g); };
     std::exception_ptr first;
@@ -255,7 +288,7 @@ void evaluate_on(const std::shared_ptr<Device>& on, std::vector<NodePtr> outputs
     const auto elsewhere = [&] { compute_on_host(on, g); };
     const auto alone = [&] { at_home(true); };
     std::vector<Way> ways = {{no_room ? Rung::trimmed : Rung::replayed, as_placed}};
-    if (no_room) {
+    if (no_room && !shared.away) {
         ways.push_back({Rung::defragmented, as_placed, true});
         ways.push_back({Rung::offloaded, as_placed, true});
     }
@@ -265,14 +298,14 @@ void evaluate_on(const std::shared_ptr<Device>& on, std::vector<NodePtr> outputs
         return storages;
     };
     if (recovery() == Recovery::any) {
-        if (shares) ways.push_back({Rung::unshared, alone});
+        if (shared.partner) ways.push_back({Rung::unshared, alone});
         ways.push_back({no_room ? Rung::split : Rung::unfused, smaller});
         if (no_kernel) ways.push_back({Rung::portable, portable});
         if (device.name() != "cpu" && device.supports(Feature::arithmetic))
             ways.push_back({Rung::host, elsewhere});
     }
     if (no_room) device.allocator().trim();
-    if (no_room && shares) partner->allocator().trim();
+    if (no_room && shared.partner) shared.placement.partner->allocator().trim();
     int rounds = 0;
     for (std::size_t i = 0; i < ways.size();) {
         const Way& way = ways[i];

@@ -3,6 +3,7 @@
 #include "tensor/kernel_call.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstdio>
 
@@ -175,6 +176,7 @@ private:
         if (given.dtype() != q.dtype)
             refuse("is " + type_name(given.dtype()) + ", the program takes " + type_name(q.dtype) +
                    "; use astype");
+        if (!given.shape().is_constant()) (void)elements_of(p_, q.name, given.shape());  // which refuses it
         given.eval();
         Tensor t = given;
         if (!t.device()) t = Tensor::from_bytes(t.to_bytes(), t.dtype(), t.shape(), device_);

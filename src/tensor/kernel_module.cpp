@@ -3,6 +3,7 @@
 #include <invar/program.h>
 
 #include <algorithm>
+#include <array>
 #include <mutex>
 #include <string_view>
 #include <unordered_map>

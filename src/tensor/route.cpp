@@ -427,10 +427,6 @@ RoutingOptions routing_options() {
     return c.options;
 }
 
-std::shared_ptr<Device> routing_partner(const Device& home) {
-    return chosen().off ? nullptr : partner_of(home, routing_options());
-}
-
 bool Placement::at_home() const { return std::find(away.begin(), away.end(), true) == away.end(); }
 
 Placement place(Device& home, const graph::GraphView& g, bool reasons) {
@@ -464,18 +460,20 @@ Placement place(Device& home, const graph::GraphView& g, bool reasons) {
     return placement;
 }
 
-Storages compute_placed(graph::Executor& home, const graph::GraphView& g, const Placement& placement) {
+Storages compute_placed(graph::Executor& home, const graph::GraphView& g, const Placement& placement,
+                        bool& away) {
+    away = false;
     const std::shared_ptr<graph::Executor> partner = graph::Executor::of(*placement.partner);
     std::shared_ptr<Device> device;  // the home one
     for (const NodePtr& o : g.outputs)
         if (o->device) device = o->device;
     if (!device) device = find_device();
     std::unordered_map<const Node*, std::array<std::shared_ptr<graph::Storage>, 2>> values;
-    const auto value_at = [&](const Node* n, bool away) {
+    const auto value_at = [&](const Node* n, bool there) {
         auto& at = values[n];
         if (n->op == Op::leaf) at[0] = n->storage;
-        if (!at[away]) at[away] = copy_to(away ? placement.partner : device, *at[!away]);
-        return at[away];
+        if (!at[there]) at[there] = copy_to(there ? placement.partner : device, *at[!there]);
+        return at[there];
     };
     const std::vector<Piece> pieces = pieces_of(g, placement, device);
     std::unordered_map<const Node*, std::size_t> last_use;
@@ -484,6 +482,7 @@ Storages compute_placed(graph::Executor& home, const graph::GraphView& g, const 
     for (const NodePtr& o : g.outputs) last_use[o.get()] = pieces.size();
     for (std::size_t p = 0; p < pieces.size(); ++p) {
         const Piece& piece = pieces[p];
+        away = piece.away;
         for (const auto& [leaf, n] : piece.bridges) leaf->storage = value_at(n, piece.away);
         graph::Executor& executor = piece.away ? *partner : home;
         const Storages made = compute(executor, piece.graph, *executor.executable(piece.graph));
@@ -493,6 +492,7 @@ Storages compute_placed(graph::Executor& home, const graph::GraphView& g, const 
             if (last_use[n] == p) values.erase(n);
         }
     }
+    away = false;
     Storages storages;
     for (const NodePtr& o : g.outputs) storages.push_back(value_at(o.get(), false));
     return storages;

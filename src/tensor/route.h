@@ -24,10 +24,8 @@ struct Placement {
 // of work and transfers.
 Placement place(Device& home, const graph::GraphView& g, bool reasons = false);
 
-// The device that work of that one may be shared with; nullptr where routing is off, or there is none.
-std::shared_ptr<Device> routing_partner(const Device& home);
-
-// The outputs' values on the home device. The caller holds the locks of both executors.
-Storages compute_placed(graph::Executor& home, const graph::GraphView& g, const Placement& placement);
+// The outputs' values on the home device. The caller holds the locks of both executors. away: says of a failure whether the
+// partner was at work, or bytes on their way to it.
+Storages compute_placed(graph::Executor& home, const graph::GraphView& g, const Placement& placement, bool& away);
 
 }  // namespace invar

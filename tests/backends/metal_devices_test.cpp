@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What outlives a device of the metal backend, and what stands beside it: code kept in binary archives, and a second device.
-#include <unistd.h>
+#include <stdlib.h>
 
 #include <filesystem>
 #include <fstream>
@@ -14,13 +14,31 @@
 namespace invar::test {
 namespace {
 
+namespace fs = std::filesystem;
+
+// Before anything asks for the cache: it is this process's own.
+class OwnCache : public testing::Environment {
+public:
+    OwnCache() {
+        if (::mkdtemp(folder_.data())) ::setenv("INVAR_CACHE_DIR", folder_.c_str(), 1);
+    }
+    void TearDown() override {
+        std::error_code ignored;
+        fs::remove_all(folder_, ignored);
+    }
+
+private:
+    std::string folder_ = (fs::temp_directory_path() / "invar-test-XXXXXX").string();
+};
+const auto* const own_cache = testing::AddGlobalTestEnvironment(new OwnCache);
+
 class MetalArchive : public MetalBackend {
 protected:
     void SetUp() override {
         MetalBackend::SetUp();
-        if (DiskCache::shared().folder().empty()) GTEST_SKIP() << "no folder for a cache";
-        source_ = std::string(kMetalSource) + "// " + std::to_string(::getpid()) + " " +
-                  testing::UnitTest::GetInstance()->current_test_info()->name() + "\n";
+        ASSERT_FALSE(DiskCache::shared().folder().empty());
+        static int tests = 0;
+        source_ = std::string(kMetalSource) + "// " + std::to_string(++tests) + "\n";
     }
 
     // Compiles the source on a device of its own; how many of its two pipelines an archive had. refused: Metal reads none.
@@ -56,7 +74,6 @@ TEST_F(MetalArchive, WhatDoesNotLoadIsMadeAnew) {
 
 // An entry of the cache that something else wrote over, cut off, or emptied.
 TEST_F(MetalArchive, WhatIsDamagedIsMadeAnew) {
-    namespace fs = std::filesystem;
     const auto entries = [] {
         std::set<fs::path> paths;
         for (const auto& file : fs::recursive_directory_iterator(DiskCache::shared().folder()))

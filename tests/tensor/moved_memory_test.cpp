@@ -403,7 +403,7 @@ TEST_F(MovedMemory, FaultsAtEveryStep) {
 
 // The same work with room and without, moved and not: the same bits.
 TEST_F(MovedMemory, NoBitDependsOnIt) {
-    const test::OneDevice one;
+    const test::OneDevice one;  // pieces that devices share need more room than the steps of one
     for (const std::uint64_t seed : {1, 2}) {
         const auto work = [&](bool pressed) {
             std::mt19937_64 random(seed);

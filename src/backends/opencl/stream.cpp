@@ -599,7 +599,7 @@ private:
     std::shared_ptr<Context> context_;
     std::shared_ptr<Progress> progress_;
     cl_command_queue queue_ = nullptr;
-    // The words that kernels report in, of families and of grid programs. One for all launches: commands run in order, the
+    // The words that kernels report in, of families and of programs. One for all launches: commands run in order, the
     // words stay 0 until a kernel claims them, and from then on the stream has failed.
     std::optional<Filled> faults_, program_faults_;
     bool unread_faults_ = false;

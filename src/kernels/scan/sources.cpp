@@ -18,10 +18,13 @@ Chunks cut_for_blocks(const ScanSpec& s) {
     const std::int64_t columns = s.outer * s.inner;
     if (s.inner == 1) {
         // A block walks a short row alone; where there are many rows, a long one too. A block of the second launch reads the
-        // totals of the chunks before its own: about as many of them as it has elements, at most.
+        // totals of the chunks before its own: no longer chunks than it takes to keep a card busy, but on average not
+        // more totals than a chunk has elements.
+        constexpr std::int64_t kBusy = 2048;  // blocks
         if (s.n <= 4 * kTile || columns >= 1024) return {1, s.n};
         std::int64_t chunk = kTile;
-        while (ceil_div(s.n, chunk) > 2 * chunk) chunk *= kGroup;
+        while (ceil_div(s.n, chunk) > 2 * chunk || columns * ceil_div(s.n, chunk * kGroup) >= kBusy)
+            chunk *= kGroup;
         return {ceil_div(s.n, chunk), chunk};
     }
     // A thread walks a chunk of a column, behind the totals before it: not more of them than the chunk has elements.
