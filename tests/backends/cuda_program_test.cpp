@@ -47,6 +47,7 @@ protected:
 };
 
 TEST_F(CudaProgramTest, EveryInstructionAtEveryType) { check_every_instruction(1); }
+TEST_F(CudaProgramTest, EveryInstructionAtEveryTypeInGridPrograms) { check_every_instruction_of_grids(12); }
 TEST_F(CudaProgramTest, FunctionsAt16Bits) { check_functions_at_16_bits(); }
 TEST_F(CudaProgramTest, ViewsScalarsAndSeveralOutputs) { check_views_scalars_and_several_outputs(); }
 TEST_F(CudaProgramTest, RoundingTo16Bits) { check_rounding_to_16_bits(); }
