@@ -70,14 +70,14 @@ protected:
     std::string shrunk(const GridCase& c) {
         const auto lines = shrink_lines(c.lines, [&](const std::vector<std::string>& fewer) {
             try {
-                const Program p = assemble(grid_text(fewer));
-                const auto module = device_->compile({"a random program", ProgramText{grid_text(fewer)}});
+                const Program p = assemble(grid_text(c, fewer));
+                const auto module = device_->compile({"a random program", ProgramText{grid_text(c, fewer)}});
                 return !difference(module->kernel(p.name), p, c.buffers, c.scalars, c.grid, c.block).empty();
             } catch (const Error&) {
                 return false;  // no program, or one without an end
             }
         });
-        return grid_text(lines);
+        return grid_text(c, lines);
     }
 
     std::shared_ptr<Device> device_;
