@@ -76,6 +76,11 @@ private:
         return *(words.begin() + below(words.size()));
     }
     void add(const std::string& line) { lines_.push_back(line); }
+    // The parts are drawn from left to right, so that a seed is the same program whatever compiled this.
+    void add_joined(std::initializer_list<std::string> parts) {
+        add("");
+        for (const std::string& part : parts) lines_.back() += part;
+    }
 
     std::string name(char type) {
         switch (type) {
@@ -129,17 +134,17 @@ private:
 
     void compare() {
         const char type = any_type();
-        add("SET." + pick({"lt", "le", "gt", "ge", "eq", "ne"}) + "." + suffix(type) + " " + target('p') +
-            ", " + operand(type) + ", " + operand(type));
+        add_joined({"SET.", pick({"lt", "le", "gt", "ge", "eq", "ne"}), ".", suffix(type), " ", target('p'),
+                    ", ", operand(type), ", ", operand(type)});
     }
     void convert() {
         const char to = any_type(), from = any_type();
-        add("CVT." + suffix(to) + " " + target(to) + ", " + name(from));
+        add_joined({"CVT.", suffix(to), " ", target(to), ", ", name(from)});
     }
     void select() {
         const char type = any_type();
-        add("SEL." + suffix(type) + " " + target(type) + ", " + name('p') + ", " + operand(type) + ", " +
-            operand(type));
+        add_joined({"SEL.", suffix(type), " ", target(type), ", ", name('p'), ", ", operand(type), ", ",
+                    operand(type)});
     }
     // Only what does not depend on the order of lanes: each place has its own operation, and what was there before is not
     // looked at.
@@ -148,8 +153,8 @@ private:
         const auto place = below(6);
         if (below(3) == 0) {  // on the lane's own element
             const std::string op = pick({"add", "min", "max", "and", "or", "xor", "exch", "cas"});
-            add("ATOM." + op + ".i32 " + target('i') + ", [i + gid], " + operand('i') +
-                (op == "cas" ? ", " + operand('i') : ""));
+            add_joined({"ATOM.", op, ".i32 ", target('i'), ", [i + gid], ", operand('i'),
+                        op == "cas" ? ", " + operand('i') : ""});
         } else if (below(2) == 0) {
             add("ATOM." + std::string(kWords[place]) + ".u32 before, [bins + " + std::to_string(place) +
                 "], " + operand('u'));
@@ -164,12 +169,13 @@ private:
         switch (below(4)) {
             case 0: {
                 const char type = any_type();
-                std::string line = "RED." + pick({"add", "mul", "min", "max"}) + ".lane." + suffix(type) +
-                                   " " + target(type);
+                std::string line =
+                    "RED." + pick({"add", "mul", "min", "max"}) + ".lane." + suffix(type) + " ";
+                line += target(type);
                 for (std::size_t k = 2 + below(4); k > 0; --k) line += ", " + operand(type);
                 return add(line);
             }
-            case 1: return add("CALL $apart, " + target('f') + ", " + operand('f') + ", " + operand('f'));
+            case 1: return add_joined({"CALL $apart, ", target('f'), ", ", operand('f'), ", ", operand('f')});
             case 2: return add("MEMBAR");
             default: {
                 add("REM.u32 any, " + name('u') + ", total");
@@ -208,14 +214,14 @@ private:
             }
             case 1: {
                 const char type = exchanged();
-                add("SHFL." + pick({"idx", "up", "down", "xor"}) + "." + suffix(type) + " " + target(type) +
-                    ", " + name(type) + ", " + (below(2) == 0 ? name('u') : std::to_string(below(34))));
+                add_joined({"SHFL.", pick({"idx", "up", "down", "xor"}), ".", suffix(type), " ", target(type),
+                            ", ", name(type), ", ", below(2) == 0 ? name('u') : std::to_string(below(34))});
                 return;
             }
             case 2: {
                 const char type = exchanged();
-                add("RED." + pick({"add", "mul", "min", "max"}) + "." + pick({"warp", "block"}) + "." +
-                    suffix(type) + " " + target(type) + ", " + name(type));
+                add_joined({"RED.", pick({"add", "mul", "min", "max"}), ".", pick({"warp", "block"}), ".",
+                            suffix(type), " ", target(type), ", ", name(type)});
                 return;
             }
             default:
@@ -235,7 +241,7 @@ private:
         if (what == 10) return select();
         if (what == 11) return atomic();
         if (what == 12) {
-            add("@" + pick({"", "!"}) + name('p') + " MOV.i32 " + target('i') + ", " + operand('i'));
+            add_joined({"@", pick({"", "!"}), name('p'), " MOV.i32 ", target('i'), ", ", operand('i')});
             return;
         }
         if (what == 13 || what == 14) {
