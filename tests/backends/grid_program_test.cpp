@@ -23,9 +23,6 @@ namespace invar::test {
 namespace {
 
 constexpr int kParts = 4;  // of the random programs
-// The compiler of PoCL 3.1 ends the process on this one (LLVM 15, PHINode::removeIncomingValue): a barrier in a loop that
-// comes behind others.
-constexpr std::int64_t kCrashesPocl = -1;
 
 std::string device_error(Stream& stream) {
     try {
@@ -71,7 +68,6 @@ TEST_P(RandomGridsOnDevice, GiveTheInterpretersBits) {
         bool alone = false;
         for (; !alone && cases.size() < together && ran + std::ssize(cases) < count / kParts;
              seed += kParts) {
-            if (name == "opencl" && seed == kCrashesPocl) continue;
             GridCase c = random_grid_case(static_cast<std::uint64_t>(seed));
             const std::string own = grid_text(c, "random" + std::to_string(seed));
             try {
