@@ -64,7 +64,9 @@ protected:
         run_grid(p, want, scalars, grid, block, 0, 1000000);
         launch(kernel, p, got, scalars, grid, block);
         const std::string d = first_difference(p, got, want);
-        return d.empty() ? d : d + ", in blocks of " + std::to_string(block[0]);
+        return d.empty()
+                   ? d
+                   : d + ", in blocks of " + std::to_string(block[0]) + " x " + std::to_string(block[1]);
     }
 
     std::string shrunk(const GridCase& c) {

@@ -67,7 +67,8 @@ TEST(GridRandom, ProgramsAgreeWithTheReference) {
             ASSERT_LT(refused, 1 + count / 50) << "seed " << seed << ": " << d << "\n" << grid_text(c);
             continue;
         }
-        ASSERT_EQ(d, "") << "seed " << seed << ", blocks of " << c.block[0] << ", smallest that fails:\n"
+        ASSERT_EQ(d, "") << "seed " << seed << ", blocks of " << c.block[0] << " x " << c.block[1]
+                         << ", smallest that fails:\n"
                          << shrink(c);
     }
 }
