@@ -64,20 +64,22 @@ protected:
         run_grid(p, want, scalars, grid, block, 0, 1000000);
         launch(kernel, p, got, scalars, grid, block);
         const std::string d = first_difference(p, got, want);
-        return d.empty() ? d : d + ", in blocks of " + std::to_string(block[0]);
+        return d.empty()
+                   ? d
+                   : d + ", in blocks of " + std::to_string(block[0]) + " x " + std::to_string(block[1]);
     }
 
     std::string shrunk(const GridCase& c) {
         const auto lines = shrink_lines(c.lines, [&](const std::vector<std::string>& fewer) {
             try {
-                const Program p = assemble(grid_text(fewer));
-                const auto module = device_->compile({"a random program", ProgramText{grid_text(fewer)}});
+                const Program p = assemble(grid_text(c, fewer));
+                const auto module = device_->compile({"a random program", ProgramText{grid_text(c, fewer)}});
                 return !difference(module->kernel(p.name), p, c.buffers, c.scalars, c.grid, c.block).empty();
             } catch (const Error&) {
                 return false;  // no program, or one without an end
             }
         });
-        return grid_text(lines);
+        return grid_text(c, lines);
     }
 
     std::shared_ptr<Device> device_;

@@ -68,6 +68,10 @@ TEST_F(OpenclProgramTest, EveryInstructionAtEveryType) {
     if (!device->supports(Feature::f64)) GTEST_SKIP() << "the matrix has f64, and this device has none";
     check_every_instruction(12);
 }
+TEST_F(OpenclProgramTest, EveryInstructionAtEveryTypeInGridPrograms) {
+    if (!device->supports(Feature::f64)) GTEST_SKIP() << "the matrix has f64, and this device has none";
+    check_every_instruction_of_grids(12, true);
+}
 TEST_F(OpenclProgramTest, FunctionsAt16Bits) { check_functions_at_16_bits(); }
 TEST_F(OpenclProgramTest, ViewsScalarsAndSeveralOutputs) { check_views_scalars_and_several_outputs(); }
 TEST_F(OpenclProgramTest, RoundingTo16Bits) { check_rounding_to_16_bits(); }

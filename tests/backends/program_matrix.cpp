@@ -10,6 +10,7 @@
 
 #include "base/half.h"
 #include "base/thread_pool.h"
+#include "program/edge_values.h"
 #include "program/grid_interpreter.h"
 #include "program/interpreter.h"
 #include "program/pointwise.h"
@@ -154,34 +155,11 @@ bool cancels_alike(DType t, const std::vector<std::byte>& got, const std::vector
                                   units * 0x1p-53 * std::fmin(std::fabs(element<double>(x, i)), 16);
 }
 
-// Edge values first, then random ones.
-std::vector<std::byte> values(DType t, std::size_t n, std::mt19937_64& random) {
-    static const double kEdges[] = {0.0,           -0.0,      1,       -1,     0.5,    -2.5,   1.5,
-                                    INFINITY,      -INFINITY, NAN,     1e-40,  -1e-40, 3.4e38, -3.4e38,
-                                    1e30,          127.5,     128,     -129,   255.5,  65536,  2147483648.0,
-                                    -2147483649.0, 9.3e18,    -9.3e18, 1.9e19, 88.8,   -104,   1e-3};
+// n values of operand `which` of an instruction (edge_values.h). Of 16 bits what is random has all of them.
+std::vector<std::byte> values(DType t, std::size_t n, std::mt19937_64& random, int which = 0) {
+    const std::vector<std::uint64_t> bits = operand_values(t, which, n, random());
     std::vector<std::byte> bytes(n * size_of(t));
-    for (std::size_t i = 0; i < n; ++i) {
-        std::uint64_t bits = random();
-        const std::uint64_t pick = random();
-        if (t == DType::pred)
-            bits &= 1;
-        else if (t == DType::f16 || t == DType::bf16) {
-            // any bits
-        } else if (is_float(t)) {
-            const double v = i % 3 == 0 ? kEdges[pick % std::size(kEdges)]
-                                        : static_cast<double>(static_cast<std::int32_t>(bits)) *
-                                              (i % 3 == 1 ? 1e-8 : 1e-5);
-            bits = value_bits(t, v);
-        } else if (i % 3 == 0) {
-            const std::uint64_t edges[] = {
-                0, 1, ~0ull, 1ull << (8 * size_of(t) - 1), (1ull << (8 * size_of(t) - 1)) - 1, 2, 63};
-            bits = edges[pick % std::size(edges)];
-        } else if (i % 3 == 1) {
-            bits = pick % 100;
-        }
-        std::memcpy(bytes.data() + i * size_of(t), &bits, size_of(t));
-    }
+    for (std::size_t i = 0; i < n; ++i) std::memcpy(bytes.data() + i * size_of(t), &bits[i], size_of(t));
     return bytes;
 }
 
@@ -277,10 +255,12 @@ std::vector<std::vector<std::byte>> ProgramOnDevice::run_both(const Program& pro
     return got;
 }
 
-void ProgramOnDevice::check_every_instruction(int per_program) { check_matrix(per_program, false); }
-void ProgramOnDevice::check_every_instruction_of_grids(int per_program) { check_matrix(per_program, true); }
+void ProgramOnDevice::check_every_instruction(int per_program) { check_matrix(per_program, false, false); }
+void ProgramOnDevice::check_every_instruction_of_grids(int per_program, bool compiles_for_each_block) {
+    check_matrix(per_program, true, compiles_for_each_block);
+}
 
-void ProgramOnDevice::check_matrix(int per_program, bool grid) {
+void ProgramOnDevice::check_matrix(int per_program, bool grid, bool compiles_for_each_block) {
     std::vector<MatrixProgram> matrix = matrix_programs(per_program, device->supports(Feature::f64));
     if (grid)  // what pointwise programs do not know
         for (MatrixProgram& program : matrix) program.text += "MOV.u32 here, thread.x\n";
@@ -296,16 +276,26 @@ void ProgramOnDevice::check_matrix(int per_program, bool grid) {
         const std::size_t operands = program.parameters.size() - cases.size();
         tested += cases.size();
         ASSERT_EQ(program.is_grid(), grid);
-        for (const std::size_t n : matrix_sizes()) {
-            if (grid && n > kMaxBlockLanes) continue;
+        // Lanes of a block and blocks; of pointwise programs the elements.
+        std::vector<std::pair<std::size_t, std::size_t>> sizes;
+        if (grid) {
+            sizes = {{33, 0}, {33, 1}, {33, 120}};
+            if (!compiles_for_each_block) sizes.insert(sizes.end(), {{1, 1}, {31, 120}, {32, 1}, {1023, 5}});
+        } else {
+            for (const std::size_t n : matrix_sizes()) sizes.push_back({n, 1});
+        }
+        for (const auto& [lanes, blocks] : sizes) {
+            const std::size_t n = lanes * blocks;
             std::vector<std::vector<std::byte>> host;
-            for (const Parameter& p : program.parameters) host.push_back(values(p.dtype, n, random));
+            int operand = 0;  // a pred that SEL asks stands first, and walks with the last of the others
+            for (const Parameter& p : program.parameters)
+                host.push_back(values(p.dtype, n, random, p.name == "p" ? 2 : operand++));
             std::byte room[std::max(kMaxPointwiseParamsBytes, kMaxGridParamsBytes)];
             const std::int64_t dims[] = {static_cast<std::int64_t>(n)};
             const std::size_t size =
                 grid ? write_grid_params(room, dims[0], {}) : write_pointwise_params(room, dims, {}, {});
             LaunchConfig config;
-            if (grid) config = {{n > 0 ? 1u : 0u}, {n > 0 ? static_cast<std::uint32_t>(n) : 1u}};
+            if (grid) config = {{static_cast<std::uint32_t>(blocks)}, {static_cast<std::uint32_t>(lanes)}};
             const auto got =
                 run_both(program, module->kernel(program.name), host, std::span(room, size), 0, config);
             for (std::size_t c = 0; c < cases.size(); ++c) {

@@ -42,8 +42,9 @@ protected:
         stream = device->make_stream();
     }
     void check_every_instruction(int per_program);
-    // The same programs as grid programs, one block of as many lanes as there are elements.
-    void check_every_instruction_of_grids(int per_program);
+    // The same programs as grid programs. compiles_for_each_block: the device compiles a kernel again for each size of a block,
+    // so that one is enough.
+    void check_every_instruction_of_grids(int per_program, bool compiles_for_each_block = false);
     // Every function that knows the precision of 16-bit storage, over floats of all exponents, against f64.
     void check_functions_at_16_bits();
     void check_views_scalars_and_several_outputs();
@@ -65,7 +66,7 @@ protected:
     std::unique_ptr<Stream> stream;
 
 private:
-    void check_matrix(int per_program, bool grid);
+    void check_matrix(int per_program, bool grid, bool compiles_for_each_block);
 };
 
 }  // namespace invar::test

@@ -24,7 +24,7 @@ std::vector<Program> some_programs() {
     for (std::uint64_t seed = 1; seed <= 40; ++seed) {
         const test::GridCase c = test::random_grid_case(seed);
         try {
-            all.push_back(assemble(test::grid_text(c.lines)));
+            all.push_back(assemble(test::grid_text(c)));
             all.back().name += std::to_string(seed);
         } catch (const FormatError&) {
             continue;  // few: grid_random_test counts them

@@ -217,8 +217,15 @@ private:
         for (const Lane& l : lanes_)
             if (l.done || l.pc != pc) throw std::runtime_error("reference: lanes have gone different ways");
         const Instruction& i = p_.instructions[pc];
-        Bits values, results;
+        Bits values, results, warps;
         for (std::size_t n = 0; n < lanes_.size(); ++n) values.push_back(read(i.src[0], i.type, n));
+        if (is_warp_reduction(i.opcode) || is_block_reduction(i.opcode))
+            for (std::size_t w = 0; w < lanes_.size(); w += 32) warps.push_back(warp_value(i, values, w));
+        if (is_block_reduction(i.opcode)) {
+            std::uint64_t all = warps[0];
+            for (std::size_t w = 1; w < warps.size(); ++w) all = fold(i, all, warps[w]);
+            warps.assign(warps.size(), all);
+        }
         for (std::size_t n = 0; n < lanes_.size(); ++n) {
             const std::size_t warp = n / 32 * 32, lane = n % 32;
             if (is_shuffle(i.opcode)) {
@@ -229,13 +236,8 @@ private:
                 if (i.opcode == Opcode::SHFL_DOWN) from = lane + by;
                 if (i.opcode == Opcode::SHFL_XOR) from = lane ^ by;
                 results.push_back(from < 32 && warp + from < lanes_.size() ? values[warp + from] : values[n]);
-            } else if (is_warp_reduction(i.opcode)) {
-                results.push_back(warp_value(i, values, warp));
-            } else if (is_block_reduction(i.opcode)) {
-                std::uint64_t all = warp_value(i, values, 0);
-                for (std::size_t w = 32; w < lanes_.size(); w += 32)
-                    all = fold(i, all, warp_value(i, values, w));
-                results.push_back(all);
+            } else if (!warps.empty()) {
+                results.push_back(warps[n / 32]);
             }
         }
         for (std::size_t n = 0; n < lanes_.size(); ++n) {

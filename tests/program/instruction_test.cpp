@@ -7,6 +7,7 @@
 #include <random>
 
 #include "program/builder.h"
+#include "program/edge_values.h"
 #include "program/reference.h"
 #include "program/run_helper.h"
 #include "program/sizes.h"
@@ -15,90 +16,7 @@ namespace invar {
 namespace {
 
 using test::evaluate;
-
-std::vector<std::uint64_t> edge_values(DType t) {
-    const auto f = [&](double v) { return value_bits(t, v); };
-    if (t == DType::pred) return {0, 1};
-    if (compute_type(t) != t) {
-        std::vector<std::uint64_t> narrow;
-        for (const std::uint64_t wide : edge_values(DType::f32)) narrow.push_back(test::narrow(t, wide));
-        return narrow;
-    }
-    if (is_float(t)) {
-        std::vector<std::uint64_t> v = {f(0.0),
-                                        f(-0.0),
-                                        f(1),
-                                        f(-1),
-                                        f(0.5),
-                                        f(-0.5),
-                                        f(1.5),
-                                        f(2.5),
-                                        f(-2.5),
-                                        f(3),
-                                        f(1e-3),
-                                        f(INFINITY),
-                                        f(-INFINITY),
-                                        f(NAN),
-                                        f(88.5),
-                                        f(-88.5),
-                                        f(-103.9),
-                                        f(7e4),
-                                        f(1e6),
-                                        f(-1e9),
-                                        f(2147483648.0),
-                                        f(-2147483649.0),
-                                        f(4294967296.0),
-                                        f(1e19),
-                                        f(-1e19),
-                                        f(127.5),
-                                        f(-128.6),
-                                        f(255.9),
-                                        f(256.5),
-                                        f(65535.7),
-                                        f(0.55),
-                                        f(0.9277),
-                                        f(9.1),
-                                        f(-9.1),
-                                        f(1e-40),
-                                        f(-1e-40)};
-        if (t == DType::f32)
-            for (std::uint64_t b :
-                 {1u, 0x007fffffu, 0x00800000u, 0x7f7fffffu, 0xff7fffffu, 0x80000001u, 0x4b000001u})
-                v.push_back(b);
-        else
-            for (std::uint64_t b : {1ull, 0x000fffffffffffffull, 0x0010000000000000ull, 0x7fefffffffffffffull,
-                                    0x8000000000000001ull})
-                v.push_back(b);
-        return v;
-    }
-    const std::uint64_t mask = test::mask_of(t);
-    return {0,  1,  2,  3,  7, mask, mask - 1, mask / 2,  mask / 2 + 1, mask / 2 + 2,
-            31, 32, 63, 64, 8, 15,   16,       100 & mask};
-}
-
-std::uint64_t random_value(DType t, std::mt19937_64& random) {
-    const std::uint64_t bits = random();
-    if (t == DType::pred) return bits & 1;
-    if (t == DType::f32 && (bits >> 60) != 0)
-        return value_bits(t, std::ldexp(static_cast<double>(static_cast<std::int32_t>(bits)),
-                                        -31 + static_cast<int>((bits >> 40) % 16)));
-    if (t == DType::f64 && (random() & 7) != 0)
-        return value_bits(t, std::ldexp(static_cast<double>(static_cast<std::int64_t>(bits)),
-                                        -63 + static_cast<int>(random() % 20)));
-    return bits & test::mask_of(t);
-}
-
-// Every pair of edge values is met, then random ones.
-std::vector<std::uint64_t> operand_values(DType t, int which, std::size_t n, std::uint64_t seed) {
-    const auto edges = edge_values(t);
-    std::mt19937_64 random(seed * 31 + static_cast<std::uint64_t>(which));
-    std::vector<std::uint64_t> v(n);
-    for (std::size_t i = 0; i < n; ++i) {
-        const std::size_t k = which == 0 ? i : which == 1 ? i / edges.size() : i / 7;
-        v[i] = i < 3000 ? edges[k % edges.size()] : random_value(t, random);
-    }
-    return v;
-}
+using test::operand_values;
 
 // The program of one instruction, its operands loaded and its result stored as they are.
 Program single(Opcode o, DType t, DType source) {
