@@ -150,7 +150,14 @@ TEST_P(GridOnDevice, EveryCollectiveAndAtomicAtEveryType) {
         };
         for (const std::uint32_t lanes : {1u, 31u, 32u, 33u, 1023u}) {
             const std::uint32_t blocks = grid_matrix_blocks(lanes);
-            check(lanes, blocks, std::size_t{blocks} * lanes - lanes / 3);
+            try {
+                check(lanes, blocks, std::size_t{blocks} * lanes - lanes / 3);
+            } catch (const InvalidArgument& e) {
+                // A driver of OpenCL may give a kernel of many registers smaller blocks.
+                ASSERT_TRUE(GetParam() == "opencl" && lanes > 256) << e.what();
+                ASSERT_NE(std::string(e.what()).find("a block of this kernel has at most"),
+                          std::string::npos);
+            }
         }
         check(33, 1, 0);
         check(33, 0, 0);
