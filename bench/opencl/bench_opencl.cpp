@@ -60,7 +60,8 @@ public:
         opencl::cl_uint at = 0;
         const opencl::cl_ulong offset = 0, number = 1;
         for (int b = 0; b < 3; ++b) {
-            driver_.kernel_argument(kernel_, at++, sizeof memory_, static_cast<const void*>(&memory_));
+            driver_.kernel_argument(kernel_, at++, sizeof(opencl::cl_mem),
+                                    static_cast<const void*>(&memory_));
             driver_.kernel_argument(kernel_, at++, sizeof offset, &offset);
         }
         check(driver_.kernel_argument(kernel_, at, sizeof number, &number), "an argument");

@@ -26,6 +26,7 @@ Placement place(Device& home, const graph::GraphView& g, bool reasons = false);
 
 // The outputs' values on the home device. The caller holds the locks of both executors. away: says of a failure whether the
 // partner was at work, or bytes on their way to it.
-Storages compute_placed(graph::Executor& home, const graph::GraphView& g, const Placement& placement, bool& away);
+Storages compute_placed(graph::Executor& home, const graph::GraphView& g, const Placement& placement,
+                        bool& away);
 
 }  // namespace invar

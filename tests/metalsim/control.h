@@ -74,7 +74,7 @@ struct Counters {
     std::uint64_t allocations = 0, bytes_allocated = 0;  // since the counters were reset
     std::uint64_t bytes_wrapped = 0;                     // memory of the program that became buffers
     std::uint64_t libraries = 0, pipelines = 0;          // made
-    std::uint64_t archived = 0;  // pipelines made whose code an archive had
+    std::uint64_t archived = 0;                          // pipelines made whose code an archive had
 };
 METALSIM_API Counters counters();
 METALSIM_API void reset_counters();

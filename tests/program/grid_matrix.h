@@ -54,7 +54,7 @@ inline std::string grid_matrix_collectives(const std::string& name, std::span<co
 // one of the grid for which lanes contend, where what is left in the end is. first: what those begin with.
 inline std::string grid_matrix_atomics(const std::string& name, DType t) {
     const std::string type(dtype_name(t));
-    std::string own, contended, left;
+    std::string own, contended;
     int k = 0;
     for (const InstructionInfo& row : instruction_table()) {
         if (!is_atomic(row.opcode) || (row.types & type_bit(t)) == 0) continue;

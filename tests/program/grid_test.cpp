@@ -65,7 +65,8 @@ TEST(Grid, BuffersKnowTheirSize) {
         "MOV.i64 n, a.size\nSTG.i64 [out + 0], n\nMOV.u32 m, b.size\nCVT.i64 w, m\nSTG.i64 [out + 1], w\n"
         "MOV.u64 e, empty.size\nCVT.i64 w, e\nSTG.i64 [out + 2], w\n"
         // A bound that is the same for all lanes: they meet under it.
-        "MOV.i32 i, 0\nMOV.i32 most, out.size\nLOOP\nSET.ge.i32 done, i, most\n@done BREAK\nBAR.SYNC\nADD.i32 "
+        "MOV.i32 i, 0\nMOV.i32 most, out.size\nLOOP\nSET.ge.i32 done, i, most\n@done "
+        "BREAK\nBAR.SYNC\nADD.i32 "
         "i, i, "
         "1\nENDLOOP\nCVT.i64 w, i\nSTG.i64 [out + 3], w\n";
     const Program p = assemble(text);
