@@ -272,22 +272,12 @@ private:
     void append_strides(const Parameter& p, const std::vector<std::int64_t>& dims,
                         std::vector<std::int64_t>& strides) const {
         const std::vector<std::int64_t>& shape = arrays_.at(p.name).shape;
-        const auto refuse = [&] {
+        const std::size_t first = strides.size();
+        strides.resize(first + dims.size());
+        if (!broadcast_strides(shape, dims, writes(p.access), std::span(strides).subspan(first)))
             throw InvalidArgument("'" + p.name + "' of shape " + to_string(Shape(shape)) +
                                   (writes(p.access) ? " is not of" : " does not broadcast to") +
                                   " the program's indices, " + to_string(Shape(dims)));
-        };
-        if (shape.size() > dims.size()) refuse();
-        const std::size_t first = strides.size(), lead = dims.size() - shape.size();
-        strides.resize(first + dims.size());  // 0: the same element again
-        const bool empty = elements(shape) == 0;
-        std::int64_t row = 1;
-        for (std::size_t d = dims.size(); d-- > 0;) {
-            const std::int64_t length = d < lead ? 1 : shape[d - lead];
-            if (length != dims[d] && (length != 1 || writes(p.access))) refuse();
-            if (length == dims[d] && d >= lead) strides[first + d] = row;
-            if (!empty) row *= length;  // fits then, as the elements do
-        }
     }
 
     void prepare_launch() {

@@ -18,8 +18,8 @@
 //
 // What trim, defragment, offload, replay and restore finish has the bits of work that did not fail. What the others finish is
 // within the tolerance of the operators and is marked (Tensor::degraded, Session::degraded), because fusion keeps more
-// precision than storage does and other kernels sum in another order. Work that changed something that it cannot change twice (a sampler's memory) is not
-// done again. An error is thrown when every rung has failed; it is the first one, or names the tensors that lived only in
+// precision than storage does and other kernels sum in another order. Work that changed something that it cannot change
+// twice (a sampler's memory) is not done again. An error is thrown when every rung has failed; it is the first one, or names the tensors that lived only in
 // a lost memory.
 //
 // The ladder stands under eval and what calls it; under compiled functions that overwrite no input, and their preparation;

@@ -65,8 +65,8 @@ public:
     Shape(const Shape& other) noexcept : rank_(other.rank_) {
         std::uninitialized_copy_n(other.dims_, rank_, dims_);
     }
-    Shape& operator=(
-        const Shape& other) noexcept {  // NOLINT(bugprone-unhandled-self-assignment): copies onto itself
+    // Onto itself it copies what is there.  NOLINTNEXTLINE(bugprone-unhandled-self-assignment)
+    Shape& operator=(const Shape& other) noexcept {
         rank_ = other.rank_;
         std::uninitialized_copy_n(other.dims_, rank_, dims_);
         return *this;

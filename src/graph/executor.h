@@ -153,7 +153,8 @@ public:
     MemoryStatistics memory() const;
     // Host memory that the stream may still read.
     void keep_until_synchronized(std::shared_ptr<const void> memory);
-    // Takes what the work given to the stream last uses; its bytes, inputs included, since their owners may let them go. Let go
+    // Takes over what the work given to the stream last uses, inputs included, since their owners may let them go, and leaves
+    // things empty; bytes: of the tensors among them. Let go
     // in the course of later calls, once the stream has passed that work; at once where launches are calls, as on the cpu.
     // Waits where much is held. The caller holds mutex().
     void keep_until_passed(std::vector<std::shared_ptr<const void>>& things, std::size_t bytes);

@@ -55,4 +55,19 @@ LaunchSizes choose_sizes(const Program& program, std::int64_t count, const std::
     return sizes;
 }
 
+bool broadcast_strides(std::span<const std::int64_t> shape, std::span<const std::int64_t> dims, bool written,
+                       std::span<std::int64_t> strides) {
+    if (shape.size() > dims.size()) return false;
+    const std::size_t lead = dims.size() - shape.size();
+    const bool empty = std::ranges::find(shape, 0) != shape.end();
+    std::int64_t row = 1;
+    for (std::size_t d = dims.size(); d-- > 0;) {
+        const std::int64_t length = d < lead ? 1 : shape[d - lead];
+        if (length != dims[d] && (length != 1 || written)) return false;
+        strides[d] = length == dims[d] && d >= lead ? row : 0;
+        if (!empty) row *= length;  // fits then, as the elements do
+    }
+    return true;
+}
+
 }  // namespace invar

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 
 #include <invar/export.h>
 
@@ -25,5 +26,10 @@ struct LaunchSizes {
 INVAR_API LaunchSizes choose_sizes(const Program& program, std::int64_t count,
                                    const std::optional<GridDims>& grid, const std::optional<GridDims>& block,
                                    int max_block_lanes);
+
+// The strides, in elements, with which an array that lies contiguously is read over the indices: 0 where NumPy's rules broadcast it.
+// strides: one for each of dims. False where it does not broadcast to them; written: where it is not of them.
+INVAR_API bool broadcast_strides(std::span<const std::int64_t> shape, std::span<const std::int64_t> dims,
+                                 bool written, std::span<std::int64_t> strides);
 
 }  // namespace invar

@@ -28,18 +28,13 @@ static __device__ __noinline__ void report(FaultBox* box, u32 kind, const char* 
 constexpr const char* kOpenclReport = R"(
 PRIVATE void report(global i64* faults, i64 instruction, i64 lane, i64 block, i64 element, i64 held) {
     if (atomic_cmpxchg((volatile global int*)faults, 0, 1) != 0) return;
-    faults[1] = instruction + 1;
-    faults[2] = lane;
-    faults[3] = block;
-    faults[4] = element;
-    faults[5] = held;
-}
 )";
-
 constexpr const char* kMetalReport = R"(
 PRIVATE void report(device i64* faults, i64 instruction, i64 lane, i64 block, i64 element, i64 held) {
     if (atomic_exchange_explicit((device atomic_uint*)faults, 1u, memory_order_relaxed) != 0) return;
-    faults[1] = instruction + 1;
+)";
+// The rest of both.
+constexpr const char* kRecord = R"(    faults[1] = instruction + 1;
     faults[2] = lane;
     faults[3] = block;
     faults[4] = element;
@@ -76,10 +71,9 @@ bool reports_faults(const Program& program) {
                                             [](const Instruction& i) { return checks(false, i); });
 }
 
-const char* fault_prelude(Language language) {
-    return language == Language::cuda     ? kCudaReport
-           : language == Language::opencl ? kOpenclReport
-                                          : kMetalReport;
+std::string fault_prelude(Language language) {
+    if (language == Language::cuda) return kCudaReport;
+    return std::string(language == Language::opencl ? kOpenclReport : kMetalReport) + kRecord;
 }
 
 std::string written_fault(const Program& program, std::size_t k, Language language, const std::string& lane,

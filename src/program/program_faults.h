@@ -22,7 +22,7 @@ namespace invar {
 // instruction's number and 1, lane (of a pointwise program: its index), block, element, elements there.
 INVAR_API bool reports_faults(const Program& program);
 // The function that reports, for sources with such programs.
-const char* fault_prelude(Language language);
+std::string fault_prelude(Language language);
 // The call of it for instruction number k; the others are expressions of 64 bits.
 std::string written_fault(const Program& program, std::size_t k, Language language, const std::string& lane,
                           const std::string& block, const std::string& element, const std::string& held);

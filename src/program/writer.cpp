@@ -126,9 +126,15 @@ private:
         return written_expression(p_, i, [this](const Operand& o, DType t) { return operand(o, t); });
     }
 
+    // Of a register, for the elements that a thread holds.
+    std::string declaration(std::int32_t reg, int width) const {
+        return "  " + std::string(dtype_name(p_.registers[static_cast<std::size_t>(reg)])) + " r" +
+               std::to_string(reg) + "[" + std::to_string(width) + "];\n";
+    }
+
     // A load of each element at an address that depends on data. One report for all that a thread holds: the loads stay side by
     // side.
-    void checked_load(std::size_t number, const Instruction& i, const std::string& each,
+    void checked_load(std::size_t number, const Instruction& i, int width, const std::string& each,
                       const std::string& unroll) {
         const std::size_t b = buffer_number(i.buffer);
         const std::string n = std::to_string(number), to = "r" + std::to_string(i.dst) + "[k]",
@@ -136,9 +142,9 @@ private:
                                  std::to_string(kScalars + static_cast<int>(scalars_.size()) +
                                                 strided_ * (1 + kMaxPointwiseRank) + checked_of_[b]) +
                                  "]";
-        out_ += "  u64 wrong" + n + " = 0, at" + n + " = ~wrong" + n + ";\n" + unroll + each +
-                "{\n    const u64 e = (u64)" + operand(i.address, DType::i64) + ";\n    " + to +
-                " = 0;\n    if (e < " + held + ") " + to + " = " +
+        out_ += declaration(i.dst, width) + "  u64 wrong" + n + " = 0, at" + n + " = ~wrong" + n + ";\n" +
+                unroll + each + "{\n    const u64 e = (u64)" + operand(i.address, DType::i64) + ";\n    " +
+                to + " = 0;\n    if (e < " + held + ") " + to + " = " +
                 written_load(i.type, "b" + std::to_string(b) + "[e]") + "; else { wrong" + n + " = e; at" +
                 n + " = i + k; }\n  }\n  if (at" + n + " + 1 != 0) " +
                 written_fault(p_, number, d_.language, "at" + n, "0", "wrong" + n, held) + "\n";
@@ -149,17 +155,11 @@ private:
         const std::string each = "  for (int k = 0; k < " + std::to_string(width) + "; ++k) ";
         const std::string unroll = width > 1 ? "  #pragma unroll\n" : "";
         if (i.buffer < 0) {
-            const DType result = p_.registers[static_cast<std::size_t>(i.dst)];
-            out_ += "  " + std::string(dtype_name(result)) + " r" + std::to_string(i.dst) + "[" +
-                    std::to_string(width) + "];\n" + unroll + each + "r" + std::to_string(i.dst) +
+            out_ += declaration(i.dst, width) + unroll + each + "r" + std::to_string(i.dst) +
                     "[k] = " + expression(i) + ";\n";
             return;
         }
-        if (i.address.kind == Operand::Kind::reg) {
-            out_ += "  " + std::string(dtype_name(p_.registers[static_cast<std::size_t>(i.dst)])) + " r" +
-                    std::to_string(i.dst) + "[" + std::to_string(width) + "];\n";
-            return checked_load(number, i, each, unroll);
-        }
+        if (i.address.kind == Operand::Kind::reg) return checked_load(number, i, width, each, unroll);
         const std::size_t b = buffer_number(i.buffer);
         const bool constant = i.address.kind == Operand::Kind::immediate;
         const std::string pointer = "b" + std::to_string(b) + " + " +
@@ -179,11 +179,8 @@ private:
                 out_ += unroll + each + raw + "[k] = (" + pointer + ")[" + (constant ? "0" : "k") + "];\n";
             else
                 out_ += "  " + move + "(" + raw + ", " + pointer + ");\n";
-            const DType result = p_.registers[static_cast<std::size_t>(i.dst)];
-            const std::string value = written_load(i.type, raw + "[k]");
-            out_ += "  " + std::string(dtype_name(result)) + " r" + std::to_string(i.dst) + "[" +
-                    std::to_string(width) + "];\n" + unroll + each + "r" + std::to_string(i.dst) +
-                    "[k] = " + value + ";\n";
+            out_ += declaration(i.dst, width) + unroll + each + "r" + std::to_string(i.dst) +
+                    "[k] = " + written_load(i.type, raw + "[k]") + ";\n";
             return;
         }
         const std::string value = written_store(i.type, operand(i.src[0], compute_type(i.type)));

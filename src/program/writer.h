@@ -11,7 +11,8 @@
 // pointer to them where opencl_words_in_memory says so; Metal: buffers at the indices 0, 1, ... and the words behind them, in
 // constant memory): elements, rank, dims (kMaxPointwiseRank), scalars, for each strided buffer the offset of index 0 in
 // elements, for each strided buffer its strides (kMaxPointwiseRank), the elements of each buffer that is loaded from at
-// addresses that depend on data; programs with such loads report faults (program_faults.h). Blocks have kWriterBlock threads; any grid will do.
+// addresses that depend on data; programs with such loads report faults (program_faults.h). Blocks have kWriterBlock threads;
+// any grid will do.
 #pragma once
 
 #include <array>
@@ -32,7 +33,8 @@ inline constexpr int kWriterBlock = 256;
 enum class Language { cuda, opencl, metal };
 
 // Throws Unsupported, naming the program, for stores of pointwise programs to addresses that depend on data, which happen in the
-// order of the indices (where two meet, the last one stays); in Metal, which has neither, also for f64 and for atomics of 64 bits. The OpenCL text needs cl_khr_fp64 where a
+// order of the indices (where two meet, the last one stays); in Metal, which has neither, also for f64 and for atomics of
+// 64 bits. The OpenCL text needs cl_khr_fp64 where a
 // program uses f64, cl_khr_int64_base_atomics where it has atomics of 64 bits, and no other extension. MEMBAR needs Metal 3.2.
 INVAR_API std::string write_source(std::span<const Program> programs, Language language);
 

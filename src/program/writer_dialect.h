@@ -129,8 +129,8 @@ PRIVATE void copy16(void* to, const void* from) { *(uint4*)to = *(const uint4*)f
 // Functions at the precision of 16-bit storage, by the special function unit where it is exact enough: an SM starts a warp's
 // special function every eight clocks, so six to ten other instructions weigh as much as one of them. tanh of f16 is a rational
 // function (0.07 units), of bf16 the unit's own (2^-11 of the result, PTX); gelu is max(x, 0) - |x| 2^q(|x|), where 2^q(t) is
-// Phi(-t), so that nothing cancels (0.15 units of f16; the tail below -5 counts by its operand); polynomials are minimax by Lawson's iteration. bf16 reaches as far down as
-// f32: EXP, SIGMOID and SQRT keep what lies below the normal numbers, which a factor can bring back; an exponential by the square of
+// Phi(-t), so that nothing cancels (0.15 units of f16; the tail below -5 counts by its operand); polynomials are minimax
+// by Lawson's iteration. bf16 reaches as far down as f32: EXP, SIGMOID and SQRT keep what lies below the normal numbers, which a factor can bring back; an exponential by the square of
 // its root, which is normal where the unit would flush it.
 inline constexpr const char* kCudaFunctions16 = R"(
 PRIVATE f32 near_sqrt(f32 x) { f32 r; asm("sqrt.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(x)); return r; }

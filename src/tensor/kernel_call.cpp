@@ -275,27 +275,21 @@ private:
     void append_strides(std::size_t i, BoundBuffer& bound, std::vector<std::int64_t>& strides) {
         const Shape& shape = *bound.shape;
         const std::span<const std::int64_t> dims = std::span(dims_).first(rank_);
+        std::array<std::int64_t, kMaxRank> lengths;
+        for (int d = 0; d < shape.rank(); ++d) lengths[static_cast<std::size_t>(d)] = shape[d].value();
         const auto rank = static_cast<std::size_t>(shape.rank());
-        const std::size_t lead = rank_ - std::min(rank_, rank), first = strides.size();
-        const auto refuse = [&] {
+        const std::size_t first = strides.size();
+        strides.resize(first + rank_);
+        const std::span<std::int64_t> own = std::span(strides).subspan(first);
+        if (!broadcast_strides(std::span(lengths).first(rank), dims, bound.written, own))
             p_.refuse("buffer " + quoted(bound.parameter->name) + " of shape " + to_string(shape) +
                       (bound.written ? " is not of" : " does not broadcast to") + " the program's indices, " +
                       to_string(Shape(dims)));
-        };
-        if (rank > rank_) refuse();
-        std::vector<std::int64_t> own(rank_, 0);
-        std::int64_t row = 1;
-        for (std::size_t d = rank_; d-- > lead;) {
-            const int axis = static_cast<int>(d - lead);
-            const std::int64_t length = shape[axis].value();
-            if (length != dims[d] && (length != 1 || bound.written)) refuse();
-            if (length == dims[d]) own[d] = views_[i] ? views_[i]->stride(axis).value() : row;
-            if (count_ > 0) row *= length;  // fits then, as the elements do; of no indices nothing is known
-        }
-        if (bound.written && bound.elements != count_) refuse();
-        strides.insert(strides.end(), own.begin(), own.end());
         if (!views_[i]) return;
-        const OffsetRange range = offset_range(dims, std::span(strides).subspan(first));
+        const std::size_t lead = rank_ - rank;
+        for (std::size_t d = 0; d < rank; ++d)
+            if (lengths[d] == dims[lead + d]) own[lead + d] = views_[i]->stride(static_cast<int>(d)).value();
+        const OffsetRange range = offset_range(dims, own);
         const auto item = static_cast<std::int64_t>(size_of(bound.parameter->dtype));
         bound.source.offset += static_cast<std::size_t>((views_[i]->offset.value() + range.lowest) * item);
         bound.source.size =

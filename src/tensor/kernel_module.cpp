@@ -230,8 +230,11 @@ struct KernelModule::Impl {
         const auto keep = [&](const Launch& launch) {
             std::size_t bytes = 0;
             for (const BoundBuffer& b : launch.call->buffers) {
-                if (b.input) used.push_back(b.input), bytes += b.input->bytes;
-                if (b.output) used.push_back(b.output), bytes += b.bytes;
+                for (const std::shared_ptr<Storage>* storage : {&b.input, &b.output})
+                    if (*storage) {
+                        used.push_back(*storage);
+                        bytes += (*storage)->bytes;
+                    }
             }
             used.push_back(launch.program->module);
             on.executor->keep_until_passed(used, bytes);

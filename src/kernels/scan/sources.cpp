@@ -18,8 +18,8 @@ Chunks cut_for_blocks(const ScanSpec& s) {
     const std::int64_t columns = s.outer * s.inner;
     if (s.inner == 1) {
         // A block walks a short row alone; where there are many rows, a long one too. A block of the second launch reads the
-        // totals of the chunks before its own: no longer chunks than it takes to keep a card busy, but on average not
-        // more totals than a chunk has elements.
+        // totals of the chunks before its own: chunks as long as still keep a card busy, and longer where those totals would be
+        // more, on average, than a chunk has elements.
         constexpr std::int64_t kBusy = 2048;  // blocks
         if (s.n <= 4 * kTile || columns >= 1024) return {1, s.n};
         std::int64_t chunk = kTile;
